@@ -1,0 +1,52 @@
+# Everything runs in .venv, which is made on first use and again when pyproject.toml changes.
+#
+#   make test PYTHON=python3.12          another interpreter (3.11 or newer)
+#   make test TORCH='torch>=2.10'        another torch, such as the newest, with CUDA on Linux
+
+PYTHON ?= python3
+# Installed first and pinned to the release that CI uses. An unpinned torch is the newest, with gigabytes of CUDA on Linux;
+# of a pinned one pip prefers a local CPU build (2.13.0+cpu) where it finds one.
+TORCH ?= torch==2.13.0
+# Two workers of one thread each; more threads than cores is slower, not faster.
+WORKERS ?= 2
+
+BIN := .venv/bin
+STAMP := .venv/.installed
+# The hooks of pre-commit, and the kernels of the notebooks, find the tools of .venv.
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+
+.DEFAULT_GOAL := help
+.PHONY: help venv demo test lab lint bench clean
+
+help:   ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-6s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+venv: $(STAMP)   ## install the package and its tools into .venv
+
+$(STAMP): pyproject.toml
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install -qq '$(TORCH)'
+	$(BIN)/python -m pip install -qq -e '.[dev]'
+	touch $@
+
+demo: $(STAMP)   ## run the whole pipeline on a simulated study, into demo/
+	$(BIN)/aam-nb demo --out demo
+
+test: export OMP_NUM_THREADS = 1
+test: $(STAMP)   ## run the tests, then every tutorial (small)
+	$(BIN)/python -m pytest -n $(WORKERS) tests
+	AAM_NB_SMALL=1 $(BIN)/python -m pytest -n $(WORKERS) --nbmake --nbmake-timeout=600 tutorials
+
+lab: $(STAMP)   ## open the tutorials in JupyterLab
+	$(BIN)/jupyter lab tutorials
+
+lint: $(STAMP)   ## run every hook of pre-commit on the whole tree
+	$(BIN)/pre-commit validate-config
+	$(BIN)/pre-commit run --all-files --show-diff-on-failure
+
+bench: $(STAMP)   ## run the benchmarks, alone and with all threads
+	$(BIN)/python -m pytest -m bench tests
+
+clean:   ## remove .venv, caches and everything built
+	rm -rf .venv demo build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis *.egg-info
+	find . -path ./.git -prune -o -type d \( -name __pycache__ -o -name .ipynb_checkpoints \) -prune -exec rm -rf {} +

@@ -1,0 +1,68 @@
+"""Attention All Microbes, notebook-first: `import aam_nb as aam`.
+
+The public face. Names are loaded when they are first used, so the import itself takes no time and loads neither torch nor
+matplotlib. It is also the one door through which a lower floor reaches a verb of a higher one (`model.evaluate(...)`, `result.plot()`).
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+_HOME = {
+    "config": ["ConfigError", "EvaluateConfig", "ModelConfig", "SimulateConfig", "TrainConfig"],
+    "study.study": ["Study"],
+    "study.formats": ["read_study", "write_study"],
+    "study.simulate": ["simulate_study"],
+    "phylo.unifrac": ["faith_pd", "unifrac"],
+    "phylo.ordination": ["pcoa"],
+    "model.objectives": ["Classification", "MaskedNucleotides", "Objective", "Regression", "UniFrac"],
+    "train.estimator": ["AAM", "load"],
+    "evaluate.metrics": ["Evaluation"],
+    "show.report": ["report"],
+}
+_WHERE = {name: module for module, names in _HOME.items() for name in names}
+_FLOORS = {"explain": "explain", "plots": "show.plots"}
+
+__all__ = sorted([*_WHERE, *_FLOORS])
+
+if TYPE_CHECKING:
+    from aam_nb import explain as explain
+    from aam_nb.config import ConfigError as ConfigError
+    from aam_nb.config import EvaluateConfig as EvaluateConfig
+    from aam_nb.config import ModelConfig as ModelConfig
+    from aam_nb.config import SimulateConfig as SimulateConfig
+    from aam_nb.config import TrainConfig as TrainConfig
+    from aam_nb.evaluate.metrics import Evaluation as Evaluation
+    from aam_nb.model.objectives import Classification as Classification
+    from aam_nb.model.objectives import MaskedNucleotides as MaskedNucleotides
+    from aam_nb.model.objectives import Objective as Objective
+    from aam_nb.model.objectives import Regression as Regression
+    from aam_nb.model.objectives import UniFrac as UniFrac
+    from aam_nb.phylo.ordination import pcoa as pcoa
+    from aam_nb.phylo.unifrac import faith_pd as faith_pd
+    from aam_nb.phylo.unifrac import unifrac as unifrac
+    from aam_nb.show import plots as plots
+    from aam_nb.show.report import report as report
+    from aam_nb.study.formats import read_study as read_study
+    from aam_nb.study.formats import write_study as write_study
+    from aam_nb.study.simulate import simulate_study as simulate_study
+    from aam_nb.study.study import Study as Study
+    from aam_nb.train.estimator import AAM as AAM
+    from aam_nb.train.estimator import load as load
+
+
+def __getattr__(name: str) -> Any:
+    if name in _FLOORS:
+        return import_module(f"aam_nb.{_FLOORS[name]}")
+    if name in _WHERE:
+        value = getattr(import_module(f"aam_nb.{_WHERE[name]}"), name)
+        globals()[name] = value
+        return value
+    raise AttributeError(f"module 'aam_nb' has no attribute {name!r}. It has {', '.join(__all__)}.")
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

@@ -1,0 +1,185 @@
+"""Every knob of every floor.
+
+Frozen, keyword-only dataclasses with a line of help and a unit for each field. The Python API, the command line, notebook
+parameter cells and the `config.json` of a run all speak of these, so an option is written once, here.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from typing import Any, Literal, TypeVar
+
+ConfigT = TypeVar("ConfigT")
+
+
+class ConfigError(ValueError):
+    """A setting has a value, or a name, that cannot be used."""
+
+
+def _check(ok: bool, name: str, value: object, expected: str, hint: str) -> None:
+    if not ok:
+        raise ConfigError(f"{name} is {value!r}. Expected {expected}. Try `{name}={hint}`.")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SimulateConfig:
+    """How `simulate_study` makes sequences, communities and targets."""
+
+    length: int = 100
+    """Nucleotides in each ASV."""
+    tree_height: float = 0.35
+    """Substitutions per site from the root to every tip."""
+    kappa: float = 2.0
+    """Rate of transitions relative to transversions in the Kimura (1980) substitution model."""
+    samples_per_host: int = 4
+    """Repeated samples of one host."""
+    num_gradients: int = 2
+    """Latent gradients that shape the community and have nothing to do with the targets."""
+    prevalence: float = 0.35
+    """Average share of the ASVs that a host carries."""
+    host_share: float = 0.5
+    """Share of a target's signal, and of its noise, that belongs to the host and so repeats in all its samples; 0 to 1."""
+    effect: float = 1.6
+    """Change of a planted ASV's log abundance per standard deviation of its target's signal."""
+    noise: float = 0.45
+    """Standard deviation of a target's noise, in standard deviations of its signal."""
+    min_depth: int = 800
+    """Reads of the shallowest sample."""
+    max_depth: int = 8000
+    """Reads of the deepest sample; depths are log-uniform between the two."""
+
+    def __post_init__(self) -> None:
+        _check(self.length >= 20, "length", self.length, "at least 20 nucleotides", "100")
+        _check(self.tree_height > 0, "tree_height", self.tree_height, "a positive number", "0.35")
+        _check(self.kappa > 0, "kappa", self.kappa, "a positive ratio", "2.0")
+        _check(self.samples_per_host >= 1, "samples_per_host", self.samples_per_host, "at least 1", "4")
+        _check(self.num_gradients >= 0, "num_gradients", self.num_gradients, "zero or more", "2")
+        _check(0 < self.prevalence <= 1, "prevalence", self.prevalence, "a share in (0, 1]", "0.35")
+        _check(0 <= self.host_share <= 1, "host_share", self.host_share, "a share in [0, 1]", "0.5")
+        _check(self.noise >= 0, "noise", self.noise, "zero or more", "0.45")
+        _check(1 <= self.min_depth <= self.max_depth, "min_depth", self.min_depth, "1 to max_depth reads", "800")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ModelConfig:
+    """The shape of the network."""
+
+    width: int = 64
+    """Length of every embedding vector."""
+    num_layers: int = 2
+    """Transformer blocks in each of the two stages (nucleotides to ASV, ASVs to sample)."""
+    num_attn_heads: int = 4
+    """Attention heads in each block; they divide `width`."""
+    patch: int = 4
+    """Neighbouring nucleotides that share one position of the nucleotide stage."""
+    dropout: float = 0.0
+    """Share of activations dropped in training."""
+
+    def __post_init__(self) -> None:
+        _check(self.num_layers >= 1, "num_layers", self.num_layers, "at least 1", "2")
+        _check(self.num_attn_heads >= 1, "num_attn_heads", self.num_attn_heads, "at least 1", "4")
+        _check(self.patch >= 1, "patch", self.patch, "at least 1 nucleotide", "4")
+        _check(0 <= self.dropout < 1, "dropout", self.dropout, "a share in [0, 1)", "0.1")
+        # Rotary positions turn pairs of numbers, so each head needs an even share of the width.
+        _check(
+            self.width >= 1 and self.width % (2 * self.num_attn_heads) == 0,
+            "width",
+            self.width,
+            f"a multiple of {2 * self.num_attn_heads} (twice num_attn_heads)",
+            str(16 * self.num_attn_heads),
+        )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TrainConfig:
+    """How a model is trained, in `pretrain` and in `fit`."""
+
+    epochs: int = 40
+    """Most passes over the training samples."""
+    batch_size: int = 16
+    """Most samples in a batch."""
+    max_entries: int = 16384
+    """Most ASV slots in a batch (samples x ASVs of its largest sample): what bounds memory. Nothing is cut off."""
+    learning_rate: float = 1e-3
+    """Peak rate of AdamW."""
+    weight_decay: float = 0.05
+    """Decay of weight matrices per unit of learning rate."""
+    warmup: float = 0.1
+    """Share of all steps in which the rate climbs to its peak; a cosine brings it down to zero after that."""
+    clip_norm: float = 1.0
+    """Largest norm of the gradient."""
+    asv_dropout: float = 0.2
+    """Share of a sample's ASVs hidden at random at each training step."""
+    validation: float = 0.15
+    """Share of the training samples (whole groups where the split has them) held back to choose the best epoch."""
+    patience: int = 10
+    """Epochs without a better validation loss before training stops early."""
+    freeze_asvs: bool = False
+    """Keep the ASV encoder as it was pre-trained; each ASV is then encoded once for the whole training, which is far faster."""
+    seed: int = 0
+    """Seed of weights, order of samples, dropout and masks."""
+    device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
+    """Where to compute; auto takes the accelerator if there is one."""
+    precision: Literal["fp32", "bf16", "fp16"] = "fp32"
+    """Number format of the matrix products (automatic mixed precision)."""
+    progress: bool = True
+    """Show a progress bar with the time left."""
+
+    def __post_init__(self) -> None:
+        _check(self.epochs >= 1, "epochs", self.epochs, "at least 1", "40")
+        _check(self.batch_size >= 1, "batch_size", self.batch_size, "at least 1 sample", "16")
+        _check(self.max_entries >= 1, "max_entries", self.max_entries, "at least 1", "16384")
+        _check(self.learning_rate > 0, "learning_rate", self.learning_rate, "a positive number", "1e-3")
+        _check(self.weight_decay >= 0, "weight_decay", self.weight_decay, "zero or more", "0.05")
+        _check(0 <= self.warmup < 1, "warmup", self.warmup, "a share in [0, 1)", "0.1")
+        _check(self.clip_norm > 0, "clip_norm", self.clip_norm, "a positive number", "1.0")
+        _check(0 <= self.asv_dropout < 1, "asv_dropout", self.asv_dropout, "a share in [0, 1)", "0.2")
+        _check(0 < self.validation < 1, "validation", self.validation, "a share in (0, 1)", "0.15")
+        _check(self.patience >= 1, "patience", self.patience, "at least 1 epoch", "10")
+        _check(self.seed >= 0, "seed", self.seed, "zero or more", "0")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class EvaluateConfig:
+    """How a prediction is judged."""
+
+    num_resamples: int = 500
+    """Bootstrap resamples behind each interval."""
+    confidence: float = 0.95
+    """Coverage of each interval."""
+    num_trees: int = 500
+    """Trees of the random-forest baseline."""
+    seed: int = 0
+    """Seed of the bootstrap and of the random forest."""
+
+    def __post_init__(self) -> None:
+        _check(self.num_resamples >= 20, "num_resamples", self.num_resamples, "at least 20", "500")
+        _check(0 < self.confidence < 1, "confidence", self.confidence, "a share in (0, 1)", "0.95")
+        _check(self.num_trees >= 1, "num_trees", self.num_trees, "at least 1", "500")
+
+
+def to_dict(config: Any) -> dict[str, Any]:
+    """The fields of a config dataclass as JSON-ready values."""
+    return dataclasses.asdict(config)
+
+
+def from_dict(kind: type[ConfigT], values: dict[str, Any]) -> ConfigT:
+    """A config dataclass from a dict such as `to_dict` made.
+
+    Raises
+    ------
+    ConfigError
+        A name is not a field of `kind`, or a value has the wrong type or range.
+    """
+    fields = {f.name: f for f in dataclasses.fields(kind)}  # type: ignore[arg-type]
+    for name, value in values.items():
+        if name not in fields:
+            raise ConfigError(f"{name!r} is not a setting of {kind.__name__}. It has {', '.join(fields)}. Remove it.")
+        default = fields[name].default
+        ok = isinstance(value, (int, float)) if isinstance(default, float) else isinstance(value, type(default))
+        if not ok or (isinstance(value, bool) and not isinstance(default, bool)):
+            raise ConfigError(
+                f"{name} is {value!r}. Expected {type(default).__name__}, such as {default!r}. Change it in the JSON."
+            )
+    return kind(**values)

@@ -1,0 +1,151 @@
+"""What a run leaves on disk, and how it is read back: safetensors, JSON and CSV only. Nothing that is loaded runs code."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+import aam_nb
+
+FORMAT_VERSION = 1
+"""Raised when a run folder changes so that older code cannot read it."""
+PACKAGES = ("torch", "numpy", "pandas", "scikit-bio", "scikit-learn", "accelerate")
+FILES = ("config.json", "target.json", "splits.json", "model.safetensors")
+"""Without these a folder is not a run."""
+
+
+class RunError(ValueError):
+    """A folder is not a run, or not a whole and sound one."""
+
+
+def versions() -> dict[str, str]:
+    """Versions of the packages that a result depends on."""
+    return {"aam_nb": aam_nb.__version__, **{name: version(name) for name in PACKAGES}}
+
+
+def write_run(folder: str | Path, files: dict[str, str], weights: dict[str, Tensor]) -> Path:
+    """Write a run folder under a temporary name and rename it; what was there before stays whole until then.
+
+    Parameters
+    ----------
+    folder
+        The folder to make. An earlier run there is replaced; any other folder with content is refused.
+    files
+        Text of each file, by name.
+    weights
+        Tensors for `model.safetensors`.
+
+    Raises
+    ------
+    RunError
+        The folder holds something that is not a run.
+    """
+    folder = Path(folder)
+    require_free(folder)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    fresh = folder.with_name(f".{folder.name}.{os.getpid()}.new")
+    old = folder.with_name(f".{folder.name}.{os.getpid()}.old")
+    shutil.rmtree(fresh, ignore_errors=True)
+    fresh.mkdir()
+    try:
+        for name, text in files.items():
+            (fresh / name).write_text(text, encoding="utf-8")
+        save_file({k: v.detach().cpu().contiguous() for k, v in weights.items()}, fresh / "model.safetensors")
+        if folder.exists():
+            folder.rename(old)
+        fresh.rename(folder)
+    finally:
+        shutil.rmtree(fresh, ignore_errors=True)
+    shutil.rmtree(old, ignore_errors=True)
+    return folder
+
+
+def require_free(folder: str | Path) -> None:
+    """Refuse a folder that could not be written as a run (`RunError`): asked for before the work, not after."""
+    folder = Path(folder)
+    if folder.is_file() or (folder.is_dir() and any(folder.iterdir()) and not (folder / "config.json").is_file()):
+        raise RunError(
+            f"{folder} exists and is not a run folder, so it is left as it is. Expected a new or empty folder, or an earlier run. Choose "
+            "another name."
+        )
+
+
+def read_run(folder: str | Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """The JSON files of a run (by name without ending) and its weights.
+
+    Raises
+    ------
+    RunError
+        A file is missing, cannot be parsed, is of a newer format, or holds weights that are not finite.
+    """
+    folder = Path(folder)
+    missing = [name for name in FILES if not (folder / name).is_file()]
+    if missing:
+        raise RunError(
+            f"{folder} is not a run folder: it has no {', '.join(missing)}. Expected what `model.save(folder)` leaves. Check the path."
+        )
+    found: dict[str, Any] = {}
+    for path in sorted(folder.glob("*.json")):
+        try:
+            found[path.stem] = json.loads(path.read_text(encoding="utf-8"))
+        except (json.JSONDecodeError, UnicodeDecodeError) as error:
+            raise RunError(f"{path} is not JSON ({error}). Expected a file that aam_nb wrote. Restore it from a copy.") from error
+        if not isinstance(found[path.stem], dict):
+            raise RunError(f"{path} holds {type(found[path.stem]).__name__}. Expected a JSON object. Restore it from a copy.")
+    made_by = found["config"].get("format_version")
+    if not isinstance(made_by, int) or made_by > FORMAT_VERSION:
+        raise RunError(
+            f"{folder} has format version {made_by!r}. This aam_nb reads up to {FORMAT_VERSION}. Upgrade with `pip install -U aam-nb`."
+        )
+    try:
+        weights = load_file(folder / "model.safetensors")
+    except (SafetensorError, OSError, ValueError) as error:
+        raise RunError(
+            f"{folder / 'model.safetensors'} cannot be read ({error}). Expected whole safetensors. Restore it from a copy."
+        ) from error
+    for name, tensor in weights.items():
+        if not bool(torch.isfinite(tensor).all()):
+            raise RunError(f"Weight {name} in {folder} holds NaN or infinity. Expected finite numbers. Train again.")
+    return found, weights
+
+
+def load_weights(network: nn.Module, weights: dict[str, Tensor], folder: str | Path) -> None:
+    """Put weights into a network, refused (`RunError`) unless names and shapes are exactly its own."""
+    want = {k: tuple(v.shape) for k, v in network.state_dict().items()}
+    have = {k: tuple(v.shape) for k, v in weights.items()}
+    if want != have:
+        wrong = [
+            f"{k} is {have.get(k, 'absent')}, expected {want.get(k, 'no such weight')}"
+            for k in sorted(want.keys() | have.keys())
+            if want.get(k) != have.get(k)
+        ]
+        raise RunError(
+            f"The weights in {folder} are not of the model in its config.json: {len(wrong)} differ ({'; '.join(wrong[:3])}). Restore the "
+            "folder as it was saved."
+        )
+    network.load_state_dict(weights)
+
+
+def as_json(value: Any) -> str:
+    """JSON text, indented; numpy numbers become numbers, NaN becomes null."""
+
+    def plain(x: Any) -> Any:
+        if isinstance(x, dict):
+            return {str(k): plain(v) for k, v in x.items()}
+        if isinstance(x, (list, tuple)):
+            return [plain(v) for v in x]
+        if isinstance(x, np.generic):
+            x = x.item()
+        return None if isinstance(x, float) and not np.isfinite(x) else x
+
+    return json.dumps(plain(value), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
