@@ -1,0 +1,111 @@
+"""Models to compare with, trained on the same samples: a random forest and a dummy; and what metadata alone would know."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from pandas.api.types import is_numeric_dtype
+
+from aam_nb.model.objectives import Classification, Task, class_names
+from aam_nb.study.study import Study, some
+
+BASELINES = ("random_forest", "dummy")
+
+
+class BaselineError(ValueError):
+    """There is no baseline of that name."""
+
+
+def predict_baseline(name: str, task: Task, train: Study, test: Study, *, num_trees: int = 500, seed: int = 0) -> pd.DataFrame:
+    """Predictions of a baseline, shaped like those of `AAM.predict`.
+
+    Parameters
+    ----------
+    name
+        "random_forest": scikit-learn's, on relative abundances of the training study's ASVs. "dummy": the training mean, or the
+        class shares of the training samples.
+    task
+        What to predict; its classes are the columns.
+    train, test
+        The study to learn from and the one to predict. ASVs that `train` lacks are not used.
+    num_trees, seed
+        Size and seed of the forest.
+
+    Raises
+    ------
+    BaselineError
+        The name is not known.
+    """
+    from sklearn.dummy import DummyClassifier, DummyRegressor
+    from sklearn.ensemble import RandomForestClassifier, RandomForestRegressor
+
+    if name not in BASELINES:
+        raise BaselineError(f"{name!r} is not a baseline. There are {', '.join(BASELINES)}. Name one of those.")
+    classes = task.classes if isinstance(task, Classification) else None
+    if name == "dummy":
+        model: Any = DummyClassifier(strategy="prior") if classes else DummyRegressor(strategy="mean")
+    else:
+        forest = RandomForestClassifier if classes else RandomForestRegressor
+        model = forest(n_estimators=num_trees, n_jobs=-1, random_state=seed)
+    model.fit(relative_abundance(train, train.asv_ids), labels(train, task))
+    features = relative_abundance(test, train.asv_ids)
+    if not classes:
+        return pd.DataFrame({task.target: model.predict(features)}, index=test.sample_ids)
+    found = pd.DataFrame(model.predict_proba(features), index=test.sample_ids, columns=model.classes_)
+    frame = found.reindex(columns=classes, fill_value=0.0).add_prefix("p(").add_suffix(")")
+    frame.insert(0, task.target, np.array(classes, dtype=object)[frame.to_numpy().argmax(1)])
+    return frame
+
+
+def labels(study: Study, task: Task) -> npt.NDArray[Any]:
+    """The target of each sample: numbers, or class names as text."""
+    values = study.column(task.target)
+    return (class_names(values) if isinstance(task, Classification) else values.astype(float)).to_numpy()
+
+
+def relative_abundance(study: Study, asv_ids: pd.Index) -> npt.NDArray[np.float32]:
+    """Share of each of `asv_ids` in each sample, shape (n_samples, len(asv_ids)); 0 for ASVs that the study does not hold."""
+    place = asv_ids.get_indexer(study.asv_ids)
+    rows, columns = study.table.nonzero()
+    shares = (study.table.data / study.depth.to_numpy()[rows]).astype(np.float32)
+    dense = np.zeros((study.num_samples, len(asv_ids)), dtype=np.float32)
+    known = place[columns] >= 0
+    dense[rows[known], place[columns[known]]] = shares[known]
+    return dense
+
+
+def lookup(column: str, task: Task, train: Study, test: Study) -> npt.NDArray[Any]:
+    """Predictions from one metadata column and no microbe: the mean (or commonest class) of the training samples with that value.
+
+    Values that training lacks get the overall mean (commonest class).
+    """
+    truth = pd.Series(labels(train, task))
+    by = truth.groupby(train.column(column).astype(str).to_numpy())
+    if isinstance(task, Classification):
+        return test.column(column).astype(str).map(by.agg(lambda v: v.mode().iloc[0])).fillna(truth.mode().iloc[0]).to_numpy()
+    return test.column(column).astype(str).map(by.mean()).fillna(truth.mean()).to_numpy(dtype=float)
+
+
+def group_columns(train: Study, test: Study, target: str) -> list[str]:
+    """Columns that may name hosts, studies or the like: values that repeat, and that most test samples share with training."""
+    found = []
+    for column in train.metadata.columns:
+        known, asked = train.metadata[column].dropna(), test.metadata[column].dropna()
+        if column == target or known.empty or asked.empty:
+            continue
+        if is_numeric_dtype(known) and (known % 1 != 0).any():
+            continue  # a measurement, not a name
+        values = known.nunique()
+        shared = asked.isin(known).mean() * len(asked) / test.num_samples
+        if 2 < values <= len(known) / 2 and shared >= 0.5:
+            found.append(str(column))
+    return found
+
+
+def describe_values(study: Study, column: str) -> str:
+    """The values of a column, few and counted, for a message."""
+    values = study.column(column).dropna()
+    return f"{values.nunique()} values such as {some(values.value_counts().index.astype(str), 3)}"

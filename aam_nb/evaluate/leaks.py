@@ -1,0 +1,130 @@
+"""Does the split leak? Test samples that share a host or a study with training samples can be told by that alone."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from aam_nb.evaluate.baselines import group_columns, labels, lookup, relative_abundance
+from aam_nb.model.objectives import Classification, Task
+from aam_nb.study.study import Study
+
+NUM_TREES = 100
+FOLDS = 5
+MOST_COLUMNS = 4
+"""Columns tried with forests, those that tell most about the target first."""
+NOTABLE = 0.1
+"""R² or balanced accuracy that a column must add, and that a forest must lose without it, to be called a leak."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Leak:
+    """A metadata column through which the training samples tell of the test samples.
+
+    Parameters
+    ----------
+    column
+        The column; test samples share its values with training samples.
+    shared
+        Share of the test samples whose value occurs in training.
+    metric
+        "r2" or "balanced_accuracy"; the unit of the scores below.
+    lookup
+        Score on the test samples of knowing this column and no microbe.
+    forest_mixed, forest_apart
+        Cross-validated score of a random forest on training and test samples together when values of the column are mixed between
+        folds, and when each value is held out whole.
+    """
+
+    column: str
+    shared: float
+    metric: str
+    lookup: float
+    forest_mixed: float
+    forest_apart: float
+
+    def sentence(self) -> str:
+        """The warning."""
+        name = "R²" if self.metric == "r2" else "balanced accuracy"
+        return (
+            f"This split leaks through {self.column!r}: {self.shared:.0%} of the test samples share its values with training samples, and "
+            f"knowing {self.column!r} alone, without any microbe, scores {name} {self.lookup:.2f}. A random forest scores "
+            f"{self.forest_mixed:.2f} when its values are mixed, as here, but {self.forest_apart:.2f} when each value is held out whole, which is "
+            f"what to expect on new ones. Split with `group={self.column!r}` (`--group {self.column}`)."
+        )
+
+
+def find(train: Study, test: Study, task: Task, *, seed: int = 0) -> tuple[Leak, ...]:
+    """Look for leaks through every column that may name a group.
+
+    A column leaks when knowing it alone predicts the test samples, and when a random forest does clearly worse once each of its
+    values is held out whole. The first alone would also blame columns that merely follow the target, such as a month for an age.
+
+    Returns
+    -------
+    The leaks, worst first.
+    """
+    truth, known = labels(test, task), labels(train, task)
+    floor = 0.0 if task.kind == "regression" else 1 / len(np.unique(truth))  # what guessing scores
+    told = {c: _score(truth, lookup(c, task, train, test), task) for c in group_columns(train, test, task.target)}
+    suspects = sorted((c for c in told if told[c] >= floor + NOTABLE), key=lambda c: -told[c])[:MOST_COLUMNS]
+    if not suspects:
+        return ()
+    features = np.concatenate([relative_abundance(s, train.asv_ids) for s in (train, test)])
+    both = np.concatenate([known, truth])
+    mixed = _forest(features, both, task, None, seed)
+    leaks = []
+    for column in suspects:
+        group = pd.factorize(pd.concat([train.column(column), test.column(column)]).astype(str))[0]
+        if not _can_hold_out(group, both, task):
+            continue
+        apart = _forest(features, both, task, group, seed)
+        if mixed - apart >= NOTABLE:
+            shared = float(test.column(column).isin(train.column(column).dropna()).mean())
+            leaks.append(
+                Leak(
+                    column=column,
+                    shared=shared,
+                    metric="r2" if task.kind == "regression" else "balanced_accuracy",
+                    lookup=told[column],
+                    forest_mixed=mixed,
+                    forest_apart=apart,
+                )
+            )
+    return tuple(sorted(leaks, key=lambda k: k.forest_apart))
+
+
+def _can_hold_out(group: npt.NDArray[np.int64], truth: npt.NDArray[np.generic], task: Task) -> bool:
+    """Each class must occur in two groups, or holding a group out would remove the class; numbers need three groups."""
+    if isinstance(task, Classification):
+        return all(len(np.unique(group[truth == c])) >= 2 for c in np.unique(truth))
+    return len(np.unique(group)) >= 3
+
+
+def _forest(
+    features: npt.NDArray[np.float32],
+    truth: npt.NDArray[np.generic],
+    task: Task,
+    group: npt.NDArray[np.int64] | None,
+    seed: int,
+) -> float:
+    """Pooled out-of-fold score of a random forest."""
+    from sklearn.ensemble import RandomForestClassifier, RandomForestRegressor
+    from sklearn.model_selection import GroupKFold, KFold, cross_val_predict
+
+    kind = RandomForestClassifier if isinstance(task, Classification) else RandomForestRegressor
+    forest = kind(n_estimators=NUM_TREES, max_features=0.2, min_samples_leaf=2, n_jobs=-1, random_state=seed)
+    folds = min(FOLDS, len(truth) if group is None else len(np.unique(group)))
+    cv = KFold(folds, shuffle=True, random_state=seed) if group is None else GroupKFold(folds)
+    return _score(truth, cross_val_predict(forest, features, truth, cv=cv, groups=group), task)
+
+
+def _score(truth: npt.NDArray[np.generic], guess: npt.NDArray[np.generic], task: Task) -> float:
+    from sklearn.metrics import r2_score, recall_score
+
+    if isinstance(task, Classification):  # balanced accuracy: mean recall over the classes present
+        return float(recall_score(truth, guess, labels=np.unique(truth), average="macro", zero_division=0))
+    return float(r2_score(truth, guess))
