@@ -13,7 +13,11 @@ from typing import Any, Literal, TypeVar
 ConfigT = TypeVar("ConfigT")
 
 
-class ConfigError(ValueError):
+class UserError(Exception):
+    """A mistake that its message explains: the command line prints it as one line and exits with code 2."""
+
+
+class ConfigError(UserError, ValueError):
     """A setting has a value, or a name, that cannot be used."""
 
 
@@ -113,7 +117,7 @@ class TrainConfig:
     """Share of a sample's ASVs hidden at random at each training step."""
     validation: float = 0.15
     """Share of the training samples (whole groups where the split has them) held back to choose the best epoch."""
-    patience: int = 10
+    patience: int = 20
     """Epochs without a better validation loss before training stops early."""
     freeze_asvs: bool = False
     """Keep the ASV encoder as it was pre-trained; each ASV is then encoded once for the whole training, which is far faster."""
@@ -136,8 +140,10 @@ class TrainConfig:
         _check(self.clip_norm > 0, "clip_norm", self.clip_norm, "a positive number", "1.0")
         _check(0 <= self.asv_dropout < 1, "asv_dropout", self.asv_dropout, "a share in [0, 1)", "0.2")
         _check(0 < self.validation < 1, "validation", self.validation, "a share in (0, 1)", "0.15")
-        _check(self.patience >= 1, "patience", self.patience, "at least 1 epoch", "10")
+        _check(self.patience >= 1, "patience", self.patience, "at least 1 epoch", "20")
         _check(self.seed >= 0, "seed", self.seed, "zero or more", "0")
+        _check(self.device in ("auto", "cpu", "cuda", "mps"), "device", self.device, "auto, cpu, cuda or mps", "'auto'")
+        _check(self.precision in ("fp32", "bf16", "fp16"), "precision", self.precision, "fp32, bf16 or fp16", "'fp32'")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -78,9 +78,7 @@ class Batch:
     def table(self, num_asvs: int) -> sparse.csr_array:
         """The batch's reads as a table of B samples x the study's `num_asvs` ASVs."""
         columns = self.asv_N[self.asv_E.numpy()]
-        return sparse.csr_array(
-            (self.counts_E.numpy(), columns, self.offsets_B1.numpy()), shape=(len(self), num_asvs)
-        )
+        return sparse.csr_array((self.counts_E.numpy(), columns, self.offsets_B1.numpy()), shape=(len(self), num_asvs))
 
 
 class Batches:

@@ -9,17 +9,20 @@ import numpy.typing as npt
 import pandas as pd
 from pandas.api.types import is_numeric_dtype
 
+from aam_nb.config import UserError
 from aam_nb.model.objectives import Classification, Task, class_names
-from aam_nb.study.study import Study, some
+from aam_nb.study.study import Study
 
 BASELINES = ("random_forest", "dummy")
 
 
-class BaselineError(ValueError):
+class BaselineError(UserError, ValueError):
     """There is no baseline of that name."""
 
 
-def predict_baseline(name: str, task: Task, train: Study, test: Study, *, num_trees: int = 500, seed: int = 0) -> pd.DataFrame:
+def predict_baseline(
+    name: str, task: Task, train: Study, test: Study, *, num_trees: int = 500, seed: int = 0
+) -> pd.DataFrame:
     """Predictions of a baseline, shaped like those of `AAM.predict`.
 
     Parameters
@@ -85,7 +88,13 @@ def lookup(column: str, task: Task, train: Study, test: Study) -> npt.NDArray[An
     truth = pd.Series(labels(train, task))
     by = truth.groupby(train.column(column).astype(str).to_numpy())
     if isinstance(task, Classification):
-        return test.column(column).astype(str).map(by.agg(lambda v: v.mode().iloc[0])).fillna(truth.mode().iloc[0]).to_numpy()
+        return (
+            test.column(column)
+            .astype(str)
+            .map(by.agg(lambda v: v.mode().iloc[0]))
+            .fillna(truth.mode().iloc[0])
+            .to_numpy()
+        )
     return test.column(column).astype(str).map(by.mean()).fillna(truth.mean()).to_numpy(dtype=float)
 
 
@@ -96,8 +105,8 @@ def group_columns(train: Study, test: Study, target: str) -> list[str]:
         known, asked = train.metadata[column].dropna(), test.metadata[column].dropna()
         if column == target or known.empty or asked.empty:
             continue
-        if is_numeric_dtype(known) and (known % 1 != 0).any():
-            continue  # a measurement, not a name
+        if is_numeric_dtype(known) and ((known % 1 != 0).any() or _follows(train, column, target)):
+            continue  # a measurement, or the target in other words; not a name
         values = known.nunique()
         shared = asked.isin(known).mean() * len(asked) / test.num_samples
         if 2 < values <= len(known) / 2 and shared >= 0.5:
@@ -105,7 +114,9 @@ def group_columns(train: Study, test: Study, target: str) -> list[str]:
     return found
 
 
-def describe_values(study: Study, column: str) -> str:
-    """The values of a column, few and counted, for a message."""
-    values = study.column(column).dropna()
-    return f"{values.nunique()} values such as {some(values.value_counts().index.astype(str), 3)}"
+def _follows(study: Study, column: str, target: str) -> bool:
+    """Whether a numeric column is nearly a monotone function of a numeric target, as a month is of a day."""
+    both = study.metadata[[column, target]].dropna()
+    if not is_numeric_dtype(both[target]) or both.nunique().min() < 2:
+        return False
+    return abs(float(both[column].corr(both[target], method="spearman"))) >= 0.95

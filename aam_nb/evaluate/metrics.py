@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import html
-import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -47,7 +46,7 @@ def score(truth: Array, prediction: pd.DataFrame, task: Task) -> dict[str, float
     `auroc` (0 to 1; one class against the rest, averaged over the classes present). NaN where a metric is not defined.
     """
     from scipy.stats import spearmanr
-    from sklearn.metrics import balanced_accuracy_score, f1_score, mean_absolute_error, r2_score, roc_auc_score
+    from sklearn.metrics import f1_score, mean_absolute_error, r2_score, recall_score, roc_auc_score
 
     guess = prediction[task.target].to_numpy()
     if not isinstance(task, Classification):
@@ -60,12 +59,10 @@ def score(truth: Array, prediction: pd.DataFrame, task: Task) -> dict[str, float
         }
     present = [c for c in task.classes if 0 < (truth == c).sum() < len(truth)]
     areas = [float(roc_auc_score(truth == c, prediction[f"p({c})"])) for c in present]
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="y_pred contains classes not in y_true")
-        balanced = float(balanced_accuracy_score(truth, guess))
+    found = {"labels": np.unique(truth), "average": "macro", "zero_division": 0}
     return {
-        "balanced_accuracy": balanced,
-        "macro_f1": float(f1_score(truth, guess, average="macro", labels=np.unique(truth), zero_division=0)),
+        "balanced_accuracy": float(recall_score(truth, guess, **found)),  # the mean recall of the classes present
+        "macro_f1": float(f1_score(truth, guess, **found)),
         "auroc": float(np.mean(areas)) if areas else float("nan"),
     }
 
@@ -95,7 +92,10 @@ def bootstrap(
         draws.append(compute(np.concatenate([members[u] for u in rng.integers(len(members), size=len(members))])))
     frame, tail = pd.DataFrame(draws), (1 - config.confidence) / 2
     defined = frame.notna().mean() >= 0.5
-    return {m: (float(frame[m].quantile(tail)), float(frame[m].quantile(1 - tail))) if defined[m] else (np.nan, np.nan) for m in frame}
+    return {
+        m: (float(frame[m].quantile(tail)), float(frame[m].quantile(1 - tail))) if defined[m] else (np.nan, np.nan)
+        for m in frame
+    }
 
 
 @dataclass(frozen=True, eq=False)
@@ -183,11 +183,14 @@ class Evaluation:
         by_model = {MODEL: model.predict(test)}
         if train is not None:
             by_model |= {
-                b: predict_baseline(b, task, train, test, num_trees=config.num_trees, seed=config.seed) for b in baselines
+                b: predict_baseline(b, task, train, test, num_trees=config.num_trees, seed=config.seed)
+                for b in baselines
             }
         group = test.split_info.group if test.split_info else model.group
         group = group if group in test.metadata.columns else None
         unit = pd.factorize(test.metadata[group])[0] if group else np.arange(test.num_samples)
+        alone = unit < 0  # a sample without a group stands for itself
+        unit[alone] = unit.max() + 1 + np.arange(alone.sum())
         num_groups = int(unit.max()) + 1
         if num_groups < 5:
             what = f"{num_groups} values of {group}" if group else f"{num_groups} samples"
@@ -209,7 +212,9 @@ class Evaluation:
         """One metric of one model."""
         rows = self.metrics.query("model == @model and metric == @metric")
         if rows.empty:
-            raise KeyError(f"There is no {metric!r} of {model!r}. There are {', '.join(METRICS[self.kind])} of {some(self.models)}.")
+            raise KeyError(
+                f"There is no {metric!r} of {model!r}. There are {', '.join(METRICS[self.kind])} of {some(self.models)}."
+            )
         return float(rows["value"].iloc[0])
 
     @property
@@ -220,7 +225,10 @@ class Evaluation:
     def to_frame(self) -> pd.DataFrame:
         """Models x metrics, each as `value [low, high]`."""
         text = self.metrics.assign(
-            text=[f"{r.value:.3f} [{r.low:.3f}, {r.high:.3f}]" for r in self.metrics.itertuples(index=False)]
+            text=[
+                "not defined" if np.isnan(r.value) else f"{r.value:.3f} [{r.low:.3f}, {r.high:.3f}]"
+                for r in self.metrics.itertuples(index=False)
+            ]
         )
         return text.pivot(index="model", columns="metric", values="text").loc[self.models, list(METRICS[self.kind])]
 
@@ -249,7 +257,7 @@ class Evaluation:
 
     @classmethod
     def from_dict(cls, values: dict[str, Any], predictions: pd.DataFrame) -> Evaluation:
-        """The evaluation that `to_dict` described."""
+        """The evaluation that `to_dict` described; `predictions` are the CSV's, as text."""
         from aam_nb.evaluate.leaks import Leak
 
         kept = {k: v for k, v in values.items() if k != "num_test"}
@@ -257,9 +265,8 @@ class Evaluation:
         kept["leaks"] = tuple(Leak(**leak) for leak in values["leaks"])
         kept["notes"] = tuple(values["notes"])
         kept["config"] = EvaluateConfig(**values["config"])
-        if values["kind"] == "classification":
-            text = ["truth", "prediction", *(m for m in kept["metrics"]["model"].unique() if m != MODEL)]
-            predictions = predictions.astype(dict.fromkeys(text, str))
+        text = {"truth", "prediction", *kept["metrics"]["model"]} if values["kind"] == "classification" else set()
+        predictions = predictions.astype({c: str if c in text else float for c in predictions.columns})
         return cls(**kept, predictions=predictions)
 
     def __repr__(self) -> str:
@@ -278,7 +285,11 @@ class Evaluation:
 def _notes(model: AAM, test: Study, train: Study | None, num_unknown: int) -> list[str]:
     notes = []
     ids = set(test.sample_ids)
-    for use, verb in (("train", "trained on"), ("validation", "used to choose the best epoch"), ("pretrain", "pre-trained on")):
+    for use, verb in (
+        ("train", "trained on"),
+        ("validation", "used to choose the best epoch"),
+        ("pretrain", "pre-trained on"),
+    ):
         seen = ids.intersection(model.samples.get(use, ()))
         if seen:
             notes.append(
@@ -288,7 +299,9 @@ def _notes(model: AAM, test: Study, train: Study | None, num_unknown: int) -> li
     if num_unknown:
         notes.append(f"{num_unknown} test samples have no value of the target and were left out.")
     if train is None:
-        notes.append("There are no baselines beside this: the training study is not at hand. Give it: `model.evaluate(test, train=train)`.")
+        notes.append(
+            "There are no baselines beside this: the training study is not at hand. Give it: `model.evaluate(test, train=train)`."
+        )
     return notes
 
 
@@ -302,7 +315,10 @@ def _judge(
         for name, prediction in by_model.items():
             values = score(truth, prediction, task)
             ends = bootstrap(lambda i, p=prediction: score(truth[i], p.iloc[i], task), unit, config)  # type: ignore[misc]
-            rows += [{"model": name, "metric": m, "value": v, "low": ends[m][0], "high": ends[m][1]} for m, v in values.items()]
+            rows += [
+                {"model": name, "metric": m, "value": v, "low": ends[m][0], "high": ends[m][1]}
+                for m, v in values.items()
+            ]
     return pd.DataFrame(rows)
 
 

@@ -12,7 +12,9 @@ from aam_nb.model.encoder import Maps
 from aam_nb.study.study import Study
 from aam_nb.train.estimator import AAM
 
-NOT_IMPORTANCE = "Attention shows where the model looks, not what moves its prediction: it has no sign and is not an importance."
+NOT_IMPORTANCE = (
+    "Attention shows where the model looks, not what moves its prediction: it has no sign and is not an importance."
+)
 SAMPLE_TOKEN = "(sample token)"
 """Row of the learned token that stands in every sample beside its ASVs."""
 
@@ -70,6 +72,8 @@ def attention(model: AAM, study: Study, *, samples: Sequence[str]) -> AttentionM
         for b, sample in enumerate(batch.sample_ids):
             asvs = chosen.asv_ids[batch.asv_N[batch.asv_E[offsets[b] : offsets[b + 1]].cpu().numpy()]]
             index = pd.Index([SAMPLE_TOKEN, *asvs], name="asv_id")
-            heads = pd.DataFrame(weights_BHK[b, :, : len(index)].T, index=index).rename(columns=lambda h: f"head_{h + 1}")
+            heads = pd.DataFrame(weights_BHK[b, :, : len(index)].T, index=index).rename(
+                columns=lambda h: f"head_{h + 1}"
+            )
             found[sample] = heads.assign(mean=heads.mean(axis=1)).sort_values("mean", ascending=False, kind="stable")
     return AttentionMaps(pooling={str(s): found[s] for s in chosen.sample_ids})

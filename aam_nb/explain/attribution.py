@@ -148,7 +148,9 @@ def attribute(model: AAM, study: Study, *, level: str = "asv", output: str | Non
     """
     task = model.require_task()
     if level != "asv":
-        raise UnknownIdError(f"level is {level!r}. Expected 'asv'. Try `aam.explain.attribute(model, study, level='asv')`.")
+        raise UnknownIdError(
+            f"level is {level!r}. Expected 'asv'. Try `aam.explain.attribute(model, study, level='asv')`."
+        )
     classes = task.classes if isinstance(task, Classification) else [task.target]
     if output is not None and output not in classes:
         raise UnknownIdError(f"{output!r} is not an output. The model predicts {some(classes, 10)}. Name one of those.")

@@ -7,7 +7,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from aam_nb.config import UserError
 from aam_nb.explain.attribution import Attributions
+
+
+class NothingPlantedError(UserError, ValueError):
+    """There is nothing to recover."""
 
 
 @dataclass(frozen=True)
@@ -60,14 +65,14 @@ def recovery(attributions: Attributions, planted: Iterable[str], *, resamples: i
 
     Raises
     ------
-    ValueError
+    NothingPlantedError
         None of the planted ASVs occurs in the explained samples.
     """
     table = attributions.by_asv()
     ranked = table.index[table["samples"] > 0]
     hit = ranked.isin(list(planted))
     if not hit.any():
-        raise ValueError(
+        raise NothingPlantedError(
             "None of the planted ASVs occurs in the explained samples. Expected at least one. Take them from `study.truth.asvs(target)`."
         )
     rng = np.random.default_rng(seed)

@@ -58,7 +58,8 @@ class AsvEncoder(nn.Module):
         self.token = nn.Embedding(VOCABULARY, TOKEN_WIDTH, padding_idx=PAD)
         self.stem = nn.Linear(config.patch * TOKEN_WIDTH, config.width)
         self.blocks = nn.ModuleList(
-            Block(config.width, config.num_attn_heads, config.dropout, positional=True) for _ in range(config.num_layers)
+            Block(config.width, config.num_attn_heads, config.dropout, positional=True)
+            for _ in range(config.num_layers)
         )
         self.norm = nn.LayerNorm(config.width)
         self.pool = AttentionPool(config.width, config.num_attn_heads)
@@ -74,7 +75,9 @@ class AsvEncoder(nn.Module):
         R = len(self.reference_RL)
         longest = max(tokens_NL.shape[1], self.reference_RL.shape[1])
         longest += -longest % self.patch
-        tokens = torch.cat([F.pad(t, (0, longest - t.shape[1]), value=PAD) for t in (self.reference_RL, tokens_NL)]).long()
+        tokens = torch.cat(
+            [F.pad(t, (0, longest - t.shape[1]), value=PAD) for t in (self.reference_RL, tokens_NL)]
+        ).long()
         filled_NP = (tokens != PAD).view(len(tokens), -1, self.patch).any(-1)
         bias = None if bool(filled_NP.all()) else filled_NP[:, None, None, :]  # ASVs of one length need no mask
         x = self.stem(self.token(tokens).view(*filled_NP.shape, -1))
@@ -96,7 +99,8 @@ class SampleEncoder(nn.Module):
         self.abundance = nn.Sequential(nn.Linear(1, config.width), nn.GELU(), nn.Linear(config.width, config.width))
         self.sample_token = nn.Parameter(torch.randn(1, 1, config.width) * 0.02)
         self.blocks = nn.ModuleList(
-            Block(config.width, config.num_attn_heads, config.dropout, positional=False) for _ in range(config.num_layers)
+            Block(config.width, config.num_attn_heads, config.dropout, positional=False)
+            for _ in range(config.num_layers)
         )
         self.norm = nn.LayerNorm(config.width)
         self.pool = AttentionPool(config.width, config.num_attn_heads)

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from aam_nb.batch.batches import Batch, TargetMaker
 from aam_nb.batch.tokens import MASK, PAD
-from aam_nb.config import ModelConfig
+from aam_nb.config import ModelConfig, UserError
 from aam_nb.model.encoder import States
 from aam_nb.phylo.tree import branches_of
 from aam_nb.phylo.unifrac import unifrac_block
@@ -58,7 +58,9 @@ class Objective(nn.Module):
 
     def loss(self, prediction: Tensor, truth: Tensor) -> Tensor:
         """A number to make small, from what `compare` gives."""
-        raise NotImplementedError(f"{type(self).__name__} must say what to make small: define `loss(prediction, truth)`.")
+        raise NotImplementedError(
+            f"{type(self).__name__} must say what to make small: define `loss(prediction, truth)`."
+        )
 
     def compare(self, states: States, batch: Batch) -> tuple[Tensor, Tensor]:
         """Prediction and truth, element by element."""
@@ -181,7 +183,7 @@ class Regression(Objective):
 
     def __init__(self, target: str, *, mean: float = 0.0, std: float = 1.0, weight: float = 1.0) -> None:
         super().__init__("target", weight)
-        self.target, self.mean, self.std = target, mean, std
+        self.target, self.mean, self.std = target, float(mean), float(std)
 
     def build(self, config: ModelConfig) -> None:
         self.head = nn.Linear(config.width, 1)
@@ -303,7 +305,7 @@ OBJECTIVES: dict[str, type[Objective]] = {
 """Names that a run folder, the command line and `pretrain(objectives=[...])` know."""
 
 
-class ObjectiveError(ValueError):
+class ObjectiveError(UserError, ValueError):
     """There is no objective of that name, or it cannot be made again from what was saved."""
 
 
@@ -319,8 +321,10 @@ def make_objective(name: str, **spec: Any) -> Objective:
         raise ObjectiveError(f"{name!r} is not an objective. There are {', '.join(OBJECTIVES)}. Name one of those.")
     try:
         return OBJECTIVES[name](**spec)
-    except TypeError as error:
-        raise ObjectiveError(f"Objective {name!r} cannot be made from {spec!r} ({error}). Expected what its `spec()` gives.") from error
+    except (TypeError, ValueError) as error:
+        raise ObjectiveError(
+            f"Objective {name!r} cannot be made from {spec!r} ({error}). Expected what its `spec()` gives."
+        ) from error
 
 
 def class_names(values: pd.Series) -> pd.Series:

@@ -34,4 +34,10 @@ def pcoa(distances: DistanceMatrix, *, num_axes: int = 10) -> OrdinationResults:
     with warnings.catch_warnings():
         # UniFrac is not Euclidean, so small negative eigenvalues are expected; scikit-bio sets them to zero and says so.
         warnings.filterwarnings("ignore", message=".*negative eigenvalues.*", category=RuntimeWarning)
-        return skbio_pcoa(distances, method="eigh", dimensions=min(num_axes, len(distances.ids)))
+        result = skbio_pcoa(distances, method="eigh", dimensions=len(distances.ids))
+    # All axes are computed and the rest dropped here: given fewer, scikit-bio divides by a total that negative eigenvalues
+    # have lowered, and the shares add up to more than 1.
+    result.samples = result.samples.iloc[:, :num_axes]
+    result.eigvals = result.eigvals.iloc[:num_axes]
+    result.proportion_explained = result.proportion_explained.iloc[:num_axes]
+    return result

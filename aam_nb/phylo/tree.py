@@ -40,9 +40,7 @@ class Branches:
             asv, node = asv[up > 0], up[up > 0]
         used, column = np.unique(np.concatenate(nodes), return_inverse=True)
         row = np.concatenate(rows)
-        above = sparse.csr_array(
-            (np.ones(len(row), dtype=np.float64), (row, column)), shape=(len(asv_ids), len(used))
-        )
+        above = sparse.csr_array((np.ones(len(row), dtype=np.float64), (row, column)), shape=(len(asv_ids), len(used)))
         return cls(above=above, length=tree.length[used])
 
     def presence(self, table: sparse.csr_array) -> sparse.csr_array:

@@ -13,6 +13,7 @@ import numpy.typing as npt
 import pandas as pd
 from scipy import sparse
 
+from aam_nb.config import UserError
 from aam_nb.phylo.tree import Branches, branches_of
 from aam_nb.study.study import Study
 
@@ -24,7 +25,7 @@ BRANCHES_PER_BLOCK = 2048
 """Branches multiplied at once by the torch engine: bounds its memory to n_samples times this many numbers."""
 
 
-class EngineError(ValueError):
+class EngineError(UserError, ValueError):
     """There is no such metric or engine."""
 
 
@@ -87,9 +88,13 @@ def unifrac(study: Study, *, metric: str = "unweighted", engine: Engine = "auto"
     from skbio import DistanceMatrix
 
     if metric != "unweighted":
-        raise EngineError(f"metric is {metric!r}. Expected 'unweighted'. Try `aam.unifrac(study, metric='unweighted')`.")
+        raise EngineError(
+            f"metric is {metric!r}. Expected 'unweighted'. Try `aam.unifrac(study, metric='unweighted')`."
+        )
     if engine not in ("auto", "torch", "skbio"):
-        raise EngineError(f"engine is {engine!r}. Expected 'auto', 'torch' or 'skbio'. Try `aam.unifrac(study, engine='auto')`.")
+        raise EngineError(
+            f"engine is {engine!r}. Expected 'auto', 'torch' or 'skbio'. Try `aam.unifrac(study, engine='auto')`."
+        )
     branches = branches_of(study)
     if engine == "skbio":
         return _by_skbio(study)
@@ -135,7 +140,9 @@ def _by_skbio(study: Study) -> DistanceMatrix:
     from skbio import TreeNode
     from skbio.diversity import beta_diversity
 
-    tree = TreeNode.read(io.StringIO(study.require_tree().to_newick()), format="newick", convert_underscores=False)
+    tree = TreeNode.read(
+        io.StringIO(study.require_tree().to_newick()), format="newick", convert_underscores=False, verify=False
+    )
     # validate=False: a root with one child is rooted too, and our own checks have been made.
     return beta_diversity(
         "unweighted_unifrac",

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 from scipy import sparse
 
+from aam_nb.config import UserError
 from aam_nb.study.newick import Tree
 from aam_nb.study.study import Study, StudyError, some
 
@@ -16,7 +17,7 @@ MISSING = ["", "NA", "N/A", "NaN", "nan", "null", "none", "None", "not applicabl
 """Metadata entries read as missing."""
 
 
-class FormatError(ValueError):
+class FormatError(UserError, ValueError):
     """A file is not of the format it must have."""
 
 
@@ -93,7 +94,16 @@ def read_biom(path: str | Path) -> Study:
             # biom-format refuses nothing it can index, so duplicate ids are looked for before it reads.
             samples, asvs = ([_text(i) for i in file[f"{axis}/ids"][:]] for axis in ("sample", "observation"))
             found = Table.from_hdf5(file) if len(set(samples)) == len(samples) and len(set(asvs)) == len(asvs) else None
-    except (OSError, KeyError, ValueError, IndexError, TableException) as error:
+    except (
+        OSError,
+        KeyError,
+        ValueError,
+        IndexError,
+        TypeError,
+        AttributeError,
+        RuntimeError,
+        TableException,
+    ) as error:
         raise FormatError(
             f"{path} cannot be read as BIOM 2.1 ({str(error).splitlines()[0] if str(error) else type(error).__name__}). Expected a whole "
             "feature table in HDF5. The file may be truncated: copy or export it again."
@@ -128,6 +138,13 @@ def read_metadata(path: str | Path) -> pd.DataFrame:
             f"{path} cannot be read as a table ({str(error).splitlines()[0]}). Expected UTF-8 text, tab-separated, one header line. "
             "Export it again."
         ) from error
+    if not isinstance(rows.index, pd.RangeIndex):
+        raise FormatError(
+            f"{path} has a header with fewer names than its rows have fields. Expected a name for each column, the sample ids' "
+            "too. Put one in front of the header (R's write.table leaves it out; `col.names=NA` writes it)."
+        )
+    if rows.empty:
+        raise FormatError(f"{path} has no rows below its header. Expected one row per sample. Export it again.")
     if rows.shape[1] < 2:
         raise FormatError(
             f"{path} has {rows.shape[1]} column. Expected sample ids and at least one more column, separated by tabs. If it is "
@@ -136,8 +153,12 @@ def read_metadata(path: str | Path) -> pd.DataFrame:
     ids = pd.Index(rows.iloc[:, 0].str.strip(), dtype=str, name="sample_id")
     twice = ids[ids.duplicated()].unique()
     if len(twice) or (ids == "").any():
-        what = f"{len(twice)} sample ids occur more than once ({some(twice)})" if len(twice) else "A row has no sample id"
-        raise StudyError(f"{what} in {path}. Each sample has one row, named in the first column. Remove the extra rows.")
+        what = (
+            f"{len(twice)} sample ids occur more than once ({some(twice)})" if len(twice) else "A row has no sample id"
+        )
+        raise StudyError(
+            f"{what} in {path}. Each sample has one row, named in the first column. Remove the extra rows."
+        )
     rows = rows.iloc[:, 1:].set_axis(ids, axis=0)
     return rows.apply(_typed)
 
@@ -149,13 +170,15 @@ def write_study(study: Study, folder: str | Path) -> list[Path]:
 
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    paths = [folder / "table.biom", folder / "metadata.tsv"]
+    paths = [folder / "table.biom"]
     with h5py.File(paths[0], "w") as file:
-        Table(study.table.T.tocsr(), list(study.asv_ids), list(study.sample_ids)).to_hdf5(file, "aam_nb")
-    study.metadata.to_csv(paths[1], sep="\t")
+        Table(sparse.csr_matrix(study.table.T), list(study.asv_ids), list(study.sample_ids)).to_hdf5(file, "aam_nb")
+    if study.metadata.shape[1]:
+        paths.append(folder / "metadata.tsv")
+        study.metadata.to_csv(paths[-1], sep="\t")
     if study.tree is not None:
         paths.append(folder / "tree.nwk")
-        paths[2].write_text(study.tree.to_newick() + "\n")
+        paths[-1].write_text(study.tree.to_newick() + "\n")
     return paths
 
 

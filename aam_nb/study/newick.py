@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
@@ -10,8 +11,10 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from aam_nb.config import UserError
 
-class TreeError(ValueError):
+
+class TreeError(UserError, ValueError):
     """A tree is not rooted, not readable, or has lengths that no tree can have."""
 
 
@@ -55,7 +58,9 @@ class Tree:
             )
         nameless = [i for i in self.tip_nodes if not self.names[i]]
         if nameless:
-            raise TreeError(f"{len(nameless)} tips have no name. Each tip is named by its ASV's DNA. Export it with names.")
+            raise TreeError(
+                f"{len(nameless)} tips have no name. Each tip is named by its ASV's DNA. Export it with names."
+            )
         if len(set(self.tips)) < len(self.tips):
             twice = sorted({t for t in self.tips if self.tips.count(t) > 1})
             raise TreeError(
@@ -92,7 +97,9 @@ class Tree:
         if not path.is_file():
             raise FileNotFoundError(f"{path} is not a file. Expected a tree in Newick format. Check the path.")
         try:
-            root = TreeNode.read(str(path), format="newick", convert_underscores=False)
+            root = TreeNode.read(str(path), format="newick", convert_underscores=False, verify=False)
+            if len(re.sub(r"'[^']*'|\[[^]]*\]", "", path.read_text()).strip().rstrip(";").split(";")) > 1:
+                raise ValueError("it holds more than one tree")
         except Exception as error:  # scikit-bio raises many kinds for a malformed file
             raise TreeError(
                 f"{path} cannot be read as Newick ({str(error).splitlines()[0] if str(error) else type(error).__name__}). "
@@ -114,7 +121,7 @@ class Tree:
         text = ""
         for i in range(len(self.parent) - 1, -1, -1):  # children come after parents, so this is bottom up
             inner = "(" + ",".join(reversed(children[i])) + ")" if children[i] else ""
-            text = inner + (self.names[i] or "")
+            text = inner + _label(self.names[i])
             if i:
                 children[self.parent[i]].append(f"{text}:{float(self.length[i])!r}")
         return text + ";"
@@ -126,6 +133,11 @@ class Tree:
 
     def __repr__(self) -> str:
         return f"Tree({len(self.tips)} tips, {len(self.parent)} nodes)"
+
+
+def _label(name: str | None) -> str:
+    """A name as Newick writes it: in quotes where it holds more than letters, digits, dots, underscores or dashes."""
+    return name if name and re.fullmatch(r"[\w.-]+", name) else "'" + name.replace("'", "''") + "'" if name else ""
 
 
 def _short(name: str | None) -> str:

@@ -82,6 +82,13 @@ def simulate_study(
             f"n_samples is {n_samples} and n_asvs is {n_asvs}. Expected at least 8 samples and 60 ASVs, so that clades can be planted. "
             "Try `simulate_study(n_samples=60, n_asvs=120)`."
         )
+    if seed < 0:
+        raise ConfigError(f"seed is {seed}. Expected zero or more. Try `seed=0`.")
+    if config.host_share == 1 and n_samples <= config.samples_per_host:
+        raise ConfigError(
+            f"host_share is 1 with one host of {n_samples} samples, so all samples would have the same target. Expected a share below 1 or "
+            f"more hosts. Try `host_share=0.5`."
+        )
     rng = np.random.Generator(np.random.PCG64(seed))
     tree, asv_ids = _with_dna(_yule_tree(rng, n_asvs, config.tree_height), rng, config)
     host = np.arange(n_samples) // config.samples_per_host
@@ -160,7 +167,9 @@ def _with_dna(tree: Tree, rng: np.random.Generator, config: SimulateConfig) -> t
     dna[0] = rng.integers(4, size=config.length)
     for node in range(1, len(tree.parent)):
         u = rng.random(config.length)
-        flip = np.select([u < swap[node], u < swap[node] + change[node], u < swap[node] + 2 * change[node]], [1, 2, 3], 0)
+        flip = np.select(
+            [u < swap[node], u < swap[node] + change[node], u < swap[node] + 2 * change[node]], [1, 2, 3], 0
+        )
         dna[node] = dna[tree.parent[node]] ^ flip
     names: list[str | None] = list(tree.names)
     seen: set[str] = set()
@@ -187,7 +196,9 @@ def _disjoint_clades(
     middle = (smallest + largest) / 2
     nodes = rng.permutation(len(tree.parent))
     # Those of the asked size first, in random order; were there too few, the nearest in size follow.
-    for node in nodes[np.argsort([max(0.0, abs(len(below[n]) - middle) - (largest - smallest) / 2) for n in nodes], kind="stable")]:
+    for node in nodes[
+        np.argsort([max(0.0, abs(len(below[n]) - middle) - (largest - smallest) / 2) for n in nodes], kind="stable")
+    ]:
         if len(clades) < count and not taken.intersection(below[node]):
             clades[int(node)] = np.array(sorted(below[node]))
             taken.update(below[node])
@@ -212,7 +223,12 @@ def _communities(
     trait = trait[tips] - trait[tips].mean(0)
     trait = trait / np.maximum(trait.std(0), 1e-12)
 
-    log_abundance = trait[:, 0] + _normal(rng, n_asvs) + 0.8 * _normal(rng, n_hosts, n_asvs)[host] + 0.5 * _normal(rng, n_samples, n_asvs)
+    log_abundance = (
+        trait[:, 0]
+        + _normal(rng, n_asvs)
+        + 0.8 * _normal(rng, n_hosts, n_asvs)[host]
+        + 0.5 * _normal(rng, n_samples, n_asvs)
+    )
     for k in range(config.num_gradients):
         log_abundance += np.outer(_shared(rng, host, 0.5), trait[:, k + 1])
     column = {name: j for j, name in enumerate(tree.tips)}

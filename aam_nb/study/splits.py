@@ -10,13 +10,14 @@ import numpy.typing as npt
 import pandas as pd
 from pandas.api.types import is_numeric_dtype
 
+from aam_nb.config import UserError
 from aam_nb.study.study import Study, some
 
-NUM_CANDIDATES = 200
+NUM_CANDIDATES = 30
 """Random splits tried; the one nearest to the asked size and to the target's distribution is taken."""
 
 
-class SplitError(ValueError):
+class SplitError(UserError, ValueError):
     """The samples cannot be split as asked."""
 
 
@@ -36,7 +37,9 @@ def split_study(
 ) -> tuple[Study, Study]:
     """See `Study.split`."""
     if not 0 < test_size < 1:
-        raise SplitError(f"test_size is {test_size!r}. Expected a share of the samples between 0 and 1. Try `test_size=0.2`.")
+        raise SplitError(
+            f"test_size is {test_size!r}. Expected a share of the samples between 0 and 1. Try `test_size=0.2`."
+        )
     left_out = 0
     if target is not None:
         known = study.target(target).notna()
@@ -82,7 +85,9 @@ def hold_out(
     units = np.bincount(unit)
     if len(units) < 2:
         what = "sample" if group is None else f"value of {group!r}"
-        raise SplitError(f"There is {len(units)} {what}. A split needs at least two. Use more samples or another group.")
+        raise SplitError(
+            f"There is {len(units)} {what}. A split needs at least two. Use more samples or another group."
+        )
     # Units x strata counts; a candidate test side is a set of units.
     count_US = np.zeros((len(units), stratum.max() + 1))
     np.add.at(count_US, (unit, stratum), 1)
@@ -145,7 +150,9 @@ def _best_units(count_US: npt.NDArray[np.float64], test_size: float, seed: int) 
         cut = int(np.clip(np.abs(filled - want_S.sum()).argmin() + 1, 1, len(order) - 1))
         test_S = count_US[order[:cut]].sum(0)
         gap = float(np.abs(test_S - want_S).sum() + abs(test_S.sum() - want_S.sum()))
-        gap += float(total_S.sum() * ((test_S == total_S).sum() + 0.1 * (test_S == 0).sum()))  # a stratum wholly on one side
+        gap += float(
+            total_S.sum() * ((test_S == total_S).sum() + 0.1 * (test_S == 0).sum())
+        )  # a stratum wholly on one side
         if gap < best_gap:
             best, best_gap = np.zeros(len(order), dtype=bool), gap
             best[order[:cut]] = True

@@ -14,6 +14,7 @@ import numpy.typing as npt
 import pandas as pd
 from scipy import sparse
 
+from aam_nb.config import UserError
 from aam_nb.study.newick import Tree
 
 if TYPE_CHECKING:
@@ -24,26 +25,26 @@ DNA_LETTERS = "ACGTRYSWKMBDHVN"
 """The IUPAC letters of DNA: four nucleotides and their ambiguity codes."""
 
 
-class StudyError(ValueError):
+class StudyError(UserError, ValueError):
     """What was given is not a study: ids, counts or sequences are not what they must be."""
 
 
-class UnknownIdError(KeyError):
+class UnknownIdError(UserError, KeyError):
     """A sample, an ASV or a metadata column of that name is not in the study."""
 
     def __str__(self) -> str:
         return str(self.args[0])
 
 
-class EmptySampleError(ValueError):
+class EmptySampleError(UserError, ValueError):
     """A sample has no reads where reads are needed."""
 
 
-class MissingTipError(ValueError):
+class MissingTipError(UserError, ValueError):
     """The study has no tree, or ASVs that are not tips of it."""
 
 
-class TargetError(ValueError):
+class TargetError(UserError, ValueError):
     """A metadata column cannot be predicted."""
 
 
@@ -123,7 +124,9 @@ class Study:
     @cached_property
     def prevalence(self) -> pd.Series:
         """Number of samples that hold each ASV, indexed by ASV."""
-        return pd.Series(np.bincount(self.table.indices, minlength=self.num_asvs), index=self.asv_ids, name="prevalence")
+        return pd.Series(
+            np.bincount(self.table.indices, minlength=self.num_asvs), index=self.asv_ids, name="prevalence"
+        )
 
     def content_hash(self) -> str:
         """SHA-256 of ids, counts and tree: the same for the same study on any machine."""
@@ -146,7 +149,9 @@ class Study:
         if name not in self.metadata.columns:
             have = ", ".join(map(str, self.metadata.columns[:8])) or "no columns"
             more = f" and {self.metadata.shape[1] - 8} more" if self.metadata.shape[1] > 8 else ""
-            raise UnknownIdError(f"{name!r} is not a metadata column. The metadata has {have}{more}. Name one of those.")
+            raise UnknownIdError(
+                f"{name!r} is not a metadata column. The metadata has {have}{more}. Name one of those."
+            )
         return self.metadata[name]
 
     def target(self, name: str) -> pd.Series:
@@ -184,7 +189,9 @@ class Study:
                 "Drop them with `study.filter(min_depth=1)` (`--min-depth 1`)."
             )
         if not self.num_samples:
-            raise EmptySampleError("The study has no samples. At least one is needed. Loosen the filter before this call.")
+            raise EmptySampleError(
+                "The study has no samples. At least one is needed. Loosen the filter before this call."
+            )
 
     def require_tree(self) -> Tree:
         """The tree, refused where it is absent or misses ASVs (`MissingTipError`)."""
@@ -232,7 +239,7 @@ class Study:
             None of the ASVs is in the table.
         """
         if isinstance(asvs, (pd.Series, np.ndarray)) and asvs.dtype == bool:
-            keep = np.asarray(asvs)
+            keep = _mask(asvs, self.asv_ids, "ASV")
         else:
             wanted = list(asvs)
             keep = self.asv_ids.isin(wanted)
@@ -280,6 +287,8 @@ class Study:
         StudyError
             `depth` is below 1, or no sample has that many reads.
         """
+        if not self.num_samples:
+            self.require_reads()
         deep = np.flatnonzero(self.depth.to_numpy() >= depth)
         if depth < 1 or not len(deep):
             raise StudyError(
@@ -357,7 +366,9 @@ class Study:
 
     def __repr__(self) -> str:
         tree = f"tree of {len(self.tree.tips)} tips" if self.tree else "no tree"
-        lines = [f"Study({self.num_samples} samples x {self.num_asvs} ASVs, {self.metadata.shape[1]} metadata columns, {tree})"]
+        lines = [
+            f"Study({self.num_samples} samples x {self.num_asvs} ASVs, {self.metadata.shape[1]} metadata columns, {tree})"
+        ]
         return "\n".join([*lines, *(f"  - {step}" for step in self.provenance)])
 
     def _repr_html_(self) -> str:
@@ -367,9 +378,7 @@ class Study:
 
     def _rows(self, samples: Iterable[str] | pd.Series | npt.NDArray[np.bool_]) -> npt.NDArray[np.int64]:
         if isinstance(samples, (pd.Series, np.ndarray)) and samples.dtype == bool:
-            if isinstance(samples, pd.Series):
-                samples = samples.reindex(self.sample_ids, fill_value=False)
-            return np.flatnonzero(np.asarray(samples))
+            return np.flatnonzero(_mask(samples, self.sample_ids, "sample"))
         wanted = pd.Index(list(samples), dtype=str)
         _refuse_duplicates(wanted, "sample")
         rows = self.sample_ids.get_indexer(wanted)
@@ -386,6 +395,18 @@ def some(ids: Sequence[str] | pd.Index, most: int = 5) -> str:
     """The first few ids for a message, long ones cut."""
     shown = [i if len(i) <= 40 else i[:16] + "…" for i in map(str, list(ids)[:most])]
     return ", ".join(shown) + (f" and {len(ids) - most} more" if len(ids) > most else "")
+
+
+def _mask(mask: pd.Series | npt.NDArray[np.bool_], ids: pd.Index, what: str) -> npt.NDArray[np.bool_]:
+    """A boolean array over `ids`; a Series is aligned by its index, and an id that it lacks is not kept."""
+    if isinstance(mask, pd.Series):
+        mask = mask.reindex(ids, fill_value=False)
+    if len(mask) != len(ids):
+        raise StudyError(
+            f"The mask has {len(mask)} values for {len(ids)} {what}s. Expected one value for each. Give a boolean Series indexed by "
+            f"{what} id instead."
+        )
+    return np.asarray(mask)
 
 
 def _refuse_duplicates(ids: pd.Index, what: str) -> None:
@@ -411,7 +432,7 @@ def _whole_counts(table: Any, sample_ids: pd.Index, asv_ids: pd.Index) -> sparse
     """The table as canonical CSR of int64, refused where a count is not a whole number >= 0."""
     table = sparse.csr_array(table)
     data = table.data
-    bad = np.flatnonzero(~(data >= 0) | ~np.isfinite(data) | (data != np.floor(data)))
+    bad = np.flatnonzero(~(data >= 0) | ~np.isfinite(data) | (data != np.floor(data)) | (data > 2**53))
     if len(bad):
         row = int(np.searchsorted(table.indptr, bad[0], side="right") - 1)
         raise StudyError(

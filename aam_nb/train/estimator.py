@@ -16,7 +16,7 @@ from tqdm.auto import tqdm
 import aam_nb
 from aam_nb.batch.batches import Batch, Batches
 from aam_nb.batch.tokens import tokenize
-from aam_nb.config import ModelConfig, TrainConfig, from_dict, to_dict
+from aam_nb.config import ModelConfig, TrainConfig, UserError, from_dict, to_dict
 from aam_nb.model.encoder import States
 from aam_nb.model.module import Network
 from aam_nb.model.objectives import (
@@ -40,7 +40,7 @@ NUM_REFERENCE_ASVS = 64
 """Most ASVs of the first training study that become the encoder's reference."""
 
 
-class NotFittedError(RuntimeError):
+class NotFittedError(UserError, RuntimeError):
     """The model has not learned what is asked of it."""
 
 
@@ -105,9 +105,15 @@ class AAM:
         MissingTipError, EmptySampleError, SplitError
             The study lacks what the objectives need, or is too small to hold samples back.
         """
+        if isinstance(objectives, str):
+            raise ObjectiveError(
+                f"objectives is the text {objectives!r}. Expected a list. Use `objectives=[{objectives!r}]`."
+            )
         chosen = [o if isinstance(o, Objective) else make_objective(o) for o in objectives]
         if not chosen:
-            raise ObjectiveError("There are no objectives. Pre-training needs one. Use `objectives=['unifrac', 'nucleotides']`.")
+            raise ObjectiveError(
+                "There are no objectives. Pre-training needs one. Use `objectives=['unifrac', 'nucleotides']`."
+            )
         self._run(train, chosen, config, stage="pretrain", start=None)
         assert self._network is not None
         self._pretrained = {k: v.clone() for k, v in self._network.encoder.state_dict().items()}
@@ -146,22 +152,29 @@ class AAM:
         return self
 
     def _run(
-        self, train: Study, objectives: list[Objective], config: TrainConfig | None, *, stage: str, start: dict[str, Tensor] | None
+        self,
+        train: Study,
+        objectives: list[Objective],
+        config: TrainConfig | None,
+        *,
+        stage: str,
+        start: dict[str, Tensor] | None,
     ) -> None:
         config = config or TrainConfig()
         train.require_reads()
         network = Network(self.config, objectives, seed=config.seed)
         if start is not None:
             network.encoder.load_state_dict(start)
-        else:
-            self.reference_asvs = _choose_reference(train, config.seed)
-        network.encoder.asv.set_reference(self.reference_asvs)
+        reference = _choose_reference(train, config.seed) if start is None else self.reference_asvs
+        network.encoder.asv.set_reference(reference)
         target = next((o.target for o in objectives if isinstance(o, (Regression, Classification))), None)
         trainer = Trainer(network, train, config, stage=stage, target=target)
         history = trainer.run()
-        earlier = self.history[self.history["stage"] != stage] if len(self.history) and stage == "fit" else pd.DataFrame()
+        earlier = (
+            self.history[self.history["stage"] != stage] if len(self.history) and stage == "fit" else pd.DataFrame()
+        )
         self.history = pd.concat([earlier, history], ignore_index=True) if len(earlier) else history
-        self._network, self._train_config = network.eval(), config
+        self._network, self._train_config, self.reference_asvs = network.eval(), config, reference
         if stage == "pretrain":
             self.samples, self.record = {"pretrain": list(train.sample_ids)}, {}
         else:
@@ -193,7 +206,9 @@ class AAM:
     def require_task(self) -> Task:
         """The task, or `NotFittedError`."""
         if self.task is None:
-            raise NotFittedError(f"{self!r} has no target yet. Prediction needs one. Call `model.fit(train, target=...)` first.")
+            raise NotFittedError(
+                f"{self!r} has no target yet. Prediction needs one. Call `model.fit(train, target=...)` first."
+            )
         return self.task
 
     def predict(self, study: Study) -> pd.DataFrame:
@@ -242,7 +257,9 @@ class AAM:
     def network(self) -> Network:
         """The trained network, in evaluation mode, on the device of the last training."""
         if self._network is None:
-            raise NotFittedError("The model has not been trained. Call `model.pretrain(...)` or `model.fit(...)` first.")
+            raise NotFittedError(
+                "The model has not been trained. Call `model.pretrain(...)` or `model.fit(...)` first."
+            )
         return self._network.eval()
 
     @property
@@ -311,7 +328,13 @@ class AAM:
         return write_run(folder, files, weights)
 
     def __repr__(self) -> str:
-        state = "not trained" if self._network is None else "pre-trained" if self.task is None else f"fitted to {self.task.target!r}"
+        state = (
+            "not trained"
+            if self._network is None
+            else "pre-trained"
+            if self.task is None
+            else f"fitted to {self.task.target!r}"
+        )
         return f"AAM(width={self.config.width}, num_layers={self.config.num_layers}, {state})"
 
 
@@ -361,6 +384,8 @@ def load(folder: str | Path, *, device: str = "auto") -> AAM:
     history = Path(folder) / "history.csv"
     model.history = pd.read_csv(history) if history.is_file() and history.stat().st_size > 1 else pd.DataFrame()
     if "evaluation" in found:
-        predictions = pd.read_csv(Path(folder) / "predictions.csv", dtype={"sample_id": str}).set_index("sample_id")
+        predictions = pd.read_csv(Path(folder) / "predictions.csv", dtype=str, keep_default_na=False).set_index(
+            "sample_id"
+        )
         model.evaluation = aam_nb.Evaluation.from_dict(found["evaluation"], predictions)
     return model

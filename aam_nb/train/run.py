@@ -12,10 +12,11 @@ from typing import Any
 import numpy as np
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
 import aam_nb
+from aam_nb.config import UserError
 
 FORMAT_VERSION = 1
 """Raised when a run folder changes so that older code cannot read it."""
@@ -24,7 +25,7 @@ FILES = ("config.json", "target.json", "splits.json", "model.safetensors")
 """Without these a folder is not a run."""
 
 
-class RunError(ValueError):
+class RunError(UserError, ValueError):
     """A folder is not a run, or not a whole and sound one."""
 
 
@@ -60,7 +61,8 @@ def write_run(folder: str | Path, files: dict[str, str], weights: dict[str, Tens
     try:
         for name, text in files.items():
             (fresh / name).write_text(text, encoding="utf-8")
-        save_file({k: v.detach().cpu().contiguous() for k, v in weights.items()}, fresh / "model.safetensors")
+        plain = {k: v.detach().cpu().contiguous() for k, v in weights.items()}
+        (fresh / "model.safetensors").write_bytes(save(plain))  # save_file would make it readable by its owner alone
         if folder.exists():
             folder.rename(old)
         fresh.rename(folder)
@@ -73,7 +75,8 @@ def write_run(folder: str | Path, files: dict[str, str], weights: dict[str, Tens
 def require_free(folder: str | Path) -> None:
     """Refuse a folder that could not be written as a run (`RunError`): asked for before the work, not after."""
     folder = Path(folder)
-    if folder.is_file() or (folder.is_dir() and any(folder.iterdir()) and not (folder / "config.json").is_file()):
+    is_run = all((folder / name).is_file() for name in FILES)
+    if folder.is_file() or (folder.is_dir() and any(folder.iterdir()) and not is_run):
         raise RunError(
             f"{folder} exists and is not a run folder, so it is left as it is. Expected a new or empty folder, or an earlier run. Choose "
             "another name."
@@ -99,9 +102,13 @@ def read_run(folder: str | Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
         try:
             found[path.stem] = json.loads(path.read_text(encoding="utf-8"))
         except (json.JSONDecodeError, UnicodeDecodeError) as error:
-            raise RunError(f"{path} is not JSON ({error}). Expected a file that aam_nb wrote. Restore it from a copy.") from error
+            raise RunError(
+                f"{path} is not JSON ({error}). Expected a file that aam_nb wrote. Restore it from a copy."
+            ) from error
         if not isinstance(found[path.stem], dict):
-            raise RunError(f"{path} holds {type(found[path.stem]).__name__}. Expected a JSON object. Restore it from a copy.")
+            raise RunError(
+                f"{path} holds {type(found[path.stem]).__name__}. Expected a JSON object. Restore it from a copy."
+            )
     made_by = found["config"].get("format_version")
     if not isinstance(made_by, int) or made_by > FORMAT_VERSION:
         raise RunError(

@@ -20,18 +20,17 @@ from torch.optim.lr_scheduler import LambdaLR
 from tqdm.auto import tqdm
 
 from aam_nb.batch.batches import Batch, Batches
-from aam_nb.config import ConfigError, TrainConfig
-from aam_nb.model.module import Network, StepResult
 from aam_nb.batch.tokens import PAD
+from aam_nb.config import ConfigError, TrainConfig, UserError
+from aam_nb.model.module import Network, StepResult
 from aam_nb.study.splits import hold_out
 from aam_nb.study.study import Study
-
 
 ASVS_PER_CHUNK = 512
 """ASVs encoded at once without gradients: bounds memory."""
 
 
-class TrainingError(RuntimeError):
+class TrainingError(UserError, RuntimeError):
     """Training broke: a loss is not a number."""
 
 
@@ -41,8 +40,15 @@ class Trainer:
     After `run` the network holds the weights of the best epoch, and `history` has a row per epoch.
     """
 
-    def __init__(self, network: Network, study: Study, config: TrainConfig, *, stage: str, target: str | None = None) -> None:
+    def __init__(
+        self, network: Network, study: Study, config: TrainConfig, *, stage: str, target: str | None = None
+    ) -> None:
         self.config, self.stage = config, stage
+        if config.freeze_asvs and "nucleotides" in network.objectives:
+            raise ConfigError(
+                "freeze_asvs is true while nucleotides are to be guessed. Guessing them trains the ASV encoder. Use "
+                "`TrainConfig(freeze_asvs=False)`, or leave the objective out."
+            )
         group = study.split_info.group if study.split_info else None
         held = hold_out(study, test_size=config.validation, target=target, group=group, seed=config.seed)
         self.train_study, self.valid_study = study.keep_samples(~held), study.keep_samples(held)
@@ -63,7 +69,10 @@ class Trainer:
     def run(self) -> pd.DataFrame:
         """Train until the epochs or the patience end; an interrupt (Ctrl-C, stop button) ends it early and keeps the best weights."""
         waited = 0
-        with _seeded(self.config.seed), tqdm(total=self.num_steps, desc=self.stage, unit="step", disable=not self.config.progress) as bar:
+        with (
+            _seeded(self.config.seed),
+            tqdm(total=self.num_steps, desc=self.stage, unit="step", disable=not self.config.progress) as bar,
+        ):
             try:
                 for epoch in range(self.config.epochs):
                     row = self.train_epoch(epoch, bar) | self.validate()
@@ -191,7 +200,9 @@ def make_accelerator(config: TrainConfig) -> Accelerator:
     if config.device == "mps" and not torch.backends.mps.is_available():
         raise ConfigError("device is 'mps'. No Apple GPU is visible to torch. Use `TrainConfig(device='auto')`.")
     AcceleratorState._reset_state(reset_partial_state=True)
-    return Accelerator(cpu=config.device == "cpu", mixed_precision={"fp32": "no"}.get(config.precision, config.precision))
+    return Accelerator(
+        cpu=config.device == "cpu", mixed_precision={"fp32": "no"}.get(config.precision, config.precision)
+    )
 
 
 def _decay_groups(network: Network, decay: float) -> list[dict[str, Any]]:

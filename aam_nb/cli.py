@@ -1,0 +1,470 @@
+"""`aam-nb VERB`: one dataclass a command, the config dataclasses inside it, flags and help made from both by tyro."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+import tyro
+from pandas.api.types import is_numeric_dtype
+
+import aam_nb as aam
+from aam_nb.config import EvaluateConfig, ModelConfig, TrainConfig, UserError, from_dict
+
+
+class UsageError(UserError, ValueError):
+    """Flags that do not go together."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReadArgs:
+    """How a study is read."""
+
+    table: Path
+    """Feature table, BIOM 2.1; its observation ids are the ASVs' DNA."""
+    tree: Path | None = None
+    """Rooted tree, Newick; its tips are the ASVs' DNA."""
+    min_prevalence: int = 0
+    """Drop ASVs found in fewer samples."""
+    min_depth: int = 0
+    """Drop samples with fewer reads."""
+    keep_tips: bool = False
+    """Drop ASVs that are not tips of the tree."""
+
+    def read(self) -> aam.Study:
+        """The study as the flags ask for it."""
+        study = aam.read_study(self.table, metadata=getattr(self, "metadata", None), tree=self.tree)
+        if self.keep_tips:
+            if study.tree is None:
+                raise UsageError(
+                    "--keep-tips was given without a tree. It drops ASVs that are not its tips. Add `--tree tree.nwk`."
+                )
+            study = study.keep_asvs(study.tree.tips)
+        if self.min_prevalence or self.min_depth:
+            study = study.filter(min_prevalence=self.min_prevalence, min_depth=self.min_depth)
+        for step in study.provenance:
+            say(f"  {step}")
+        return study
+
+
+@dataclass(frozen=True, kw_only=True)
+class TableArgs(ReadArgs):
+    """The study; metadata is not needed."""
+
+    metadata: Path | None = None
+    """Sample metadata, tab-separated; the first column holds the sample ids."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class StudyArgs(ReadArgs):
+    """The study, with metadata."""
+
+    metadata: Path
+    """Sample metadata, tab-separated; the first column holds the sample ids."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Demo:
+    """Run the whole pipeline on a simulated study and leave one report."""
+
+    out: Path = Path("demo")
+    """Folder for the study, the runs and report.html."""
+    samples: int = 240
+    """Samples to simulate."""
+    asvs: int = 400
+    """ASVs to simulate."""
+    seed: int = 0
+    """Seed of everything."""
+
+    pretraining: ClassVar[TrainConfig] = TrainConfig(epochs=15)
+    fitting: ClassVar[TrainConfig] = TrainConfig(epochs=20)
+
+    def __call__(self) -> None:
+        start = time.perf_counter()
+        say(f"1/6 Simulating {self.samples} samples x {self.asvs} ASVs")
+        study = aam.simulate_study(self.samples, self.asvs, seed=self.seed)
+        aam.write_study(study, self.out / "study")
+        train, test = study.split(test_size=0.25, target="age", group="host_id", seed=self.seed)
+        say(
+            f"    {study!r}\n    {train.num_samples} training and {test.num_samples} test samples, no host on both sides"
+        )
+        say("2/6 Unweighted UniFrac and principal coordinates")
+        shares = aam.pcoa(aam.unifrac(study)).proportion_explained
+        say(f"    the first two explain {shares.iloc[0]:.1%} and {shares.iloc[1]:.1%}")
+        say("3/6 Pre-training on the training samples, without labels")
+        model = aam.AAM().pretrain(train, config=replace(self.pretraining, seed=self.seed))
+        model.save(self.out / "pretrained")
+        fitted = []
+        for k, target in enumerate(("age", "diet")):
+            say(f"{4 + k}/6 Fitting {target}, then judging it on the test samples")
+            model = aam.load(self.out / "pretrained").fit(
+                train, target=target, config=replace(self.fitting, seed=self.seed)
+            )
+            say(indent(describe(model.evaluate(test))))
+            model.save(self.out / target)
+            fitted.append(model)
+        say("6/6 Explaining, and writing the report")
+        path = aam.report(fitted, study, self.out / "report.html", title="aam_nb demo: a simulated study")
+        say(f"Done in {time.perf_counter() - start:.0f} s. Open {path}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Info:
+    """Say what files are: feature tables, metadata, trees, run folders."""
+
+    files: tyro.conf.Positional[tuple[Path, ...]]
+    """Files or run folders."""
+
+    def __call__(self) -> None:
+        refused = 0
+        for path in self.files:
+            try:
+                print(f"{path}: {what_is(path)}")
+            except (UserError, FileNotFoundError) as error:
+                refused += 1
+                print(f"{path}: would be refused. {error}")
+        if refused:
+            raise UsageError(
+                f"{refused} of {len(self.files)} files would be refused. The lines above say why, and what to do."
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Unifrac:
+    """UniFrac distances between all samples, as a square TSV."""
+
+    study: TableArgs
+    out: Path
+    """The file to write, .tsv."""
+    metric: Literal["unweighted"] = "unweighted"
+    """Which UniFrac."""
+    engine: Literal["auto", "torch", "skbio"] = "auto"
+    """What computes it."""
+
+    def __call__(self) -> None:
+        if self.out.suffix != ".tsv":
+            raise UsageError(
+                f"--out is {self.out}. Expected a name that ends in .tsv. Try `--out {self.out.with_suffix('.tsv')}`."
+            )
+        distances = aam.unifrac(self.study.read(), metric=self.metric, engine=self.engine)
+        self.out.parent.mkdir(parents=True, exist_ok=True)
+        distances.write(str(self.out))
+        say(f"Wrote {len(distances.ids)} x {len(distances.ids)} distances to {self.out}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pretrain:
+    """Pre-train on a study without labels."""
+
+    study: TableArgs
+    out: Path
+    """Run folder to write."""
+    objectives: tuple[Literal["unifrac", "nucleotides"], ...] = ("unifrac", "nucleotides")
+    """What to learn from; unifrac needs a tree."""
+    target: str | None = None
+    """Leave out the test samples that `fit` with the same target, group, test size and seed will hold out."""
+    group: str | None = None
+    """With --target: the group column that `fit` will split by."""
+    test_size: float = 0.2
+    """With --target: the test size that `fit` will use."""
+    config: Path | None = None
+    """JSON with objects "model" and "train"; flags given here override it."""
+    model: ModelConfig = field(default_factory=ModelConfig)
+    train: TrainConfig = field(default_factory=TrainConfig)
+
+    def __call__(self) -> None:
+        from aam_nb.train.run import require_free
+
+        require_free(self.out)
+        if self.group and not self.target:
+            raise UsageError(
+                "--group was given without --target. Together they name the split of `fit`. Add `--target COLUMN`."
+            )
+        study = self.study.read()
+        if self.target:
+            study = study.split(target=self.target, group=self.group, test_size=self.test_size, seed=self.train.seed)[0]
+            say(f"  {study.provenance[-1]}")
+        model = aam.AAM(self.model).pretrain(study, objectives=self.objectives, config=self.train)
+        say(model.history.iloc[[0, int(model.history["valid_loss"].argmin())]].T.to_string(header=["first", "best"]))
+        say(f"Saved to {model.save(self.out)}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fit:
+    """Fit a metadata column, and judge the model on held-out samples beside a random forest and a dummy."""
+
+    study: StudyArgs
+    target: str
+    """Metadata column to predict."""
+    out: Path
+    """Run folder to write."""
+    group: str | None = None
+    """Metadata column whose values never cross between training and test samples: host, study, cage ..."""
+    test_size: float = 0.2
+    """Share of the samples held out."""
+    task: Literal["auto", "regression", "classification"] = "auto"
+    """Kind of target; auto regresses numbers and classifies text."""
+    min_class_size: int = 0
+    """Drop samples of classes with fewer samples."""
+    pretrained: Path | None = None
+    """Run folder of `aam-nb pretrain` to start from."""
+    config: Path | None = None
+    """JSON with objects "model" and "train"; flags given here override it."""
+    model: ModelConfig = field(default_factory=ModelConfig)
+    train: TrainConfig = field(default_factory=TrainConfig)
+
+    def __call__(self) -> None:
+        from aam_nb.train.run import require_free
+
+        require_free(self.out)
+        if self.pretrained and self.model not in (ModelConfig(), model_of(self.pretrained)):
+            raise UsageError(
+                f"A model shape was given with --pretrained. It comes with {self.pretrained}. Leave out the model's flags."
+            )
+        study = self.study.read()
+        if self.min_class_size:
+            values = study.target(self.target)
+            study = study.keep_samples(values.isin(values.value_counts().loc[lambda n: n >= self.min_class_size].index))
+            say(f"  {study.provenance[-1]}: classes of at least {self.min_class_size}")
+        train, test = study.split(target=self.target, group=self.group, test_size=self.test_size, seed=self.train.seed)
+        say(f"  {train.num_samples} training and {test.num_samples} test samples")
+        model = aam.load(self.pretrained, device=self.train.device) if self.pretrained else aam.AAM(self.model)
+        kinds = {"auto": str, "regression": aam.Regression, "classification": aam.Classification}
+        model.fit(train, target=kinds[self.task](self.target), config=self.train)
+        say(describe(model.evaluate(test)))
+        say(f"Saved to {model.save(self.out)}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Predict:
+    """Predict the samples of a table."""
+
+    run: Path
+    """Run folder of `aam-nb fit`."""
+    study: TableArgs
+    out: Path
+    """CSV to write."""
+
+    def __call__(self) -> None:
+        model, study = aam.load(self.run), self.study.read()
+        predictions = model.predict(study)
+        self.out.parent.mkdir(parents=True, exist_ok=True)
+        predictions.to_csv(self.out)
+        say(f"Wrote {len(predictions)} predictions of {model.require_task().target} to {self.out}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluate:
+    """Judge a run on its held-out samples, or on a new study with --all."""
+
+    run: Path
+    """Run folder of `aam-nb fit`."""
+    study: StudyArgs
+    out: Path
+    """Folder for evaluation.json and predictions.csv."""
+    all: bool = False
+    """Judge by every sample of the table that has the target, not just by the run's held-out ones."""
+    evaluation: EvaluateConfig = field(default_factory=EvaluateConfig)
+
+    def __call__(self) -> None:
+        from aam_nb.train.run import as_json
+
+        model, study = aam.load(self.run), self.study.read()
+        test = study
+        if not self.all:
+            wanted = study.sample_ids.isin(model.samples.get("test", []))
+            if not wanted.any():
+                raise UsageError(
+                    f"None of the {study.num_samples} samples is a held-out sample of {self.run}. Expected the table it was fitted on. To judge "
+                    "by a new study, add `--all`."
+                )
+            test = study.keep_samples(wanted)
+        trained = study.sample_ids.isin([*model.samples.get("train", []), *model.samples.get("validation", [])])
+        train = study.keep_samples(trained) if trained.any() else None
+        result = model.evaluate(test, train=train, config=self.evaluation)
+        self.out.mkdir(parents=True, exist_ok=True)
+        (self.out / "evaluation.json").write_text(as_json(result.to_dict()), encoding="utf-8")
+        result.predictions.to_csv(self.out / "predictions.csv")
+        say(describe(result))
+        say(f"Wrote evaluation.json and predictions.csv to {self.out}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Report:
+    """Write a self-contained HTML report of a run."""
+
+    run: Path
+    """Run folder of `aam-nb fit`."""
+    study: StudyArgs
+    out: Path
+    """HTML file to write."""
+    title: str = "What the microbes tell"
+    """Heading of the page."""
+
+    def __call__(self) -> None:
+        say(f"Wrote {aam.report(aam.load(self.run), self.study.read(), self.out, title=self.title)}")
+
+
+COMMANDS: dict[str, type[Any]] = {
+    "demo": Demo,
+    "info": Info,
+    "unifrac": Unifrac,
+    "pretrain": Pretrain,
+    "fit": Fit,
+    "predict": Predict,
+    "evaluate": Evaluate,
+    "report": Report,
+}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a command line; returns the exit code: 0, 2 for a mistake of the user's, 130 when interrupted."""
+    args = list(sys.argv[1:] if argv is None else argv)
+    if not args or args[0] in ("-h", "--help", "--version"):
+        print(f"aam-nb {aam.__version__}" if args[:1] == ["--version"] else usage())
+        return 0 if args else 2
+    verb = args[0]
+    try:
+        if verb not in COMMANDS:
+            raise UsageError(f"{verb!r} is not a command. There are {', '.join(COMMANDS)}. See `aam-nb --help`.")
+        command = parse(verb, args[1:])
+        if command is not None:
+            command()
+    except (UserError, FileNotFoundError, PermissionError, NotADirectoryError, IsADirectoryError) as error:
+        print(f"aam-nb {verb}: {' '.join(str(error).split())}", file=sys.stderr)
+        return 2
+    except BrokenPipeError:  # the reader of our output has gone, as in `aam-nb fit --help | head`
+        return 1
+    except KeyboardInterrupt:
+        print(f"aam-nb {verb}: interrupted", file=sys.stderr)
+        return 130
+    return 0
+
+
+def parse(verb: str, args: Sequence[str]) -> Any:
+    """The command that the flags describe; None after its help was printed.
+
+    Raises
+    ------
+    UsageError
+        With tyro's explanation on one line.
+    """
+    kind = COMMANDS[verb]
+    errors = io.StringIO()
+    settings = (tyro.conf.OmitArgPrefixes, tyro.conf.FlagCreatePairsOff)
+    more = {} if (defaults := from_json(kind, args)) is None else {"default": defaults}
+    try:
+        with contextlib.redirect_stderr(errors):
+            return tyro.cli(kind, prog=f"aam-nb {verb}", args=args, config=settings, **more)
+    except SystemExit as stop:
+        if stop.code in (0, None):
+            return None
+        lines = [line.strip(" │╭╮╰╯─") for line in errors.getvalue().splitlines()]
+        told = [
+            line
+            for line in lines
+            if line.strip("-") and not line.startswith(("For full helptext", "aam-nb ", "Argument helptext"))
+        ]
+        raise UsageError(f"{' '.join(told[1:])}. See `aam-nb {verb} --help`.") from None
+
+
+def from_json(kind: type[Any], args: Sequence[str]) -> Any:
+    """Defaults of a command whose --config names a JSON file; None where it has none."""
+    named = [args[i + 1] for i, a in enumerate(args[:-1]) if a == "--config"] + [
+        a[9:] for a in args if a.startswith("--config=")
+    ]
+    if not named or "config" not in getattr(kind, "__dataclass_fields__", {}):
+        return None
+    path = Path(named[-1])
+    if not path.is_file():
+        raise UsageError(f"{path} is not a file. Expected JSON with objects model and train. Check --config.")
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise UsageError(f"{path} is not JSON ({error}). Expected objects model and train. Correct it.") from error
+    kinds = {"model": ModelConfig, "train": TrainConfig}
+    unknown = set(found) - kinds.keys() if isinstance(found, dict) else {type(found).__name__}
+    if unknown or not all(isinstance(v, dict) for v in found.values()):
+        raise UsageError(
+            f"{path} holds {', '.join(sorted(unknown)) or 'values'}. Expected a JSON object with objects model and train. Correct it."
+        )
+    given = {name: from_dict(kinds[name], values) for name, values in found.items()}
+    required = {f.name: tyro.MISSING for f in kind.__dataclass_fields__.values() if f.default is f.default_factory}
+    return kind(**(required | given))
+
+
+def usage() -> str:
+    """The list of commands."""
+    width = max(map(len, COMMANDS))
+    lines = [f"  {verb:<{width}}  {kind.__doc__}" for verb, kind in COMMANDS.items()]
+    return "\n".join(
+        ["usage: aam-nb COMMAND [OPTIONS]", "", *lines, "", "`aam-nb COMMAND --help` lists a command's options."]
+    )
+
+
+def what_is(path: Path) -> str:
+    """A file's kind and shape, or the error that reading it would give."""
+    import h5py
+
+    from aam_nb.study.formats import read_biom, read_metadata
+    from aam_nb.study.newick import Tree
+
+    if path.is_dir():
+        return f"run folder, {aam.load(path, device='cpu')!r}"
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"{path} is not a file. Expected a feature table, metadata, a tree or a run folder. Check the path."
+        )
+    if h5py.is_hdf5(path):
+        study = read_biom(path)
+        study.require_reads()
+        return (
+            f"feature table (BIOM 2.1), {study.num_samples} samples x {study.num_asvs} ASVs, {study.depth.min():,} to "
+            f"{study.depth.max():,} reads per sample"
+        )
+    with path.open("rb") as file:
+        start = file.read(64).lstrip()
+    if start.startswith(b"("):
+        return f"rooted tree (Newick), {len(Tree.read(path).tips)} tips"
+    if path.suffix in (".biom", ".h5", ".hdf5"):
+        read_biom(path)  # raises, saying why
+    rows = read_metadata(path)
+    kinds = rows.dtypes.map(lambda t: "numbers" if is_numeric_dtype(t) else "text").value_counts()
+    return f"metadata, {len(rows)} samples, " + ", ".join(f"{n} columns of {k}" for k, n in kinds.items())
+
+
+def model_of(folder: Path) -> ModelConfig:
+    """The model's shape in a run folder."""
+    return aam.load(folder, device="cpu").config
+
+
+def describe(result: aam.Evaluation) -> str:
+    """An evaluation for the terminal: the table, then every warning."""
+    by = f" ({result.num_groups} values of {result.group})" if result.group else ""
+    head = f"{result.target} on {len(result.predictions)} held-out samples{by}, value [95 % interval]:"
+    if result.config.confidence != 0.95:
+        head = head.replace("95 %", f"{result.config.confidence:.0%}")
+    return "\n".join(
+        [head, result.to_frame().rename_axis(None).to_string(), *(f"WARNING: {w}" for w in result.warnings())]
+    )
+
+
+def indent(text: str) -> str:
+    """Four spaces before each line."""
+    return "\n".join("    " + line for line in text.split("\n"))
+
+
+def say(text: str) -> None:
+    """A line for the user, at once."""
+    print(text, flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

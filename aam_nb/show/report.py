@@ -1,0 +1,287 @@
+"""One self-contained HTML page: the study, the model, how well, why, and where it errs. Opens from disk, loads nothing."""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import matplotlib.pyplot as plt
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+import aam_nb
+from aam_nb.config import to_dict
+from aam_nb.evaluate.metrics import METRICS, Evaluation
+from aam_nb.explain import Attributions, attention, attribute, recovery
+from aam_nb.phylo.ordination import pcoa
+from aam_nb.phylo.unifrac import unifrac
+from aam_nb.show import plots
+from aam_nb.study.study import Study, UnknownIdError
+from aam_nb.train.estimator import AAM
+from aam_nb.train.run import as_json, versions
+
+DPI = 150
+TOP_ASVS = 15
+WORST = 8
+MOST_SAMPLES = 400
+"""Test samples explained and drawn in a PCoA at most; the page says so when there are more."""
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A PNG with what to say of it."""
+
+    png: str
+    width: int
+    alt: str
+    caption: str
+
+
+def report(
+    model: AAM | Sequence[AAM], study: Study, path: str | Path, *, title: str = "What the microbes tell"
+) -> Path:
+    """Write a report of one or several fitted models of a study.
+
+    Parameters
+    ----------
+    model
+        Fitted models. One that has not been evaluated is evaluated on the samples of `study` that it has not seen.
+    study
+        The whole study, test samples included; with a tree, a PCoA of unweighted UniFrac is drawn.
+    path
+        The HTML file to write; missing folders are made.
+    title
+        Heading of the page.
+
+    Returns
+    -------
+    The path.
+
+    Raises
+    ------
+    NotFittedError, UnknownIdError
+        A model has no target; the study holds no sample that the model has not seen.
+    """
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    models = [model] if isinstance(model, AAM) else list(model)
+    parts = [_model_part(m, study) for m in models]
+    page = Environment(
+        loader=PackageLoader("aam_nb.show", "."), autoescape=True, undefined=StrictUndefined
+    ).get_template("report.html.j2")
+    text = page.render(
+        title=title,
+        version=aam_nb.__version__,
+        study_line=f"{study.num_samples} samples, {study.num_asvs} ASVs",
+        summary=_numbers(study.summary()),
+        provenance=study.provenance,
+        study_figures=_study_figures(study, [m.require_task().target for m in models]),
+        models=parts,
+        versions=", ".join(f"{name} {v}" for name, v in versions().items()),
+    )
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def held_out(model: AAM, study: Study) -> Study:
+    """The samples of `study` to judge a model by: those of its last evaluation or its test side, else all it has not seen.
+
+    Raises
+    ------
+    UnknownIdError
+        There are none.
+    """
+    if model.evaluation is not None:
+        wanted = set(model.evaluation.predictions.index)
+    elif "test" in model.samples:
+        wanted = set(model.samples["test"])
+    else:
+        wanted = set(study.sample_ids) - {i for ids in model.samples.values() for i in ids}
+    ids = [i for i in study.sample_ids if i in wanted]
+    if not ids:
+        raise UnknownIdError(
+            f"None of the {study.num_samples} samples is one to judge {model!r} by: it has seen them all. Expected the test samples too. Give "
+            "the whole study, or new samples."
+        )
+    return study.keep_samples(ids)
+
+
+def _model_part(model: AAM, study: Study) -> dict[str, Any]:
+    """What the template says of one model."""
+    task, test = model.require_task(), held_out(model, study)
+    if model.evaluation is None:
+        seen = [i for use in ("train", "validation") for i in model.samples.get(use, ()) if i in study.sample_ids]
+        model.evaluate(test, train=study.keep_samples(seen) if seen else None)
+    result = model.evaluation
+    assert result is not None
+    explained = test.keep_samples(test.sample_ids[:MOST_SAMPLES])
+    found = attribute(model, explained)
+    planted = study.truth.asvs(task.target) if study.truth and task.target in set(study.truth.planted["target"]) else ()
+    worst, wrong = _worst(result)
+    sample = str(wrong if wrong in explained.sample_ids else explained.sample_ids[0])
+    maps = attention(model, test, samples=[sample])
+    return {
+        "target": task.target,
+        "headline": _headline(result),
+        "warnings": result.warnings(),
+        "split": _split_sentence(model, result),
+        "metrics": result.to_frame()
+        .rename(index=plots.MODEL_NAMES, columns=plots.METRIC_NAMES)
+        .rename_axis(columns=None),
+        "confidence": f"{result.config.confidence:.0%}",
+        "resampled": f", resampling the {result.num_groups} values of {result.group} whole"
+        if result.group
+        else ", resampling samples",
+        "num_train": result.num_train,
+        "score_figures": [
+            _picture(
+                plots.metrics(result),
+                "Scores beside the baselines.",
+                "Dots are scores, lines their bootstrap intervals.",
+            ),
+            _picture(result.plot(), "Predictions of the test samples.", _prediction_caption(result)),
+        ],
+        "history_figures": [
+            _picture(
+                plots.history(model.history, stage=s),
+                f"Loss by epoch, {s}.",
+                "The weights of the best validation epoch are kept.",
+            )
+            for s in model.history["stage"].unique()
+        ],
+        "attribution_text": _attribution_sentence(found, test),
+        "recovery": str(recovery(found, planted)) if planted else "",
+        "explain_figures": [
+            _picture(
+                plots.attributions(found, top=TOP_ASVS, mark=planted),
+                "ASVs with the largest attributions.",
+                "Integrated gradients. Bars: mean over samples, to the right where the ASV raises the prediction.",
+            ),
+            _picture(
+                plots.attention(maps.pooling[sample], sample=sample, top=TOP_ASVS),
+                f"Pooling attention of sample {sample}.",
+                f"The sample with the largest error. {maps.caption}",
+            ),
+        ],
+        "unit": found.unit,
+        "asvs": _asv_rows(found, planted),
+        "worst": worst,
+        "config": as_json({"model": to_dict(model.config), **model.record}),
+    }
+
+
+def _study_figures(study: Study, targets: list[str]) -> list[Picture]:
+    pictures = [_picture(plots.depth(study), "Histogram of sequencing depth.", "Reads per sample.")]
+    if study.tree is None:
+        return pictures
+    shown = study
+    if study.num_samples > 5 * MOST_SAMPLES:
+        step = -(-study.num_samples // (5 * MOST_SAMPLES))
+        shown = study.keep_samples(study.sample_ids[::step])
+    ordination = pcoa(unifrac(shown))
+    for target in targets:
+        more = "" if shown is study else f" Every {step}th sample."
+        axes = plots.pcoa(ordination, color=shown.column(target))
+        pictures.append(
+            _picture(
+                axes, f"PCoA coloured by {target}.", f"Unweighted UniFrac between {shown.num_samples} samples.{more}"
+            )
+        )
+    return pictures
+
+
+def _headline(result: Evaluation) -> str:
+    metric = METRICS[result.kind][0]
+    row = result.metrics.query("model == @MODEL and metric == @metric").iloc[0]
+    others = ", ".join(f"{plots.MODEL_NAMES.get(m, m)} {result.value(metric, m):.2f}" for m in result.models[1:])
+    by = (
+        f" of {result.num_groups} values of {result.group} that were never trained on"
+        if result.group
+        else " that were never trained on"
+    )
+    return (
+        f"{result.target}: {plots.METRIC_NAMES[metric]} {row['value']:.2f} [{row['low']:.2f}, {row['high']:.2f}] on "
+        f"{len(result.predictions)} test samples{by}" + (f"; beside it: {others}." if others else ".")
+    )
+
+
+def _split_sentence(model: AAM, result: Evaluation) -> str:
+    counts = ", ".join(f"{len(ids)} {use}" for use, ids in model.samples.items())
+    by = (
+        f"All samples of one {result.group} are on the same side."
+        if result.group
+        else "Samples were split one by one, not by group."
+    )
+    return f"Samples: {counts}. {by}"
+
+
+def _attribution_sentence(found: Attributions, test: Study) -> str:
+    some = (
+        ""
+        if len(found.sample_ids) == test.num_samples
+        else f" (the first {len(found.sample_ids)} of {test.num_samples})"
+    )
+    return (
+        f"Integrated gradients from the sample without ASVs to the sample as it is, over {len(found.sample_ids)} test samples{some}. The "
+        f"attributions of a sample sum to its prediction minus that of the empty sample; the largest gap is {found.largest_gap:.2%}."
+    )
+
+
+def _prediction_caption(result: Evaluation) -> str:
+    if result.kind == "regression":
+        return "One dot a test sample; on the dashed line prediction and truth agree."
+    return "Numbers count test samples; the colour is the share of the true class (row)."
+
+
+def _worst(result: Evaluation) -> tuple[pd.DataFrame, str]:
+    """The test samples predicted worst, and the id of the first."""
+    table = result.predictions
+    if result.kind == "regression":
+        error = (table["prediction"] - table["truth"]).abs()
+        frame = table[["truth", "prediction"]].assign(error=error)
+    else:
+        right = pd.Series(
+            [row[f"p({row['truth']})"] if f"p({row['truth']})" in table else 0.0 for _, row in table.iterrows()],
+            table.index,
+        )
+        error = 1 - right
+        frame = table[["truth", "prediction"]].assign(**{"probability of the truth": right})
+    order = error.sort_values(ascending=False, kind="stable").index
+    return _numbers(frame.loc[order].head(WORST)), str(order[0])
+
+
+def _asv_rows(found: Attributions, planted: Sequence[str]) -> list[dict[str, Any]]:
+    return [
+        {
+            "dna": asv,
+            "mean": f"{row['mean']:+.3g}",
+            "mean_abs": f"{row['mean_abs']:.3g}",
+            "samples": int(row["samples"]),
+            "positive": f"{row['positive']:.0%}",
+            "planted": "★" if asv in planted else "",
+        }
+        for asv, row in found.by_asv().head(TOP_ASVS).iterrows()
+    ]
+
+
+def _numbers(frame: pd.DataFrame) -> pd.DataFrame:
+    """Numbers as short text."""
+    return frame.map(lambda v: v if isinstance(v, str) else f"{v:,.0f}" if float(v).is_integer() else f"{v:,.3g}")
+
+
+def _picture(drawn: Axes | Figure, alt: str, caption: str) -> Picture:
+    figure = drawn if isinstance(drawn, Figure) else drawn.get_figure(root=True)
+    assert figure is not None
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=DPI, bbox_inches="tight")
+    plt.close(figure)
+    raw = buffer.getvalue()
+    width = int.from_bytes(raw[16:20], "big")  # of the PNG header
+    return Picture(png=base64.b64encode(raw).decode(), width=round(width * 84 / DPI), alt=alt, caption=caption)

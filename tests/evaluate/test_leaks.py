@@ -1,0 +1,111 @@
+"""Leaks: hosts and studies that tell the target are found; columns that merely follow it are not blamed."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.metrics import r2_score
+
+import aam_nb as aam
+from aam_nb.evaluate.baselines import lookup
+from aam_nb.evaluate.leaks import find
+from aam_nb.study.study import Study
+
+
+@pytest.fixture(scope="module")
+def hosts() -> Study:
+    """Twenty hosts of eight samples; age is nearly the host's; `decade` is the age rounded, `batch` is chance."""
+    config = aam.SimulateConfig(
+        length=30, host_share=0.97, samples_per_host=8, noise=1.0, min_depth=500, max_depth=1000
+    )
+    study = aam.simulate_study(160, 100, seed=2, config=config)
+    decade = (study.metadata["age"] // 10).astype(int)
+    batch = np.random.default_rng(0).choice(["A", "B", "C"], study.num_samples)
+    return replace(study, metadata=study.metadata.assign(decade=decade, batch=batch))
+
+
+def learned(study: Study, target: str = "age") -> aam.Regression:
+    task = aam.Regression(target)
+    task.learn(study)
+    return task
+
+
+def test_a_random_split_of_strong_hosts_leaks_through_them_and_only_them(hosts: Study) -> None:
+    train, test = hosts.split(target="age", seed=0)
+    found = find(train, test, learned(train))
+    assert [leak.column for leak in found] == ["host_id"]
+    (leak,) = found
+    assert leak.shared == test.metadata["host_id"].isin(train.metadata["host_id"]).mean()
+    mean = train.metadata.groupby("host_id")["age"].mean()
+    guess = test.metadata["host_id"].map(mean).fillna(train.metadata["age"].mean())
+    assert leak.lookup == pytest.approx(r2_score(test.metadata["age"], guess))
+    assert leak.lookup > 0.7
+    assert leak.forest_mixed > leak.forest_apart + 0.1
+    for part in ("'host_id'", "without any microbe", f"R² {leak.lookup:.2f}", "group='host_id'", "--group host_id"):
+        assert part in leak.sentence()
+
+
+def test_the_column_that_follows_the_target_would_have_been_suspected(hosts: Study) -> None:
+    """Knowing the decade tells the age, so only the second half of the test clears it."""
+    train, test = hosts.split(target="age", seed=0)
+    guess = lookup("decade", learned(train), train, test)
+    assert r2_score(test.metadata["age"], guess) > 0.8
+
+
+def test_a_split_by_host_does_not_leak(hosts: Study) -> None:
+    train, test = hosts.split(target="age", group="host_id", seed=0)
+    assert find(train, test, learned(train)) == ()
+
+
+def test_classes_leak_too(hosts: Study) -> None:
+    """A class drawn by host at random: no microbe tells it but those that tell the host."""
+    side = {
+        h: "xy"[k % 2] for k, h in enumerate(np.random.default_rng(1).permutation(hosts.metadata["host_id"].unique()))
+    }
+    study = replace(hosts, metadata=hosts.metadata.assign(side=hosts.metadata["host_id"].map(side)))
+    train, test = study.split(target="side", seed=0)
+    task = aam.Classification("side")
+    task.learn(train)
+    found = find(train, test, task)
+    assert [leak.column for leak in found] == ["host_id"]
+    assert found[0].metric == "balanced_accuracy"
+    assert found[0].lookup == 1
+    assert "balanced accuracy 1.00" in found[0].sentence()
+    train, test = study.split(target="side", group="host_id", seed=0)
+    assert find(train, test, task) == ()
+
+
+def test_missing_hosts_do_not_break_the_search(hosts: Study) -> None:
+    some = hosts.metadata["host_id"].astype(object).where(np.arange(hosts.num_samples) % 5 > 0)
+    train, test = replace(hosts, metadata=hosts.metadata.assign(host_id=some)).split(target="age", seed=0)
+    found = find(train, test, learned(train))
+    assert [leak.column for leak in found] == ["host_id"]
+    (leak,) = found
+    assert leak.shared == pytest.approx(
+        test.metadata["host_id"].dropna().isin(train.metadata["host_id"]).sum() / test.num_samples
+    )
+
+
+def test_a_study_without_columns_has_no_leak(hosts: Study) -> None:
+    bare = replace(hosts, metadata=hosts.metadata[["age"]])
+    train, test = bare.split(target="age", seed=0)
+    assert find(train, test, learned(train)) == ()
+
+
+@pytest.mark.real
+@pytest.mark.slow
+def test_oral_age_leaks_through_its_studies(real_data: Path) -> None:
+    """Nine studies of different ages: the published figure rests on telling the studies apart."""
+    folder = real_data / "oral_age"
+    study = aam.read_study(folder / "oral_age.biom", metadata=folder / "oral_age.tsv")
+    train, test = study.split(target="age", seed=0)
+    found = {leak.column: leak for leak in find(train, test, learned(train))}
+    assert "study" in found
+    assert found["study"].forest_apart < 0.1 < found["study"].forest_mixed
+    train, test = study.split(target="age", group="study", seed=0)
+    assert "study" not in {leak.column for leak in find(train, test, learned(train))}
+    assert pd.Index(train.metadata["study"]).intersection(test.metadata["study"]).empty

@@ -1,0 +1,66 @@
+"""Recovery of planted ASVs, against scikit-learn's average precision and rankings worked out by hand."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import sparse
+from sklearn.metrics import average_precision_score
+
+from aam_nb.explain import Attributions, recovery
+
+
+def ranked(strength: list[float]) -> Attributions:
+    """Two samples in which ASV k has an attribution of +-strength[k]; zero means that no sample holds it."""
+    rng = np.random.default_rng(0)
+    asvs = ["".join(p) for p in itertools.islice(itertools.product("ACGT", repeat=4), len(strength))]
+    signs = rng.choice([-1, 1], size=(2, len(strength)))
+    ids = pd.Index(["a", "b"])
+    check = pd.DataFrame({"prediction": [1.0, 1.0], "reference": [0.0, 0.0], "gap": [0.0, 0.0]}, index=ids)
+    return Attributions("y", "units of y", sparse.csr_array(signs * np.array(strength)), ids, pd.Index(asvs), check)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_average_precision_is_scikit_learns(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    strength = rng.permutation(np.arange(1.0, 41.0))
+    hit = np.isin(np.arange(40), rng.permutation(40)[:7])
+    attributions = ranked(strength.tolist())
+    found = recovery(attributions, attributions.asv_ids[hit], resamples=50)
+    assert found.average_precision == pytest.approx(average_precision_score(hit, strength))
+    assert (found.num_planted, found.num_asvs) == (7, 40)
+    assert found.top == hit[np.argsort(-strength)[:7]].sum()
+
+
+def test_a_perfect_ranking_is_one_and_the_worst_is_by_hand() -> None:
+    attributions = ranked([9, 8, 7, 6, 5, 4, 3, 2, 1, 0.5])
+    best = recovery(attributions, attributions.asv_ids[:3])
+    assert best.average_precision == 1
+    assert best.top == 3
+    assert best.p_value < 0.02  # 1 of 120 sets of three is as good
+    assert best.p_value == pytest.approx(1 / 120, abs=0.006)
+    worst = recovery(attributions, attributions.asv_ids[-2:])
+    assert worst.average_precision == pytest.approx((1 / 9 + 2 / 10) / 2)
+    assert worst.p_value == 1
+
+
+def test_chance_is_the_mean_of_all_rankings() -> None:
+    attributions = ranked([6, 5, 4, 3, 2, 1])
+    every = [
+        average_precision_score(np.isin(range(6), two), range(6, 0, -1)) for two in itertools.combinations(range(6), 2)
+    ]
+    found = recovery(attributions, attributions.asv_ids[[1, 4]], resamples=4000)
+    assert found.chance == pytest.approx(np.mean(every), abs=0.02)
+    assert found.chance_high == pytest.approx(np.quantile(every, 0.95), abs=0.2)
+    assert found.p_value == pytest.approx(np.mean(np.array(every) >= found.average_precision - 1e-12), abs=0.03)
+
+
+def test_only_asvs_that_occur_are_ranked() -> None:
+    attributions = ranked([3, 0, 2, 0, 1])
+    found = recovery(attributions, attributions.asv_ids[[0, 1]])
+    assert (found.num_planted, found.num_asvs, found.average_precision) == (1, 3, 1.0)
+    with pytest.raises(ValueError, match="None of the planted ASVs occurs"):
+        recovery(attributions, attributions.asv_ids[[1, 3]])

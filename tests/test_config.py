@@ -1,0 +1,104 @@
+"""Settings are checked at the door, and each refusal names the setting, its value and one that works."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import FrozenInstanceError
+
+import pytest
+
+import aam_nb as aam
+from aam_nb import config as c
+from aam_nb.study import study
+
+KINDS = [c.SimulateConfig, c.ModelConfig, c.TrainConfig, c.EvaluateConfig]
+WRONG = [
+    (c.SimulateConfig, "length", 19),
+    (c.SimulateConfig, "tree_height", 0.0),
+    (c.SimulateConfig, "kappa", -1.0),
+    (c.SimulateConfig, "samples_per_host", 0),
+    (c.SimulateConfig, "num_gradients", -1),
+    (c.SimulateConfig, "prevalence", 0.0),
+    (c.SimulateConfig, "host_share", 1.5),
+    (c.SimulateConfig, "noise", float("nan")),
+    (c.SimulateConfig, "min_depth", 9000),  # above max_depth
+    (c.ModelConfig, "width", 60),  # 60 / 4 heads = 15, which is odd
+    (c.ModelConfig, "num_layers", 0),
+    (c.ModelConfig, "num_attn_heads", 0),
+    (c.ModelConfig, "patch", 0),
+    (c.ModelConfig, "dropout", 1.0),
+    (c.TrainConfig, "epochs", 0),
+    (c.TrainConfig, "batch_size", -4),
+    (c.TrainConfig, "max_entries", 0),
+    (c.TrainConfig, "learning_rate", float("nan")),
+    (c.TrainConfig, "weight_decay", -0.1),
+    (c.TrainConfig, "warmup", 1.0),
+    (c.TrainConfig, "clip_norm", 0.0),
+    (c.TrainConfig, "asv_dropout", 1.0),
+    (c.TrainConfig, "validation", 0.0),
+    (c.TrainConfig, "patience", 0),
+    (c.TrainConfig, "seed", -1),
+    (c.TrainConfig, "device", "tpu"),
+    (c.TrainConfig, "precision", "fp8"),
+    (c.EvaluateConfig, "num_resamples", 1),
+    (c.EvaluateConfig, "confidence", 1.0),
+    (c.EvaluateConfig, "num_trees", 0),
+]
+
+
+@pytest.mark.parametrize(("kind", "name", "value"), WRONG, ids=lambda v: getattr(v, "__name__", str(v)))
+def test_a_value_out_of_range_is_refused_with_one_that_works(kind: type, name: str, value: object) -> None:
+    with pytest.raises(aam.ConfigError) as error:
+        kind(**{name: value})
+    message = str(error.value)
+    assert message.startswith(f"{name} is {value!r}. Expected ")
+    hint = re.search(rf"`{name}=([^`]+)`", message)
+    assert hint is not None
+    kind(**{name: eval(hint[1])})  # the value that the message offers is accepted
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_through_json_and_back(kind: type) -> None:
+    config = kind(seed=7) if hasattr(kind, "seed") else kind()
+    assert c.from_dict(kind, json.loads(json.dumps(c.to_dict(config)))) == config
+
+
+def test_an_integer_does_for_a_number() -> None:
+    assert c.from_dict(c.TrainConfig, {"learning_rate": 1}).learning_rate == 1
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_an_unknown_setting_is_refused_with_those_there_are(kind: type) -> None:
+    known = next(iter(kind.__dataclass_fields__))  # type: ignore[attr-defined]
+    with pytest.raises(aam.ConfigError, match=rf"'epoch' is not a setting of {kind.__name__}.*{known}.*Remove"):
+        c.from_dict(kind, {"epoch": 3})
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "kind"),
+    [("epochs", "3", "int"), ("epochs", 2.5, "int"), ("epochs", None, "int"), ("epochs", True, "int"),
+     ("learning_rate", "fast", "float"), ("learning_rate", True, "float"), ("progress", 1, "bool"),
+     ("device", 0, "str")],
+)  # fmt: skip
+def test_a_value_of_the_wrong_type_is_refused(name: str, value: object, kind: str) -> None:
+    with pytest.raises(aam.ConfigError, match=rf"{name} is {value!r}\. Expected {kind}"):
+        c.from_dict(c.TrainConfig, {name: value})
+
+
+@pytest.mark.parametrize(
+    "error", ["StudyError", "UnknownIdError", "EmptySampleError", "MissingTipError", "TargetError"]
+)
+def test_errors_of_a_study_are_the_users_to_mend(error: str) -> None:
+    """What the command line shows as one line with exit code 2, and a script may still catch by its builtin kind."""
+    kind = getattr(study, error)
+    assert issubclass(kind, c.UserError)
+    assert issubclass(kind, (ValueError, KeyError))
+    assert str(kind("No tree. Give one.")) == "No tree. Give one."  # a KeyError alone would put it in quotes
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_config_does_not_change(kind: type) -> None:
+    config = kind()
+    with pytest.raises(FrozenInstanceError):
+        setattr(config, next(iter(kind.__dataclass_fields__)), 1)  # type: ignore[attr-defined]
