@@ -282,8 +282,8 @@ class Evaluate:
             wanted = study.sample_ids.isin(model.samples.get("test", []))
             if not wanted.any():
                 raise UsageError(
-                    f"None of the {study.num_samples} samples is a held-out sample of {self.run}. Expected the table it was fitted on. To judge "
-                    "by a new study, add `--all`."
+                    f"None of the {study.num_samples} samples is a held-out sample of {self.run}. Expected the table it was fitted on. "
+                    "To judge by a new study, add `--all`."
                 )
             test = study.keep_samples(wanted)
         trained = study.sample_ids.isin([*model.samples.get("train", []), *model.samples.get("validation", [])])
@@ -395,7 +395,7 @@ def from_json(kind: type[Any], args: Sequence[str]) -> Any:
         raise UsageError(
             f"{path} holds {', '.join(sorted(unknown)) or 'values'}. Expected a JSON object with objects model and train. Correct it."
         )
-    given = {name: from_dict(kinds[name], values) for name, values in found.items()}
+    given: dict[str, Any] = {name: from_dict(kinds[name], values) for name, values in found.items()}
     required = {f.name: tyro.MISSING for f in kind.__dataclass_fields__.values() if f.default is f.default_factory}
     return kind(**(required | given))
 

@@ -7,6 +7,7 @@ parameter cells and the `config.json` of a run all speak of these, so an option 
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Literal, TypeVar
 
@@ -15,6 +16,12 @@ ConfigT = TypeVar("ConfigT")
 
 class UserError(Exception):
     """A mistake that its message explains: the command line prints it as one line and exits with code 2."""
+
+
+def some(ids: Iterable[object], most: int = 5) -> str:
+    """The first few ids for a message, long ones cut, the rest counted."""
+    names = [i if len(i) <= 40 else i[:16] + "…" for i in map(str, ids)]
+    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
 
 
 class ConfigError(UserError, ValueError):

@@ -6,6 +6,7 @@ batch, L positions, D width, H attention heads, C classes.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -152,7 +153,7 @@ class Batches:
         if self.asv_dropout:
             draw = rng.random(len(columns))
             keep = draw >= self.asv_dropout
-            keep[[a + int(draw[a:b].argmax()) for a, b in zip(offsets[:-1], offsets[1:], strict=True)]] = True
+            keep[[a + int(draw[a:b].argmax()) for a, b in itertools.pairwise(offsets)]] = True
             offsets = np.concatenate([[0], np.cumsum(keep)])[offsets]
             columns, counts = columns[keep], counts[keep]
         asv_N, asv_E = np.unique(columns, return_inverse=True)

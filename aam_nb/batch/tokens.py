@@ -8,7 +8,8 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from aam_nb.study.study import DNA_LETTERS, StudyError, some
+from aam_nb.config import some
+from aam_nb.study.study import DNA_LETTERS, StudyError
 
 PAD = 0
 MASK = len(DNA_LETTERS) + 1

@@ -58,17 +58,18 @@ class Leak:
         """The warning."""
         name = "R²" if self.metric == "r2" else "balanced accuracy"
         facts = (
-            f"{self.shared:.0%} of the test samples share its values with training samples, and knowing it alone, without any microbe, scores "
-            f"{name} {self.lookup:.2f}. A random forest scores {self.forest_mixed:.2f} when its values are mixed, as here, and "
-            f"{self.forest_apart:.2f} when each value is held out whole"
+            f"{self.shared:.0%} of the test samples share its values with training samples, and knowing it alone, without any "
+            f"microbe, scores {name} {self.lookup:.2f}. A random forest scores {self.forest_mixed:.2f} when its values are mixed, "
+            f"as here, and {self.forest_apart:.2f} when each value is held out whole"
         )
         fix = f"`group={self.column!r}` (`--group {self.column}`)"
         if self.severe:
             return (
-                f"This split leaks through {self.column!r}: {facts}, which is what to expect on new ones. The scores above are not those of a "
-                f"model that reads microbes. Split with {fix}."
+                f"This split leaks through {self.column!r}: {facts}, which is what to expect on new ones. The scores above are not "
+                f"those of a model that reads microbes. Split with {fix}."
             )
-        return f"For new values of {self.column!r} these scores are too good: {facts}. If the model is meant for new ones, split with {fix}."
+        head = f"For new values of {self.column!r} these scores are too good"
+        return f"{head}: {facts}. If the model is meant for new ones, split with {fix}."
 
 
 def find(train: Study, test: Study, task: Task, *, seed: int = 0) -> tuple[Leak, ...]:

@@ -12,10 +12,10 @@ import numpy.typing as npt
 import pandas as pd
 
 import aam_nb
-from aam_nb.config import EvaluateConfig
+from aam_nb.config import EvaluateConfig, some
 from aam_nb.evaluate.baselines import BASELINES, labels, predict_baseline
 from aam_nb.model.objectives import Classification, Task
-from aam_nb.study.study import Study, TargetError, some
+from aam_nb.study.study import Study, TargetError
 
 if TYPE_CHECKING:
     from aam_nb.evaluate.leaks import Leak
@@ -91,11 +91,12 @@ def bootstrap(
     for _ in range(config.num_resamples):
         draws.append(compute(np.concatenate([members[u] for u in rng.integers(len(members), size=len(members))])))
     frame, tail = pd.DataFrame(draws), (1 - config.confidence) / 2
-    defined = frame.notna().mean() >= 0.5
-    return {
-        m: (float(frame[m].quantile(tail)), float(frame[m].quantile(1 - tail))) if defined[m] else (np.nan, np.nan)
-        for m in frame
-    }
+    ends = {}
+    for metric, values in frame.items():
+        defined = values.notna().mean() >= 0.5
+        low, high = values.quantile([tail, 1 - tail]) if defined else (np.nan, np.nan)
+        ends[str(metric)] = (float(low), float(high))
+    return ends
 
 
 @dataclass(frozen=True, eq=False)
@@ -226,8 +227,8 @@ class Evaluation:
         """Models x metrics, each as `value [low, high]`."""
         text = self.metrics.assign(
             text=[
-                "not defined" if np.isnan(r.value) else f"{r.value:.3f} [{r.low:.3f}, {r.high:.3f}]"
-                for r in self.metrics.itertuples(index=False)
+                "not defined" if np.isnan(value) else f"{value:.3f} [{low:.3f}, {high:.3f}]"
+                for value, low, high in self.metrics[["value", "low", "high"]].to_numpy(float)
             ]
         )
         return text.pivot(index="model", columns="metric", values="text").loc[self.models, list(METRICS[self.kind])]

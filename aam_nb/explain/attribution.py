@@ -18,8 +18,9 @@ from scipy import sparse
 from torch import Tensor
 
 from aam_nb.batch.batches import Batch
+from aam_nb.config import some
 from aam_nb.model.objectives import Classification
-from aam_nb.study.study import Study, UnknownIdError, some
+from aam_nb.study.study import Study, UnknownIdError
 from aam_nb.train.estimator import AAM
 
 STEPS = (32, 128, 512)

@@ -44,8 +44,8 @@ class Recovery:
     def __str__(self) -> str:
         return (
             f"average precision {self.average_precision:.2f} for {self.num_planted} planted among {self.num_asvs} ASVs, where chance gives "
-            f"{self.chance:.2f} ({self.average_precision / self.chance:.1f} times as much, p = {self.p_value:.4f}); {self.top} of the first "
-            f"{self.num_planted} ASVs are planted"
+            f"{self.chance:.2f} ({self.average_precision / self.chance:.1f} times as much, p = {self.p_value:.4f}); {self.top} of the "
+            f"first {self.num_planted} ASVs are planted"
         )
 
 

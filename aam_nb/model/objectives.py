@@ -19,11 +19,11 @@ from torch import Tensor, nn
 
 from aam_nb.batch.batches import Batch, TargetMaker
 from aam_nb.batch.tokens import MASK, PAD
-from aam_nb.config import ModelConfig, UserError
+from aam_nb.config import ModelConfig, UserError, some
 from aam_nb.model.encoder import States
 from aam_nb.phylo.tree import branches_of
 from aam_nb.phylo.unifrac import unifrac_block
-from aam_nb.study.study import Study, TargetError, some
+from aam_nb.study.study import Study, TargetError
 
 Array = npt.NDArray[Any]
 
@@ -257,7 +257,7 @@ class Classification(Objective):
 
     def maker(self, study: Study) -> TargetMaker:
         names = class_names(study.column(self.target))
-        number = pd.Index(self.classes).get_indexer(names).astype(np.int64)
+        number = pd.Index(self.classes).get_indexer(pd.Index(names)).astype(np.int64)
         unknown = names[number < 0].unique()
         if len(unknown):
             raise TargetError(

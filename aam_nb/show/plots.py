@@ -46,7 +46,8 @@ def depth(study: Study, *, ax: Axes | None = None, **artist_kw: Any) -> Axes:
     ax = ax or _axes()
     reads = study.depth[study.depth > 0]
     edges = np.geomspace(reads.min(), max(reads.max(), reads.min() + 1), 31)
-    ax.hist(reads, bins=edges, **{"color": PALETTE[0], "edgecolor": "white", "linewidth": 0.5} | artist_kw)
+    style: dict[str, Any] = {"color": PALETTE[0], "edgecolor": "white", "linewidth": 0.5} | artist_kw
+    ax.hist(reads, bins=list(edges), **style)
     ax.axvline(reads.median(), color=PALETTE[4], linestyle="--", label=f"median {reads.median():,.0f}")
     ax.set(xscale="log", xlabel="reads per sample", ylabel="samples", title="Sequencing depth")
     ticks = [t for k in range(10) for t in (10**k, 2 * 10**k, 5 * 10**k) if edges[0] <= t <= edges[-1]]
@@ -70,7 +71,7 @@ def pcoa(
     """
     ax = ax or _axes()
     points, share = result.samples, result.proportion_explained.to_numpy()
-    style = {"s": 22, "alpha": 0.85, "linewidths": 0.3, "edgecolors": "white"} | artist_kw
+    style: dict[str, Any] = {"s": 22, "alpha": 0.85, "linewidths": 0.3, "edgecolors": "white"} | artist_kw
     xy = points.iloc[:, 0].to_numpy(), points.iloc[:, 1].to_numpy()
     if color is None:
         ax.scatter(*xy, color=PALETTE[0], **style)
@@ -103,7 +104,7 @@ def history(table: pd.DataFrame, *, stage: str, ax: Axes | None = None, **artist
     rows = table[table["stage"] == stage]
     ax.plot(rows["epoch"], rows["train_loss"], color=PALETTE[0], linestyle="--", label="training", **artist_kw)
     ax.plot(rows["epoch"], rows["valid_loss"], color=PALETTE[4], label="validation", **artist_kw)
-    best = rows.loc[rows["valid_loss"].idxmin()]
+    best = rows.iloc[int(rows["valid_loss"].argmin())]
     ax.plot(
         best["epoch"],
         best["valid_loss"],
@@ -124,7 +125,7 @@ def predictions(evaluation: Evaluation, *, ax: Axes | None = None, **artist_kw: 
     ax = ax or _axes()
     table = evaluation.predictions
     if evaluation.kind == "regression":
-        style = {"s": 26, "alpha": 0.8, "edgecolors": "white", "linewidths": 0.4} | artist_kw
+        style: dict[str, Any] = {"s": 26, "alpha": 0.8, "edgecolors": "white", "linewidths": 0.4} | artist_kw
         ax.scatter(table["truth"], table["prediction"], color=PALETTE[0], **style)
         both = table[["truth", "prediction"]].to_numpy(float)
         ends = [both.min(), both.max()]
@@ -140,7 +141,9 @@ def predictions(evaluation: Evaluation, *, ax: Axes | None = None, **artist_kw: 
         for (i, j), n in np.ndenumerate(cells):
             ax.text(j, i, str(n), ha="center", va="center", color="black" if shown[i, j] > 0.6 else "white")
         labels = [_cut(n) for n in names]
-        slanted = {"rotation": 30, "ha": "right", "rotation_mode": "anchor"} if max(map(len, labels)) > 8 else {}
+        slanted: dict[str, Any] = (
+            {"rotation": 30, "ha": "right", "rotation_mode": "anchor"} if max(map(len, labels)) > 8 else {}
+        )
         ax.set_xticks(range(len(names)), labels, **slanted)
         ax.set_yticks(range(len(names)), labels)
         ax.set(xlabel=f"predicted {_cut(evaluation.target)}", ylabel=f"true {_cut(evaluation.target)}")

@@ -107,8 +107,8 @@ def held_out(model: AAM, study: Study) -> Study:
     ids = [i for i in study.sample_ids if i in wanted]
     if not ids:
         raise UnknownIdError(
-            f"None of the {study.num_samples} samples is one to judge {model!r} by: it has seen them all. Expected the test samples too. Give "
-            "the whole study, or new samples."
+            f"None of the {study.num_samples} samples is one to judge {model!r} by: it has seen them all. Expected the test samples "
+            "too. Give the whole study, or new samples."
         )
     return study.keep_samples(ids)
 

@@ -9,9 +9,9 @@ import numpy as np
 import pandas as pd
 from scipy import sparse
 
-from aam_nb.config import UserError
+from aam_nb.config import UserError, some
 from aam_nb.study.newick import Tree
-from aam_nb.study.study import Study, StudyError, some
+from aam_nb.study.study import Study, StudyError
 
 MISSING = ["", "NA", "N/A", "NaN", "nan", "null", "none", "None", "not applicable", "not collected", "not provided"]
 """Metadata entries read as missing."""

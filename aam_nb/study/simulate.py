@@ -7,8 +7,6 @@ noise. Every quantity that decides a draw is rounded first, so the last bits of 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
@@ -17,7 +15,7 @@ from scipy.special import expit, ndtri
 
 from aam_nb.config import ConfigError, SimulateConfig
 from aam_nb.study.newick import Tree
-from aam_nb.study.study import Study
+from aam_nb.study.study import Study, Truth
 
 NUCLEOTIDES = np.array(list("AGCT"))
 """Ordered so that a transition flips the lowest bit of the number and a transversion the next."""
@@ -25,32 +23,6 @@ DIGITS = 6
 """Decimals kept of every latent quantity."""
 
 Array = npt.NDArray[np.float64]
-
-
-@dataclass(frozen=True, eq=False)
-class Truth:
-    """What a simulated study holds, and what the noise leaves to be known of it.
-
-    Parameters
-    ----------
-    planted
-        One row per planted ASV: `target`, `asv_id`, `clade` (number of its clade's node in the tree) and `sign` (+1 where more of
-        the ASV means a larger target, or the class `plant`).
-    best
-        Scores of a predictor that knows the signal and not the noise: the best that any model can hope for. One row per target and
-        metric, column `score`.
-    """
-
-    planted: pd.DataFrame
-    best: pd.DataFrame
-
-    def asvs(self, target: str) -> tuple[str, ...]:
-        """The ASVs planted for one target."""
-        return tuple(self.planted.loc[self.planted["target"] == target, "asv_id"])
-
-    def __repr__(self) -> str:
-        sizes = self.planted.groupby("target").size()
-        return "Truth(" + ", ".join(f"{t}: {n} planted ASVs" for t, n in sizes.items()) + ")"
 
 
 def simulate_study(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
@@ -10,8 +10,7 @@ import numpy.typing as npt
 import pandas as pd
 from pandas.api.types import is_numeric_dtype
 
-from aam_nb.config import UserError
-from aam_nb.study.study import Study, some
+from aam_nb.config import UserError, some
 
 NUM_CANDIDATES = 30
 """Random splits tried; the one nearest to the asked size and to the target's distribution is taken."""
@@ -32,90 +31,73 @@ class Split:
     seed: int
 
 
-def split_study(
-    study: Study, *, test_size: float, target: str | None, group: str | None, seed: int
-) -> tuple[Study, Study]:
-    """See `Study.split`."""
-    if not 0 < test_size < 1:
-        raise SplitError(
-            f"test_size is {test_size!r}. Expected a share of the samples between 0 and 1. Try `test_size=0.2`."
-        )
-    left_out = 0
-    if target is not None:
-        known = study.target(target).notna()
-        left_out = int((~known).sum())
-        if left_out:
-            study = study.keep_samples(known)
-    test = hold_out(study, test_size=test_size, target=target, group=group, seed=seed)
-    by = "" if group is None else f", no {group} on both sides"
-    sides = []
-    parts: tuple[tuple[Literal["train", "test"], npt.NDArray[np.bool_]], ...] = (("train", ~test), ("test", test))
-    for part, mask in parts:
-        step = f"{part} side ({int(mask.sum())} of {len(mask)} samples) of a split with seed {seed}{by}"
-        if left_out:
-            step += f"; {left_out} samples without {target} left out"
-        kept = study.keep_samples(mask)
-        info = Split(part=part, target=target, group=group, test_size=test_size, seed=seed)
-        sides.append(replace(kept, provenance=(*study.provenance, step), split_info=info))
-    return sides[0], sides[1]
-
-
 def hold_out(
-    study: Study, *, test_size: float, target: str | None, group: str | None, seed: int
+    sample_ids: pd.Index, *, target: pd.Series | None, group: pd.Series | None, test_size: float, seed: int
 ) -> npt.NDArray[np.bool_]:
     """Mask of the samples held out, shape (n_samples,); the target's strata are spread as evenly as groups allow.
+
+    Parameters
+    ----------
+    sample_ids
+        The samples.
+    target
+        Known values to stratify by, in the order of the samples: classes, or numbers by quantile bins.
+    group
+        Values that never cross.
+    test_size
+        Share to hold out, in (0, 1).
+    seed
+        The same seed gives the same mask.
 
     Raises
     ------
     SplitError
         Fewer than two groups, a missing group value, or a class too rare to be on both sides.
     """
-    stratum = np.zeros(study.num_samples, dtype=np.int64) if target is None else _strata(study, target)
-    if group is None:
-        unit = np.arange(study.num_samples)
-    else:
-        labels = study.column(group)
-        if labels.isna().any():
-            lost = study.sample_ids[labels.isna().to_numpy()]
-            raise SplitError(
-                f"{len(lost)} samples have no {group!r} ({some(lost)}). A group split needs it for every sample. Drop them "
-                f"with `study.keep_samples(study.metadata[{group!r}].notna())`."
-            )
-        unit = pd.factorize(labels)[0]
-    units = np.bincount(unit)
-    if len(units) < 2:
-        what = "sample" if group is None else f"value of {group!r}"
+    if not 0 < test_size < 1:
         raise SplitError(
-            f"There is {len(units)} {what}. A split needs at least two. Use more samples or another group."
+            f"test_size is {test_size!r}. Expected a share of the samples between 0 and 1. Try `test_size=0.2`."
         )
-    # Units x strata counts; a candidate test side is a set of units.
-    count_US = np.zeros((len(units), stratum.max() + 1))
-    np.add.at(count_US, (unit, stratum), 1)
+    stratum = np.zeros(len(sample_ids), dtype=np.int64) if target is None else _strata(target)
+    unit = np.arange(len(sample_ids))
+    what = "sample"
+    if group is not None:
+        what = f"value of {group.name!r}"
+        if group.isna().any():
+            lost = sample_ids[group.isna().to_numpy()]
+            raise SplitError(
+                f"{len(lost)} samples have no {group.name!r} ({some(lost)}). A group split needs it for every sample. Drop them "
+                f"with `study.keep_samples(study.metadata[{group.name!r}].notna())`."
+            )
+        unit = pd.factorize(group)[0]
+    num_units = int(unit.max(initial=-1)) + 1
+    if num_units < 2:
+        raise SplitError(f"There is {num_units} {what}. A split needs at least two. Use more samples or another group.")
     if group is None:
-        chosen = _per_stratum(stratum, test_size, seed)
+        mask = _per_stratum(stratum, test_size, seed)
     else:
-        chosen = _best_units(count_US, test_size, seed)
-    mask = chosen[unit]
+        count_US = np.zeros((num_units, stratum.max() + 1))  # units x strata; a candidate test side is a set of units
+        np.add.at(count_US, (unit, stratum), 1)
+        mask = _best_units(count_US, test_size, seed)[unit]
     if mask.all() or not mask.any():
         raise SplitError(
-            f"A test size of {test_size} of {len(units)} groups leaves one side empty. Expected both sides to hold samples. "
+            f"A test size of {test_size} of {num_units} {what}s leaves one side empty. Expected both sides to hold samples. "
             "Raise or lower `test_size`."
         )
     return mask
 
 
-def _strata(study: Study, target: str) -> npt.NDArray[np.int64]:
+def _strata(values: pd.Series) -> npt.NDArray[np.int64]:
     """Class numbers, or five quantile bins of a numeric target."""
-    values = study.target(target)
     if is_numeric_dtype(values):
-        bins = min(5, max(1, study.num_samples // 10))
+        bins = min(5, max(1, len(values) // 10))
         return pd.qcut(values.rank(method="first"), bins, labels=False).to_numpy().astype(np.int64)
     sizes = values.value_counts()
     if sizes.min() < 2:
         rare = sizes[sizes < 2].index
         raise SplitError(
-            f"{len(rare)} classes of {target!r} have a single sample ({some(rare)}). Each class needs one on both sides of a "
-            f"split. Drop them with `study.keep_samples(~study.metadata[{target!r}].isin({list(rare[:5])!r}))` "
+            f"{len(rare)} classes of {values.name!r} have a single sample ({some(rare)}). Each class needs one on both sides of a "
+            f"split. Drop them with `study.keep_samples(~study.metadata[{values.name!r}].isin({list(rare[:5])!r}))` "
             f"(`--min-class-size 2`)."
         )
     return pd.factorize(values, sort=True)[0].astype(np.int64)

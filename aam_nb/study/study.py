@@ -4,22 +4,19 @@ from __future__ import annotations
 
 import hashlib
 import html
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 from scipy import sparse
 
-from aam_nb.config import UserError
+from aam_nb.config import UserError, some
 from aam_nb.study.newick import Tree
-
-if TYPE_CHECKING:
-    from aam_nb.study.simulate import Truth
-    from aam_nb.study.splits import Split
+from aam_nb.study.splits import Split, hold_out
 
 DNA_LETTERS = "ACGTRYSWKMBDHVN"
 """The IUPAC letters of DNA: four nucleotides and their ambiguity codes."""
@@ -46,6 +43,32 @@ class MissingTipError(UserError, ValueError):
 
 class TargetError(UserError, ValueError):
     """A metadata column cannot be predicted."""
+
+
+@dataclass(frozen=True, eq=False)
+class Truth:
+    """What a simulated study holds, and what the noise leaves to be known of it.
+
+    Parameters
+    ----------
+    planted
+        One row per planted ASV: `target`, `asv_id`, `clade` (number of its clade's node in the tree) and `sign` (+1 where more of
+        the ASV means a larger target, or the class `plant`).
+    best
+        Scores of a predictor that knows the signal and not the noise: the best that any model can hope for. One row per target and
+        metric, column `score`.
+    """
+
+    planted: pd.DataFrame
+    best: pd.DataFrame
+
+    def asvs(self, target: str) -> tuple[str, ...]:
+        """The ASVs planted for one target."""
+        return tuple(self.planted.loc[self.planted["target"] == target, "asv_id"])
+
+    def __repr__(self) -> str:
+        sizes = self.planted.groupby("target").size()
+        return "Truth(" + ", ".join(f"{t}: {n} planted ASVs" for t, n in sizes.items()) + ")"
 
 
 @dataclass(frozen=True, eq=False)
@@ -335,9 +358,31 @@ class Study:
         SplitError
             There are too few groups, a class has one member, or a group value is missing.
         """
-        from aam_nb.study.splits import split_study
+        known = self if target is None else self.keep_samples(self.target(target).notna())
+        left_out = self.num_samples - known.num_samples
+        test = known.hold_out(test_size=test_size, target=target, group=group, seed=seed)
+        sides: dict[Literal["train", "test"], npt.NDArray[np.bool_]] = {"train": ~test, "test": test}
+        studies = []
+        for part, mask in sides.items():
+            step = f"{part} side ({int(mask.sum())} of {len(mask)} samples) of a split with seed {seed}"
+            step += "" if group is None else f", no {group} on both sides"
+            step += f"; {left_out} samples without {target} left out" if left_out else ""
+            info = Split(part=part, target=target, group=group, test_size=test_size, seed=seed)
+            kept = known.keep_samples(mask)
+            studies.append(replace(kept, provenance=(*self.provenance, step), split_info=info))
+        return studies[0], studies[1]
 
-        return split_study(self, test_size=test_size, target=target, group=group, seed=seed)
+    def hold_out(
+        self, *, test_size: float, target: str | None = None, group: str | None = None, seed: int = 0
+    ) -> npt.NDArray[np.bool_]:
+        """Mask of the samples that `split` would put on the test side; every sample needs a value of the target."""
+        return hold_out(
+            self.sample_ids,
+            target=None if target is None else self.target(target),
+            group=None if group is None else self.column(group),
+            test_size=test_size,
+            seed=seed,
+        )
 
     # -- how it shows itself ------------------------------------------------------------------------------------------
 
@@ -389,12 +434,6 @@ class Study:
                 f"{self.num_samples} samples such as {some(self.sample_ids[:2])}. Take ids from `study.sample_ids`."
             )
         return rows.astype(np.int64)
-
-
-def some(ids: Sequence[str] | pd.Index, most: int = 5) -> str:
-    """The first few ids for a message, long ones cut."""
-    shown = [i if len(i) <= 40 else i[:16] + "…" for i in map(str, list(ids)[:most])]
-    return ", ".join(shown) + (f" and {len(ids) - most} more" if len(ids) > most else "")
 
 
 def _mask(mask: pd.Series | npt.NDArray[np.bool_], ids: pd.Index, what: str) -> npt.NDArray[np.bool_]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -32,9 +32,6 @@ from aam_nb.model.objectives import (
 from aam_nb.study.study import Study
 from aam_nb.train.run import FORMAT_VERSION, RunError, as_json, load_weights, read_run, versions, write_run
 from aam_nb.train.trainer import Trainer, encode_asvs, make_accelerator
-
-if TYPE_CHECKING:
-    from aam_nb.evaluate.metrics import Evaluation
 
 NUM_REFERENCE_ASVS = 64
 """Most ASVs of the first training study that become the encoder's reference."""
@@ -68,7 +65,7 @@ class AAM:
         self.config = config or ModelConfig()
         self.history = pd.DataFrame()
         self.samples: dict[str, list[str]] = {}
-        self.evaluation: Evaluation | None = None
+        self.evaluation: aam_nb.Evaluation | None = None
         self.train_study: Study | None = None
         self.record: dict[str, Any] = {}
         self.reference_asvs: tuple[str, ...] = ()
@@ -238,7 +235,7 @@ class AAM:
         vectors = encode_asvs(self.network, tokenize(list(sequences)), self.device)
         return pd.DataFrame(vectors.float().cpu().numpy(), index=pd.Index(list(sequences), name="asv_id"))
 
-    def evaluate(self, test: Study, *, train: Study | None = None, **settings: Any) -> Evaluation:
+    def evaluate(self, test: Study, *, train: Study | None = None, **settings: Any) -> aam_nb.Evaluation:
         """Judge predictions beside a random forest and a dummy; see `Evaluation.of`, which takes the same settings.
 
         Parameters
@@ -322,7 +319,7 @@ class AAM:
         if self.evaluation is not None:
             files["evaluation.json"] = as_json(self.evaluation.to_dict())
             files["predictions.csv"] = self.evaluation.predictions.to_csv()
-        weights = {k: v for k, v in network.state_dict().items()}
+        weights = dict(network.state_dict().items())
         if self._pretrained is not None and self.task is not None:
             weights |= {f"pretrained.{k}": v for k, v in self._pretrained.items()}
         return write_run(folder, files, weights)

@@ -23,7 +23,6 @@ from aam_nb.batch.batches import Batch, Batches
 from aam_nb.batch.tokens import PAD
 from aam_nb.config import ConfigError, TrainConfig, UserError
 from aam_nb.model.module import Network, StepResult
-from aam_nb.study.splits import hold_out
 from aam_nb.study.study import Study
 
 ASVS_PER_CHUNK = 512
@@ -50,7 +49,7 @@ class Trainer:
                 "`TrainConfig(freeze_asvs=False)`, or leave the objective out."
             )
         group = study.split_info.group if study.split_info else None
-        held = hold_out(study, test_size=config.validation, target=target, group=group, seed=config.seed)
+        held = study.hold_out(test_size=config.validation, target=target, group=group, seed=config.seed)
         self.train_study, self.valid_study = study.keep_samples(~held), study.keep_samples(held)
         self.train = self._batches(self.train_study, network, shuffle=True, asv_dropout=config.asv_dropout)
         self.valid = self._batches(self.valid_study, network)
