@@ -55,6 +55,8 @@ def predict_baseline(
         model = forest(n_estimators=num_trees, n_jobs=-1, random_state=seed)
     model.fit(relative_abundance(train, train.asv_ids), labels(train, task))
     features = relative_abundance(test, train.asv_ids)
+    if name == "random_forest":
+        model.n_jobs = 1  # threads would add the trees up in any order, and the last bit of a score would differ by run
     if not classes:
         return pd.DataFrame({task.target: model.predict(features)}, index=test.sample_ids)
     found = pd.DataFrame(model.predict_proba(features), index=test.sample_ids, columns=model.classes_)

@@ -15,7 +15,7 @@ import aam_nb
 from aam_nb.config import EvaluateConfig, some
 from aam_nb.evaluate.baselines import BASELINES, labels, predict_baseline
 from aam_nb.model.objectives import Classification, Task
-from aam_nb.study.study import Study, TargetError
+from aam_nb.study.study import Study, TargetError, UnknownIdError
 
 if TYPE_CHECKING:
     from aam_nb.evaluate.leaks import Leak
@@ -211,12 +211,22 @@ class Evaluation:
 
     def value(self, metric: str, model: str = MODEL) -> float:
         """One metric of one model."""
-        rows = self.metrics.query("model == @model and metric == @metric")
+        return float(self.row(metric, model)["value"])
+
+    def row(self, metric: str, model: str = MODEL) -> pd.Series:
+        """One metric of one model with the ends of its interval: `value`, `low`, `high`.
+
+        Raises
+        ------
+        UnknownIdError
+            There is no such metric or model.
+        """
+        rows = self.metrics[(self.metrics["model"] == model) & (self.metrics["metric"] == metric)]
         if rows.empty:
-            raise KeyError(
+            raise UnknownIdError(
                 f"There is no {metric!r} of {model!r}. There are {', '.join(METRICS[self.kind])} of {some(self.models)}."
             )
-        return float(rows["value"].iloc[0])
+        return rows[["value", "low", "high"]].iloc[0]
 
     @property
     def models(self) -> list[str]:

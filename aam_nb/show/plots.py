@@ -159,8 +159,7 @@ def metrics(evaluation: Evaluation) -> Figure:
         1, len(names), figsize=(3.1 * len(names), 0.5 * len(models) + 1.3), layout="constrained", sharey=True
     )
     for ax, metric in zip(axes, names, strict=True):
-        rows = evaluation.metrics.query("metric == @metric").set_index("model").loc[models]
-        for y, (model, row) in enumerate(rows.iterrows()):
+        for y, (model, row) in enumerate((m, evaluation.row(metric, m)) for m in models):
             colour = PALETTE[0] if model == MODEL else PALETTE[4] if model == "random_forest" else "#777777"
             ax.plot([row["low"], row["high"]], [y, y], color=colour, linewidth=2)
             ax.plot(row["value"], y, marker=MARKERS[y % len(MARKERS)], color=colour, markersize=8)

@@ -199,7 +199,7 @@ def _study_figures(study: Study, targets: list[str]) -> list[Picture]:
 
 def _headline(result: Evaluation) -> str:
     metric = METRICS[result.kind][0]
-    row = result.metrics.query("model == @MODEL and metric == @metric").iloc[0]
+    row = result.row(metric)
     others = ", ".join(f"{plots.MODEL_NAMES.get(m, m)} {result.value(metric, m):.2f}" for m in result.models[1:])
     by = (
         f" of {result.num_groups} values of {result.group} that were never trained on"

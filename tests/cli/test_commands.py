@@ -1,0 +1,209 @@
+"""The command line as a user types it: in this process where errors are concerned, as a program for the whole path."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+import aam_nb as aam
+from aam_nb.cli import COMMANDS, main
+
+SMALL = ["--width", "16", "--num-attn-heads", "2", "--num-layers", "1", "--no-progress"]
+
+
+@pytest.fixture(scope="module")
+def files(study: aam.Study, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The simulated study as files."""
+    folder = tmp_path_factory.mktemp("study")
+    aam.write_study(study, folder)
+    return folder
+
+
+def inputs(folder: Path) -> list[str]:
+    return [
+        "--table",
+        str(folder / "table.biom"),
+        "--metadata",
+        str(folder / "metadata.tsv"),
+        "--tree",
+        str(folder / "tree.nwk"),
+    ]
+
+
+@pytest.fixture(scope="module")
+def run(files: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run folder made by `pretrain` and `fit`, the test side kept out of both."""
+    folder = tmp_path_factory.mktemp("runs")
+    split = ["--target", "age", "--group", "host_id", "--test-size", "0.25"]
+    quick = [*split, "--epochs", "2", "--seed", "1"]
+    assert main(["pretrain", *inputs(files), *quick, *SMALL, "--out", str(folder / "pre")]) == 0
+    pretrained = ["--pretrained", str(folder / "pre"), "--no-progress"]
+    assert main(["fit", *inputs(files), *quick, *pretrained, "--out", str(folder / "age")]) == 0
+    return folder / "age"
+
+
+def test_fit_leaves_a_run_that_judged_unseen_hosts(run: Path, study: aam.Study) -> None:
+    splits = json.loads((run / "splits.json").read_text())
+    predictions = pd.read_csv(run / "predictions.csv", index_col="sample_id")
+    assert set(predictions.index) == set(splits["test"])
+    assert {"truth", "prediction"} <= set(predictions.columns)
+    assert not {*splits["test"]} & {*splits["train"], *splits["validation"], *splits["pretrain"]}
+    host = study.metadata["host_id"]
+    assert not set(host[splits["test"]]) & set(host[[*splits["train"], *splits["validation"]]])
+    models = {row["model"] for row in json.loads((run / "evaluation.json").read_text())["metrics"]}
+    assert models == {"aam", "random_forest", "dummy"}
+
+
+def test_evaluate_judges_the_held_out_samples_again(run: Path, files: Path, tmp_path: Path) -> None:
+    assert main(["evaluate", "--run", str(run), *inputs(files), "--out", str(tmp_path)]) == 0
+    first, again = (json.loads((folder / "evaluation.json").read_text()) for folder in (run, tmp_path))
+    assert again["metrics"] == first["metrics"]
+    assert again["num_test"] == first["num_test"]
+
+
+def test_evaluate_all_says_that_samples_were_seen(run: Path, files: Path, tmp_path: Path, study: aam.Study) -> None:
+    assert main(["evaluate", "--run", str(run), "--all", *inputs(files), "--out", str(tmp_path)]) == 0
+    found = json.loads((tmp_path / "evaluation.json").read_text())
+    assert found["num_test"] == study.num_samples
+    assert any("were trained on" in note for note in found["notes"])
+
+
+def test_predict_writes_what_python_predicts(run: Path, files: Path, tmp_path: Path, study: aam.Study) -> None:
+    table, out = str(files / "table.biom"), tmp_path / "new" / "predictions.csv"
+    assert main(["predict", "--run", str(run), "--table", table, "--out", str(out)]) == 0
+    written = pd.read_csv(out, index_col="sample_id")["age"]
+    pd.testing.assert_series_equal(written, aam.load(run).predict(study)["age"], rtol=1e-12)
+
+
+def test_unifrac_writes_the_matrix(files: Path, tmp_path: Path, study: aam.Study) -> None:
+    from skbio import DistanceMatrix
+
+    out = tmp_path / "distances.tsv"
+    args = [
+        "--table",
+        str(files / "table.biom"),
+        "--tree",
+        str(files / "tree.nwk"),
+        "--engine",
+        "skbio",
+        "--out",
+        str(out),
+    ]
+    assert main(["unifrac", *args]) == 0
+    found = DistanceMatrix.read(str(out))
+    assert list(found.ids) == list(study.sample_ids)
+    assert abs(found.data - aam.unifrac(study).data).max() < 1e-9
+
+
+def test_info_says_what_files_are(run: Path, files: Path, capsys: pytest.CaptureFixture[str], study: aam.Study) -> None:
+    assert main(["info", *map(str, (files / "table.biom", files / "metadata.tsv", files / "tree.nwk", run))]) == 0
+    table, metadata, tree, folder = capsys.readouterr().out.strip().split("\n")
+    assert f"{study.num_samples} samples x {study.num_asvs} ASVs" in table
+    assert f"metadata, {study.num_samples} samples, 3 columns of text, 1 columns of numbers" in metadata
+    assert f"{study.num_asvs} tips" in tree
+    assert "run folder" in folder
+    assert "age" in folder
+
+
+def test_config_json_sets_defaults_that_flags_override(files: Path, tmp_path: Path) -> None:
+    config = tmp_path / "c.json"
+    shape = {"width": 16, "num_attn_heads": 2, "num_layers": 1}
+    config.write_text(json.dumps({"model": shape, "train": {"epochs": 7, "batch_size": 5, "progress": False}}))
+    args = [*inputs(files), "--objectives", "nucleotides", "--config", str(config), "--epochs", "1"]
+    assert main(["pretrain", *args, "--out", str(tmp_path / "run")]) == 0
+    saved = json.loads((tmp_path / "run" / "config.json").read_text())
+    assert saved["model"]["width"] == 16
+    assert (saved["train"]["epochs"], saved["train"]["batch_size"]) == (1, 5)
+
+
+MISTAKES = {
+    "no such command": (["fitt"], "'fitt' is not a command"),
+    "a flag missing": (["fit", "--table", "t.biom"], "--target"),
+    "a flag misspelled": (["predict", "--runn", "x"], "--runn"),
+    "a value of the wrong type": (["demo", "--samples", "many"], "many"),
+    "a value out of range": (["pretrain", "--table", "t", "--out", "o", "--epochs", "0"], "epochs is 0"),
+    "no such file": (["info", "nowhere.biom"], "would be refused"),
+    "no such table": (
+        ["predict", "--run", "RUN", "--table", "nowhere.biom", "--out", "o"],
+        "nowhere.biom is not a file",
+    ),
+    "no such run": (["predict", "--run", "nowhere", "--table", "TABLE", "--out", "o"], "nowhere is not a run folder"),
+    "no such column": (
+        ["fit", *inputs(Path("FILES")), "--target", "ph", "--out", "o"],
+        "'ph' is not a metadata column",
+    ),
+    "no such group": (["fit", *inputs(Path("FILES")), "--target", "age", "--group", "cage", "--out", "o"], "'cage'"),
+    "a folder in the way": (
+        ["fit", *inputs(Path("FILES")), "--target", "age", "--out", "FILES"],
+        "is not a run folder",
+    ),
+    "shape beside pretrained": (
+        ["fit", *inputs(Path("FILES")), "--target", "age", "--pretrained", "RUN", "--width", "128", "--out", "o"],
+        "A model shape was given with --pretrained",
+    ),
+    "a distance file of another kind": (
+        ["unifrac", "--table", "TABLE", "--tree", "t", "--out", "d.csv"],
+        "--out d.tsv",
+    ),
+    "no config file": (
+        ["fit", *inputs(Path("FILES")), "--target", "age", "--out", "o", "--config", "c.json"],
+        "c.json",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", MISTAKES)
+def test_a_mistake_is_one_line_and_exit_code_2(
+    case: str,
+    files: Path,
+    run: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    args, said = MISTAKES[case]
+    places = {"FILES": str(files), "RUN": str(run), "TABLE": str(files / "table.biom")}
+    for name, place in places.items():
+        args = [a.replace(name, place) for a in args]
+    assert main(args) == 2
+    captured = capsys.readouterr()
+    assert len(captured.err.strip().split("\n")) == 1
+    assert said in captured.err + captured.out
+    assert "Traceback" not in captured.err
+    assert not list(tmp_path.iterdir())  # and nothing was written
+
+
+def test_the_program_is_installed_and_lists_its_commands() -> None:
+    done = subprocess.run([sys.executable, "-m", "aam_nb.cli", "--help"], capture_output=True, text=True, check=True)
+    assert all(f"  {verb} " in done.stdout for verb in COMMANDS)
+
+
+@pytest.mark.slow
+def test_demo_on_a_small_study_leaves_a_report(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [
+            sys.executable,
+            "-m",
+            "aam_nb.cli",
+            "demo",
+            "--samples",
+            "40",
+            "--asvs",
+            "60",
+            "--out",
+            str(tmp_path / "demo"),
+        ],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert "step/s" in done.stderr or "s/step" in done.stderr  # a bar with the time left
+    page = (tmp_path / "demo" / "report.html").read_text()
+    assert "Planted ASVs recovered" in page
+    assert {p.name for p in (tmp_path / "demo").iterdir()} == {"study", "pretrained", "age", "diet", "report.html"}
