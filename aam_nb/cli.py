@@ -396,7 +396,9 @@ def from_json(kind: type[Any], args: Sequence[str]) -> Any:
             f"{path} holds {', '.join(sorted(unknown)) or 'values'}. Expected a JSON object with objects model and train. Correct it."
         )
     given: dict[str, Any] = {name: from_dict(kinds[name], values) for name, values in found.items()}
-    required = {f.name: tyro.MISSING_NONPROP for f in kind.__dataclass_fields__.values() if f.default is f.default_factory}
+    required = {
+        f.name: tyro.MISSING_NONPROP for f in kind.__dataclass_fields__.values() if f.default is f.default_factory
+    }
     return kind(**(required | given))
 
 

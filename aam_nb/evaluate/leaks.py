@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+from tqdm.auto import tqdm
 
 from aam_nb.evaluate.baselines import group_columns, labels, lookup, relative_abundance
 from aam_nb.model.objectives import Classification, Task
@@ -72,7 +73,7 @@ class Leak:
         return f"{head}: {facts}. If the model is meant for new ones, split with {fix}."
 
 
-def find(train: Study, test: Study, task: Task, *, seed: int = 0) -> tuple[Leak, ...]:
+def find(train: Study, test: Study, task: Task, *, seed: int = 0, progress: bool = False) -> tuple[Leak, ...]:
     """Look for leaks through every column that may name a group.
 
     A column is named when knowing it alone predicts the test samples, and when a random forest does clearly worse once each of its
@@ -93,7 +94,7 @@ def find(train: Study, test: Study, task: Task, *, seed: int = 0) -> tuple[Leak,
     both = np.concatenate([known, truth])
     mixed = _forest(features, both, task, None, seed)
     leaks = []
-    for column in suspects:
+    for column in tqdm(suspects, desc="looking for leaks", unit="column", delay=2, disable=not progress):
         group = pd.factorize(pd.concat([train.column(column), test.column(column)]).astype(str))[0]
         if not _can_hold_out(group, both, task):
             continue

@@ -5,11 +5,13 @@ from __future__ import annotations
 import html
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+from tqdm.auto import tqdm
 
 import aam_nb
 from aam_nb.config import EvaluateConfig, some
@@ -68,7 +70,11 @@ def score(truth: Array, prediction: pd.DataFrame, task: Task) -> dict[str, float
 
 
 def bootstrap(
-    compute: Callable[[npt.NDArray[np.int64]], dict[str, float]], unit: npt.NDArray[np.int64], config: EvaluateConfig
+    compute: Callable[[npt.NDArray[np.int64]], dict[str, float]],
+    unit: npt.NDArray[np.int64],
+    config: EvaluateConfig,
+    *,
+    name: str = "",
 ) -> dict[str, tuple[float, float]]:
     """Percentile intervals of metrics under resampling of whole units.
 
@@ -80,6 +86,8 @@ def bootstrap(
         Unit of each sample, 0 to n_units - 1: a host, a study, or the sample itself. All samples of a drawn unit come along.
     config
         Number of resamples, coverage, seed.
+    name
+        What the progress bar says; without one there is no bar.
 
     Returns
     -------
@@ -88,7 +96,7 @@ def bootstrap(
     rng = np.random.default_rng(config.seed)
     members = [np.flatnonzero(unit == u) for u in range(unit.max() + 1)]
     draws = []
-    for _ in range(config.num_resamples):
+    for _ in tqdm(range(config.num_resamples), desc=f"interval of {name}", delay=2, disable=not name):
         draws.append(compute(np.concatenate([members[u] for u in rng.integers(len(members), size=len(members))])))
     frame, tail = pd.DataFrame(draws), (1 - config.confidence) / 2
     ends = {}
@@ -199,12 +207,14 @@ class Evaluation:
         return cls(
             target=task.target,
             kind=task.kind,
-            metrics=_judge(labels(test, task), by_model, task, unit, config),
+            metrics=_judge(labels(test, task), by_model, task, unit, config, model.shows_progress),
             predictions=_table(labels(test, task), by_model, task),
             num_train=train.num_samples if train is not None else 0,
             group=group,
             num_groups=num_groups,
-            leaks=find(train, test, task, seed=config.seed) if find_leaks and train is not None else (),
+            leaks=find(train, test, task, seed=config.seed, progress=model.shows_progress)
+            if find_leaks and train is not None
+            else (),
             notes=tuple(notes),
             config=config,
         )
@@ -245,7 +255,12 @@ class Evaluation:
 
     def warnings(self) -> list[str]:
         """Everything that should keep a reader from believing the numbers, a sentence each; leaks first."""
-        return [*(leak.sentence() for leak in self.leaks), *self.notes]
+        metric, useless = METRICS[self.kind][0], []
+        if "dummy" in self.models and self.value(metric) <= self.value(metric, "dummy"):
+            useless.append(
+                f"The model is no better than the dummy: {metric} {self.value(metric):.2f} against {self.value(metric, 'dummy'):.2f}."
+            )
+        return [*(leak.sentence() for leak in self.leaks), *useless, *self.notes]
 
     def plot(self, **artist_kw: Any) -> Any:
         """Predicted against true values, or the confusion matrix; a matplotlib Axes."""
@@ -317,7 +332,12 @@ def _notes(model: AAM, test: Study, train: Study | None, num_unknown: int) -> li
 
 
 def _judge(
-    truth: Array, by_model: dict[str, pd.DataFrame], task: Task, unit: npt.NDArray[np.int64], config: EvaluateConfig
+    truth: Array,
+    by_model: dict[str, pd.DataFrame],
+    task: Task,
+    unit: npt.NDArray[np.int64],
+    config: EvaluateConfig,
+    progress: bool,
 ) -> pd.DataFrame:
     import sklearn
 
@@ -325,12 +345,17 @@ def _judge(
     with sklearn.config_context(assume_finite=True, skip_parameter_validation=True):
         for name, prediction in by_model.items():
             values = score(truth, prediction, task)
-            ends = bootstrap(lambda i, p=prediction: score(truth[i], p.iloc[i], task), unit, config)  # type: ignore[misc]
+            of_drawn = partial(_score_drawn, truth, prediction, task)
+            ends = bootstrap(of_drawn, unit, config, name=name if progress else "")
             rows += [
                 {"model": name, "metric": m, "value": v, "low": ends[m][0], "high": ends[m][1]}
                 for m, v in values.items()
             ]
     return pd.DataFrame(rows)
+
+
+def _score_drawn(truth: Array, prediction: pd.DataFrame, task: Task, drawn: npt.NDArray[np.int64]) -> dict[str, float]:
+    return score(truth[drawn], prediction.iloc[drawn], task)
 
 
 def _table(truth: Array, by_model: dict[str, pd.DataFrame], task: Task) -> pd.DataFrame:

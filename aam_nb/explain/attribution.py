@@ -29,6 +29,8 @@ TOLERANCE = 0.005
 """Largest gap accepted, as a share of the change explained; half of the one per cent that is promised."""
 SLOTS = 65536
 """Slots (copies of a sample x its ASVs) computed at once: bounds memory."""
+BATCH = 16
+"""Samples explained together."""
 OPENING = 3
 """Gates follow the cube of the path's position: most happens while few ASVs show, and the points lie densest there."""
 
@@ -156,7 +158,7 @@ def attribute(model: AAM, study: Study, *, level: str = "asv", output: str | Non
     if output is not None and output not in classes:
         raise UnknownIdError(f"{output!r} is not an output. The model predicts {some(classes, 10)}. Name one of those.")
     blocks, rows, checks = [], [], []
-    for batch, asv_ND in model.batches(study):
+    for batch, asv_ND in model.batches(study, batch_size=BATCH, desc="explain"):
         gradients, check = _explain(model, batch, asv_ND, None if output is None else classes.index(output))
         columns = batch.asv_N[batch.asv_E.cpu().numpy()]
         blocks.append(

@@ -407,7 +407,8 @@ class Study:
             ("tree tips", len(self.tree.tips) if self.tree else 0, ""),
             ("metadata columns", self.metadata.shape[1], ""),
         ]
-        return pd.DataFrame(rows, columns=["quantity", "value", "unit"]).set_index("quantity")
+        # Objects, so that whole numbers are shown as such.
+        return pd.DataFrame(rows, columns=["quantity", "value", "unit"], dtype=object).set_index("quantity")
 
     def __repr__(self) -> str:
         tree = f"tree of {len(self.tree.tips)} tips" if self.tree else "no tree"

@@ -264,12 +264,22 @@ class AAM:
         """Where the network's weights are."""
         return next(self.network.parameters()).device
 
-    def batches(self, study: Study) -> Iterator[tuple[Batch, Tensor]]:
-        """Batches of a study for prediction, each with its ASVs' vectors (N x D), every ASV of the study encoded once."""
+    @property
+    def shows_progress(self) -> bool:
+        """Whether the last training was asked to show progress bars; what follows it does the same."""
+        return self._train_config.progress
+
+    def batches(
+        self, study: Study, *, batch_size: int | None = None, desc: str = "samples"
+    ) -> Iterator[tuple[Batch, Tensor]]:
+        """Batches of a study for prediction, each with its ASVs' vectors (N x D), every ASV of the study encoded once.
+
+        `batch_size` is four times that of training by default; `desc` names the progress bar.
+        """
         config = self._train_config
-        found = Batches(study, batch_size=4 * config.batch_size, max_entries=2 * config.max_entries)
+        found = Batches(study, batch_size=batch_size or 4 * config.batch_size, max_entries=2 * config.max_entries)
         asv_AD = encode_asvs(self.network, found.tokens, self.device, progress=config.progress)
-        for batch in tqdm(found, desc="samples", delay=2, disable=not config.progress):
+        for batch in tqdm(found, desc=desc, unit="batch", delay=2, disable=not config.progress):
             yield batch.to(self.device), asv_AD[torch.from_numpy(batch.asv_N).to(self.device)]
 
     @torch.no_grad()
