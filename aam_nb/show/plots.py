@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import NullFormatter
+from matplotlib.ticker import MaxNLocator, NullFormatter
 from pandas.api.types import is_numeric_dtype
 
 from aam_nb.evaluate.metrics import METRICS, MODEL, Evaluation
@@ -197,6 +197,7 @@ def attributions(
         fontsize=8,
     )
     ax.axvline(0, color="black", linewidth=0.8)
+    ax.xaxis.set_major_locator(MaxNLocator(5))
     ax.set(
         xlabel=f"mean attribution ({_cut(result.unit, 40)})",
         title=f"{_cut(result.target)}: ASVs that moved predictions most",

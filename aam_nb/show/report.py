@@ -11,6 +11,7 @@ from typing import Any
 
 import matplotlib.pyplot as plt
 import pandas as pd
+from markupsafe import Markup, escape
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -71,10 +72,9 @@ def report(
 
     models = [model] if isinstance(model, AAM) else list(model)
     parts = [_model_part(m, study) for m in models]
-    page = Environment(
-        loader=PackageLoader("aam_nb.show", "."), autoescape=True, undefined=StrictUndefined
-    ).get_template("report.html.j2")
-    text = page.render(
+    pages = Environment(loader=PackageLoader("aam_nb.show", "."), autoescape=True, undefined=StrictUndefined)
+    pages.filters["code"] = _code
+    text = pages.get_template("report.html.j2").render(
         title=title,
         version=aam_nb.__version__,
         study_line=f"{study.num_samples} samples, {study.num_asvs} ASVs",
@@ -269,6 +269,12 @@ def _asv_rows(found: Attributions, planted: Sequence[str]) -> list[dict[str, Any
         }
         for asv, row in found.by_asv().head(TOP_ASVS).iterrows()
     ]
+
+
+def _code(text: str) -> Markup:
+    """Escaped text in which what stands between backticks is set as code."""
+    parts = text.split("`")
+    return Markup("").join(Markup("<code>{}</code>").format(t) if k % 2 else escape(t) for k, t in enumerate(parts))
 
 
 def _numbers(frame: pd.DataFrame) -> pd.DataFrame:
