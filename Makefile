@@ -33,9 +33,9 @@ demo: $(STAMP)   ## run the whole pipeline on a simulated study, into demo/
 	$(BIN)/aam-nb demo --out demo
 
 test: export OMP_NUM_THREADS = 1
-test: $(STAMP)   ## run the tests, then every tutorial (small)
+test: $(STAMP)   ## run the tests, then every tutorial
 	$(BIN)/python -m pytest -n $(WORKERS) tests
-	AAM_NB_SMALL=1 $(BIN)/python -m pytest -n $(WORKERS) --nbmake --nbmake-timeout=600 tutorials
+	$(BIN)/python -m pytest -n $(WORKERS) --nbmake --nbmake-timeout=600 tutorials
 
 lab: $(STAMP)   ## open the tutorials in JupyterLab
 	$(BIN)/jupyter lab tutorials

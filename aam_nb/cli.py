@@ -71,12 +71,34 @@ class StudyArgs(ReadArgs):
 
 
 @dataclass(frozen=True, kw_only=True)
+class SplitArgs:
+    """The split; `pretrain` and `fit` with the same flags and seed hold out the same samples."""
+
+    group: str | None = None
+    """Metadata column whose values never cross between training and test samples: host, study, cage ..."""
+    test_size: float = 0.2
+    """Share of the samples held out."""
+    min_class_size: int = 0
+    """Drop samples of classes with fewer samples."""
+
+    def split(self, study: aam.Study, target: str, seed: int) -> tuple[aam.Study, aam.Study]:
+        """The training and the test side."""
+        if self.min_class_size:
+            values = study.target(target)
+            study = study.keep_samples(values.isin(values.value_counts().loc[lambda n: n >= self.min_class_size].index))
+            say(f"  {study.provenance[-1]}: classes of at least {self.min_class_size}")
+        train, test = study.split(target=target, group=self.group, test_size=self.test_size, seed=seed)
+        say(f"  {train.provenance[-1]}\n  {test.provenance[-1]}")
+        return train, test
+
+
+@dataclass(frozen=True, kw_only=True)
 class Demo:
     """Run the whole pipeline on a simulated study and leave one report."""
 
     out: Path = Path("demo")
     """Folder for the study, the runs and report.html."""
-    samples: int = 240
+    samples: int = 320
     """Samples to simulate."""
     asvs: int = 400
     """ASVs to simulate."""
@@ -169,11 +191,8 @@ class Pretrain:
     objectives: tuple[Literal["unifrac", "nucleotides"], ...] = ("unifrac", "nucleotides")
     """What to learn from; unifrac needs a tree."""
     target: str | None = None
-    """Leave out the test samples that `fit` with the same target, group, test size and seed will hold out."""
-    group: str | None = None
-    """With --target: the group column that `fit` will split by."""
-    test_size: float = 0.2
-    """With --target: the test size that `fit` will use."""
+    """Leave out the test samples that `fit` will hold out with the same target, split flags and seed."""
+    split: SplitArgs = field(default_factory=SplitArgs)
     config: Path | None = None
     """JSON with objects "model" and "train"; flags given here override it."""
     model: ModelConfig = field(default_factory=ModelConfig)
@@ -183,14 +202,13 @@ class Pretrain:
         from aam_nb.train.run import require_free
 
         require_free(self.out)
-        if self.group and not self.target:
+        if self.split != SplitArgs() and not self.target:
             raise UsageError(
-                "--group was given without --target. Together they name the split of `fit`. Add `--target COLUMN`."
+                "A split was asked for without --target. It is the split of `fit` by its target. Add `--target COLUMN`."
             )
         study = self.study.read()
         if self.target:
-            study = study.split(target=self.target, group=self.group, test_size=self.test_size, seed=self.train.seed)[0]
-            say(f"  {study.provenance[-1]}")
+            study = self.split.split(study, self.target, self.train.seed)[0]
         model = aam.AAM(self.model).pretrain(study, objectives=self.objectives, config=self.train)
         say(model.history.iloc[[0, int(model.history["valid_loss"].argmin())]].T.to_string(header=["first", "best"]))
         say(f"Saved to {model.save(self.out)}")
@@ -205,14 +223,9 @@ class Fit:
     """Metadata column to predict."""
     out: Path
     """Run folder to write."""
-    group: str | None = None
-    """Metadata column whose values never cross between training and test samples: host, study, cage ..."""
-    test_size: float = 0.2
-    """Share of the samples held out."""
+    split: SplitArgs = field(default_factory=SplitArgs)
     task: Literal["auto", "regression", "classification"] = "auto"
     """Kind of target; auto regresses numbers and classifies text."""
-    min_class_size: int = 0
-    """Drop samples of classes with fewer samples."""
     pretrained: Path | None = None
     """Run folder of `aam-nb pretrain` to start from."""
     config: Path | None = None
@@ -229,12 +242,7 @@ class Fit:
                 f"A model shape was given with --pretrained. It comes with {self.pretrained}. Leave out the model's flags."
             )
         study = self.study.read()
-        if self.min_class_size:
-            values = study.target(self.target)
-            study = study.keep_samples(values.isin(values.value_counts().loc[lambda n: n >= self.min_class_size].index))
-            say(f"  {study.provenance[-1]}: classes of at least {self.min_class_size}")
-        train, test = study.split(target=self.target, group=self.group, test_size=self.test_size, seed=self.train.seed)
-        say(f"  {train.num_samples} training and {test.num_samples} test samples")
+        train, test = self.split.split(study, self.target, self.train.seed)
         model = aam.load(self.pretrained, device=self.train.device) if self.pretrained else aam.AAM(self.model)
         kinds = {"auto": str, "regression": aam.Regression, "classification": aam.Classification}
         model.fit(train, target=kinds[self.task](self.target), config=self.train)
@@ -372,7 +380,7 @@ def parse(verb: str, args: Sequence[str]) -> Any:
             for line in lines
             if line.strip("-") and not line.startswith(("For full helptext", "aam-nb ", "Argument helptext"))
         ]
-        raise UsageError(f"{' '.join(told[1:])}. See `aam-nb {verb} --help`.") from None
+        raise UsageError(f"{' '.join(told[1:]).rstrip('.')}. See `aam-nb {verb} --help`.") from None
 
 
 def from_json(kind: type[Any], args: Sequence[str]) -> Any:
@@ -450,7 +458,8 @@ def model_of(folder: Path) -> ModelConfig:
 def describe(result: aam.Evaluation) -> str:
     """An evaluation for the terminal: the table, then every warning."""
     by = f" ({result.num_groups} values of {result.group})" if result.group else ""
-    head = f"{result.target} on {len(result.predictions)} held-out samples{by}, value [95 % interval]:"
+    kind = "samples, some of them seen in training," if result.num_seen else "held-out samples"
+    head = f"{result.target} on {len(result.predictions)} {kind}{by}, value [95 % interval]:"
     if result.config.confidence != 0.95:
         head = head.replace("95 %", f"{result.config.confidence:.0%}")
     return "\n".join(

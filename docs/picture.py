@@ -7,7 +7,7 @@ import matplotlib.pyplot as plt
 import aam_nb as aam
 
 demo, out = sys.argv[1:]
-study = aam.simulate_study()  # what `aam-nb demo` simulates: the same seed gives the same study
+study = aam.simulate_study(320)  # what `aam-nb demo` simulates: the same seed gives the same study
 model = aam.load(f"{demo}/age")
 test = study.keep_samples(model.evaluation.predictions.index)
 attributions = aam.explain.attribute(model, test)

@@ -125,6 +125,8 @@ class Evaluation:
         Metadata column whose values the bootstrap resampled whole, None where it resampled samples.
     num_groups
         Units resampled.
+    num_seen
+        Test samples that the model was trained or pre-trained on; 0 in an honest evaluation.
     leaks
         Columns by which training told the test samples' target; see `evaluate.leaks`.
     notes
@@ -140,6 +142,7 @@ class Evaluation:
     num_train: int
     group: str | None
     num_groups: int
+    num_seen: int = 0
     leaks: tuple[Leak, ...] = ()
     notes: tuple[str, ...] = ()
     config: EvaluateConfig = field(default_factory=EvaluateConfig)
@@ -181,12 +184,15 @@ class Evaluation:
 
         config, task = config or EvaluateConfig(), model.require_task()
         train = train if train is not None else model.train_study
+        if train is not None and (labelled := train.target(task.target).notna()).sum() < train.num_samples:
+            train = train.keep_samples(labelled)
         known = test.column(task.target).notna()
         if not known.any():
             raise TargetError(
                 f"{task.target!r} is missing in all {test.num_samples} samples. Evaluation needs its truth. To predict only, use "
                 "`model.predict(study)`."
             )
+        seen = {i for use in ("pretrain", "train", "validation") for i in model.samples.get(use, ())}
         notes = _notes(model, test, train, int((~known).sum()))
         test = test.keep_samples(known) if not known.all() else test
         by_model = {MODEL: model.predict(test)}
@@ -212,6 +218,7 @@ class Evaluation:
             num_train=train.num_samples if train is not None else 0,
             group=group,
             num_groups=num_groups,
+            num_seen=sum(i in seen for i in test.sample_ids),
             leaks=find(train, test, task, seed=config.seed, progress=model.shows_progress)
             if find_leaks and train is not None
             else (),
@@ -275,6 +282,7 @@ class Evaluation:
             "num_train": self.num_train,
             "group": self.group,
             "num_groups": self.num_groups,
+            "num_seen": self.num_seen,
             "metrics": self.metrics.to_dict("records"),
             "leaks": [asdict(leak) for leak in self.leaks],
             "notes": list(self.notes),

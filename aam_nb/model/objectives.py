@@ -215,7 +215,7 @@ class Regression(Objective):
 
     def outputs(self, prediction: Tensor) -> Tensor:
         """In the target's units, B x 1: what is reported and explained."""
-        return (prediction.double() * self.std + self.mean)[:, None]
+        return (_precise(prediction) * self.std + self.mean)[:, None]
 
     def to_frame(self, outputs: Array, sample_ids: pd.Index) -> pd.DataFrame:
         """Predictions indexed by sample id, one column named after the target."""
@@ -278,7 +278,7 @@ class Classification(Objective):
 
     def outputs(self, prediction: Tensor) -> Tensor:
         """Log-odds of each class against all others, B x C: what is explained. Probabilities are their logistic."""
-        logits = prediction.double()
+        logits = _precise(prediction)
         others = torch.stack(
             [torch.cat([logits[:, :c], logits[:, c + 1 :]], 1).logsumexp(1) for c in range(len(self.classes))], 1
         )
@@ -330,13 +330,20 @@ def make_objective(name: str, **spec: Any) -> Objective:
 def class_names(values: pd.Series) -> pd.Series:
     """Classes as text; whole numbers lose their '.0'. Missing stays missing."""
     if is_numeric_dtype(values):
-        return values.map(lambda v: f"{v:g}", na_action="ignore").astype(object)
+        return values.map(
+            lambda v: str(int(v)) if float(v).is_integer() else repr(float(v)), na_action="ignore"
+        ).astype(object)
     return values.astype(str).where(values.notna()).astype(object)
 
 
 def task_for(study: Study, target: str) -> Task:
     """Regression for a numeric column, classification for any other."""
     return Regression(target) if is_numeric_dtype(study.target(target)) else Classification(target)
+
+
+def _precise(x: Tensor) -> Tensor:
+    """In double precision where the device has it; Apple's has not."""
+    return x.float() if x.device.type == "mps" else x.double()
 
 
 def _correlation(a: Array, b: Array) -> float:

@@ -98,11 +98,9 @@ def held_out(model: AAM, study: Study) -> Study:
     UnknownIdError
         There are none.
     """
-    if model.evaluation is not None:
-        wanted = set(model.evaluation.predictions.index)
-    elif "test" in model.samples:
-        wanted = set(model.samples["test"])
-    else:
+    judged = [] if model.evaluation is None else list(model.evaluation.predictions.index)
+    wanted = set(study.sample_ids) & set(judged or model.samples.get("test", []))
+    if not wanted:
         wanted = set(study.sample_ids) - {i for ids in model.samples.values() for i in ids}
     ids = [i for i in study.sample_ids if i in wanted]
     if not ids:
@@ -116,7 +114,7 @@ def held_out(model: AAM, study: Study) -> Study:
 def _model_part(model: AAM, study: Study) -> dict[str, Any]:
     """What the template says of one model."""
     task, test = model.require_task(), held_out(model, study)
-    if model.evaluation is None:
+    if model.evaluation is None or set(model.evaluation.predictions.index) != set(test.sample_ids):
         seen = [i for use in ("train", "validation") for i in model.samples.get(use, ()) if i in study.sample_ids]
         model.evaluate(test, train=study.keep_samples(seen) if seen else None)
     result = model.evaluation
@@ -167,7 +165,7 @@ def _model_part(model: AAM, study: Study) -> dict[str, Any]:
             _picture(
                 plots.attention(maps.pooling[sample], sample=sample, top=TOP_ASVS),
                 f"Pooling attention of sample {sample}.",
-                f"The sample with the largest error. {maps.caption}",
+                f"{'The sample with the largest error. ' if sample == wrong else ''}{maps.caption}",
             ),
         ],
         "unit": found.unit,
@@ -201,11 +199,8 @@ def _headline(result: Evaluation) -> str:
     metric = METRICS[result.kind][0]
     row = result.row(metric)
     others = ", ".join(f"{plots.MODEL_NAMES.get(m, m)} {result.value(metric, m):.2f}" for m in result.models[1:])
-    by = (
-        f" of {result.num_groups} values of {result.group} that were never trained on"
-        if result.group
-        else " that were never trained on"
-    )
+    by = f" of {result.num_groups} values of {result.group}" if result.group else ""
+    by += "" if result.num_seen else " that were never trained on"
     return (
         f"{result.target}: {plots.METRIC_NAMES[metric]} {row['value']:.2f} [{row['low']:.2f}, {row['high']:.2f}] on "
         f"{len(result.predictions)} test samples{by}" + (f"; beside it: {others}." if others else ".")
@@ -230,7 +225,8 @@ def _attribution_sentence(found: Attributions, test: Study) -> str:
     )
     return (
         f"Integrated gradients from the sample without ASVs to the sample as it is, over {len(found.sample_ids)} test samples{some}. The "
-        f"attributions of a sample sum to its prediction minus that of the empty sample; the largest gap is {found.largest_gap:.2%}."
+        f"attributions of a sample sum to its prediction minus that of the empty sample; the "
+        f"largest gap is {found.largest_gap:.2%} of what was to explain in that sample or in a typical one, whichever is more."
     )
 
 

@@ -13,7 +13,7 @@ from aam_nb.config import UserError, some
 from aam_nb.study.newick import Tree
 from aam_nb.study.study import Study, StudyError
 
-MISSING = ["", "NA", "N/A", "NaN", "nan", "null", "none", "None", "not applicable", "not collected", "not provided"]
+MISSING = ["", "NA", "N/A", "NaN", "nan", "null", "not applicable", "not collected", "not provided"]
 """Metadata entries read as missing."""
 
 

@@ -170,7 +170,12 @@ class Study:
             There is no such column.
         """
         if name not in self.metadata.columns:
-            have = ", ".join(map(str, self.metadata.columns[:8])) or "no columns"
+            if not self.metadata.shape[1]:
+                raise UnknownIdError(
+                    f"{name!r} is not a metadata column: the study has no metadata. Give it when reading: "
+                    "`aam.read_study(..., metadata='metadata.tsv')` (`--metadata metadata.tsv`)."
+                )
+            have = ", ".join(map(str, self.metadata.columns[:8]))
             more = f" and {self.metadata.shape[1] - 8} more" if self.metadata.shape[1] > 8 else ""
             raise UnknownIdError(
                 f"{name!r} is not a metadata column. The metadata has {have}{more}. Name one of those."

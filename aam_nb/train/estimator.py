@@ -391,8 +391,12 @@ def load(folder: str | Path, *, device: str = "auto") -> AAM:
     history = Path(folder) / "history.csv"
     model.history = pd.read_csv(history) if history.is_file() and history.stat().st_size > 1 else pd.DataFrame()
     if "evaluation" in found:
-        predictions = pd.read_csv(Path(folder) / "predictions.csv", dtype=str, keep_default_na=False).set_index(
-            "sample_id"
-        )
-        model.evaluation = aam_nb.Evaluation.from_dict(found["evaluation"], predictions)
+        try:
+            rows = pd.read_csv(Path(folder) / "predictions.csv", dtype=str, keep_default_na=False)
+            model.evaluation = aam_nb.Evaluation.from_dict(found["evaluation"], rows.set_index("sample_id"))
+        except (KeyError, TypeError, ValueError, FileNotFoundError) as error:
+            raise RunError(
+                f"evaluation.json and predictions.csv of {folder} do not fit together ({error}). Expected what `model.save(folder)` "
+                "wrote. Restore them from a copy, or delete evaluation.json and evaluate again."
+            ) from error
     return model

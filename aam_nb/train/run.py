@@ -51,7 +51,7 @@ def write_run(folder: str | Path, files: dict[str, str], weights: dict[str, Tens
     RunError
         The folder holds something that is not a run.
     """
-    folder = Path(folder)
+    folder = Path(folder).resolve()  # so that "." has a name and a parent too
     require_free(folder)
     folder.parent.mkdir(parents=True, exist_ok=True)
     fresh = folder.with_name(f".{folder.name}.{os.getpid()}.new")

@@ -60,7 +60,11 @@ class Trainer:
         self.network, self.optimizer, self.schedule = self.accelerator.prepare(
             network, optimizer, LambdaLR(optimizer, self._rate)
         )
-        self.asv_AD = encode_asvs(network, self.train.tokens, self.accelerator.device) if config.freeze_asvs else None
+        self.asv_AD = (
+            encode_asvs(network, self.train.tokens, self.accelerator.device, progress=config.progress)
+            if config.freeze_asvs
+            else None
+        )
         self.rows: list[dict[str, Any]] = []
         self.best: dict[str, Tensor] = {}
         self.best_loss = math.inf
@@ -84,6 +88,8 @@ class Trainer:
                     if waited == self.config.patience:
                         break
             except KeyboardInterrupt:
+                if not self.best:
+                    raise  # before the first epoch's end there is nothing to keep
                 bar.write(f"Interrupted: keeping the best of {len(self.rows)} epochs.")
         if self.best:
             self._plain().load_state_dict(self.best)
