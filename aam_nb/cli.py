@@ -53,6 +53,20 @@ class ReadArgs:
             say(f"  {step}")
         return study
 
+    @property
+    def filters(self) -> dict[str, Any]:
+        """The flags that change relative abundances; a run remembers them."""
+        return {"min_prevalence": self.min_prevalence, "keep_tips": self.keep_tips}
+
+    def read_for(self, model: aam.AAM) -> aam.Study:
+        """The study, with a word where its ASVs are not filtered as those of the run were."""
+        study, fitted = self.read(), model.record.get("filters", self.filters)
+        if fitted != self.filters:
+            say(
+                f"WARNING: the run was fitted with {fitted}, and this table is read with {self.filters}: relative abundances differ."
+            )
+        return study
+
 
 @dataclass(frozen=True, kw_only=True)
 class TableArgs(ReadArgs):
@@ -246,6 +260,7 @@ class Fit:
         model = aam.load(self.pretrained, device=self.train.device) if self.pretrained else aam.AAM(self.model)
         kinds = {"auto": str, "regression": aam.Regression, "classification": aam.Classification}
         model.fit(train, target=kinds[self.task](self.target), config=self.train)
+        model.record["filters"] = self.study.filters
         say(describe(model.evaluate(test)))
         say(f"Saved to {model.save(self.out)}")
 
@@ -261,7 +276,8 @@ class Predict:
     """CSV to write."""
 
     def __call__(self) -> None:
-        model, study = aam.load(self.run), self.study.read()
+        model = aam.load(self.run)
+        study = self.study.read_for(model)
         predictions = model.predict(study)
         self.out.parent.mkdir(parents=True, exist_ok=True)
         predictions.to_csv(self.out)
@@ -284,7 +300,8 @@ class Evaluate:
     def __call__(self) -> None:
         from aam_nb.train.run import as_json
 
-        model, study = aam.load(self.run), self.study.read()
+        model = aam.load(self.run)
+        study = self.study.read_for(model)
         test = study
         if not self.all:
             wanted = study.sample_ids.isin(model.samples.get("test", []))
@@ -317,7 +334,8 @@ class Report:
     """Heading of the page."""
 
     def __call__(self) -> None:
-        say(f"Wrote {aam.report(aam.load(self.run), self.study.read(), self.out, title=self.title)}")
+        model = aam.load(self.run)
+        say(f"Wrote {aam.report(model, self.study.read_for(model), self.out, title=self.title)}")
 
 
 COMMANDS: dict[str, type[Any]] = {

@@ -205,7 +205,8 @@ def attributions(
     handles = ax.get_legend_handles_labels()[0]
     if marked:
         handles.append(ax.plot([], [], linestyle="none", marker="*", color="black", markersize=9, label="planted")[0])
-    ax.legend(handles=handles, frameon=False, fontsize=8, loc="lower right")
+    # Below the axes: bars may reach every corner.
+    ax.legend(handles=handles, frameon=False, fontsize=8, ncols=2, loc="upper center", bbox_to_anchor=(0.5, -0.13))
     return ax
 
 

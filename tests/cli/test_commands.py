@@ -121,6 +121,16 @@ def test_config_json_sets_defaults_that_flags_override(files: Path, tmp_path: Pa
     assert (saved["train"]["epochs"], saved["train"]["batch_size"]) == (1, 5)
 
 
+def test_a_table_filtered_otherwise_than_in_training_is_told(
+    run: Path, files: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    predict = ["predict", "--run", str(run), "--table", str(files / "table.biom"), "--out", str(tmp_path / "p.csv")]
+    assert main(predict) == 0
+    assert "WARNING" not in capsys.readouterr().out
+    assert main([*predict, "--min-prevalence", "3"]) == 0
+    assert "relative abundances differ" in capsys.readouterr().out
+
+
 MISTAKES = {
     "no such command": (["fitt"], "'fitt' is not a command"),
     "a flag missing": (["fit", "--table", "t.biom"], "--target"),
