@@ -73,7 +73,7 @@ class Trainer:
         """Train until the epochs or the patience end; an interrupt (Ctrl-C, stop button) ends it early and keeps the best weights."""
         waited = 0
         with (
-            _seeded(self.config.seed),
+            _seeded(self.config.seed, self.accelerator.device),
             tqdm(total=self.num_steps, desc=self.stage, unit="step", disable=not self.config.progress) as bar,
         ):
             try:
@@ -218,8 +218,14 @@ def _decay_groups(network: Network, decay: float) -> list[dict[str, Any]]:
 
 
 @contextmanager
-def _seeded(seed: int) -> Iterator[None]:
-    """torch's random numbers follow `seed` inside, and go on as before outside."""
+def _seeded(seed: int, device: torch.device) -> Iterator[None]:
+    """torch's random numbers follow `seed` inside, and go on as before outside; on the CPU sums are added up in a fixed order too."""
+    asked, warn = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        yield
+        if device.type == "cpu":
+            torch.use_deterministic_algorithms(True, warn_only=True)
+        try:
+            yield
+        finally:
+            torch.use_deterministic_algorithms(asked, warn_only=warn)

@@ -192,6 +192,18 @@ def test_an_interrupt_keeps_the_history_and_the_best_weights(sides: tuple[Study,
     assert len(model.embed(sides[1])) == sides[1].num_samples
 
 
+def test_the_seed_decides_with_two_threads_too(sides: tuple[Study, Study]) -> None:
+    """Threads add up gradients in any order unless they are told not to; twelve epochs would show it."""
+    torch.set_num_threads(2)
+    try:
+        config = aam.TrainConfig(epochs=12, batch_size=8, progress=False)
+        first, second = (aam.AAM().fit(sides[0], target="age", config=config).predict(sides[1]) for _ in range(2))
+    finally:
+        torch.set_num_threads(1)
+    pd.testing.assert_frame_equal(first, second, check_exact=True)
+    assert not torch.are_deterministic_algorithms_enabled()
+
+
 def test_an_interrupt_before_the_first_epoch_ends_leaves_the_model_as_it_was(sides: tuple[Study, Study]) -> None:
     model = aam.AAM(TINY).pretrain(sides[0], config=QUICK)
     history, embedded = model.history, model.embed(sides[1])
