@@ -251,13 +251,13 @@ class Fit:
         from aam_nb.train.run import require_free
 
         require_free(self.out)
-        if self.pretrained and self.model not in (ModelConfig(), model_of(self.pretrained)):
+        model = aam.load(self.pretrained, device=self.train.device) if self.pretrained else aam.AAM(self.model)
+        if self.model not in (ModelConfig(), model.config):
             raise UsageError(
                 f"A model shape was given with --pretrained. It comes with {self.pretrained}. Leave out the model's flags."
             )
         study = self.study.read()
         train, test = self.split.split(study, self.target, self.train.seed)
-        model = aam.load(self.pretrained, device=self.train.device) if self.pretrained else aam.AAM(self.model)
         kinds = {"auto": str, "regression": aam.Regression, "classification": aam.Classification}
         model.fit(train, target=kinds[self.task](self.target), config=self.train)
         model.record["filters"] = self.study.filters
@@ -311,9 +311,7 @@ class Evaluate:
                     "To judge by a new study, add `--all`."
                 )
             test = study.keep_samples(wanted)
-        trained = study.sample_ids.isin([*model.samples.get("train", []), *model.samples.get("validation", [])])
-        train = study.keep_samples(trained) if trained.any() else None
-        result = model.evaluate(test, train=train, config=self.evaluation)
+        result = model.evaluate(test, train=model.training_side(study), config=self.evaluation)
         self.out.mkdir(parents=True, exist_ok=True)
         (self.out / "evaluation.json").write_text(as_json(result.to_dict()), encoding="utf-8")
         result.predictions.to_csv(self.out / "predictions.csv")
@@ -468,18 +466,11 @@ def what_is(path: Path) -> str:
     return f"metadata, {len(rows)} samples, " + ", ".join(f"{n} columns of {k}" for k, n in kinds.items())
 
 
-def model_of(folder: Path) -> ModelConfig:
-    """The model's shape in a run folder."""
-    return aam.load(folder, device="cpu").config
-
-
 def describe(result: aam.Evaluation) -> str:
     """An evaluation for the terminal: the table, then every warning."""
     by = f" ({result.num_groups} values of {result.group})" if result.group else ""
     kind = "samples, some of them seen in training," if result.num_seen else "held-out samples"
-    head = f"{result.target} on {len(result.predictions)} {kind}{by}, value [95 % interval]:"
-    if result.config.confidence != 0.95:
-        head = head.replace("95 %", f"{result.config.confidence:.0%}")
+    head = f"{result.target} on {len(result.predictions)} {kind}{by}, value [{100 * result.config.confidence:g} % interval]:"
     return "\n".join(
         [head, result.to_frame().rename_axis(None).to_string(), *(f"WARNING: {w}" for w in result.warnings())]
     )

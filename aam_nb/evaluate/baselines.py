@@ -89,15 +89,10 @@ def lookup(column: str, task: Task, train: Study, test: Study) -> npt.NDArray[An
     """
     truth = pd.Series(labels(train, task))
     by = truth.groupby(train.column(column).astype(str).to_numpy())
+    asked = test.column(column).astype(str)
     if isinstance(task, Classification):
-        return (
-            test.column(column)
-            .astype(str)
-            .map(by.agg(lambda v: v.mode().iloc[0]))
-            .fillna(truth.mode().iloc[0])
-            .to_numpy()
-        )
-    return test.column(column).astype(str).map(by.mean()).fillna(truth.mean()).to_numpy(dtype=float)
+        return asked.map(by.agg(lambda v: v.mode().iloc[0])).fillna(truth.mode().iloc[0]).to_numpy()
+    return asked.map(by.mean()).fillna(truth.mean()).to_numpy(dtype=float)
 
 
 def group_columns(train: Study, test: Study, target: str) -> list[str]:

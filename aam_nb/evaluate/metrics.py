@@ -16,11 +16,11 @@ from tqdm.auto import tqdm
 import aam_nb
 from aam_nb.config import EvaluateConfig, some
 from aam_nb.evaluate.baselines import BASELINES, labels, predict_baseline
+from aam_nb.evaluate.leaks import Leak, find
 from aam_nb.model.objectives import Classification, Task
 from aam_nb.study.study import Study, TargetError, UnknownIdError
 
 if TYPE_CHECKING:
-    from aam_nb.evaluate.leaks import Leak
     from aam_nb.train.estimator import AAM
 
 Array = npt.NDArray[Any]
@@ -180,8 +180,6 @@ class Evaluation:
         NotFittedError, UnknownIdError, TargetError
             The model has no target; the study lacks its column or has no value in it.
         """
-        from aam_nb.evaluate.leaks import find
-
         config, task = config or EvaluateConfig(), model.require_task()
         train = train if train is not None else model.train_study
         if train is not None and (labelled := train.target(task.target).notna()).sum() < train.num_samples:
@@ -192,10 +190,9 @@ class Evaluation:
                 f"{task.target!r} is missing in all {test.num_samples} samples. Evaluation needs its truth. To predict only, use "
                 "`model.predict(study)`."
             )
-        seen = {i for use in ("pretrain", "train", "validation") for i in model.samples.get(use, ())}
         notes = _notes(model, test, train, int((~known).sum()))
         test = test.keep_samples(known) if not known.all() else test
-        by_model = {MODEL: model.predict(test)}
+        truth, by_model = labels(test, task), {MODEL: model.predict(test)}
         if train is not None:
             by_model |= {
                 b: predict_baseline(b, task, train, test, num_trees=config.num_trees, seed=config.seed)
@@ -213,12 +210,12 @@ class Evaluation:
         return cls(
             target=task.target,
             kind=task.kind,
-            metrics=_judge(labels(test, task), by_model, task, unit, config, model.shows_progress),
-            predictions=_table(labels(test, task), by_model, task),
+            metrics=_judge(truth, by_model, task, unit, config, model.shows_progress),
+            predictions=_table(truth, by_model, task),
             num_train=train.num_samples if train is not None else 0,
             group=group,
             num_groups=num_groups,
-            num_seen=sum(i in seen for i in test.sample_ids),
+            num_seen=int(test.sample_ids.isin(model.seen).sum()),
             leaks=find(train, test, task, seed=config.seed, progress=model.shows_progress)
             if find_leaks and train is not None
             else (),
@@ -292,8 +289,6 @@ class Evaluation:
     @classmethod
     def from_dict(cls, values: dict[str, Any], predictions: pd.DataFrame) -> Evaluation:
         """The evaluation that `to_dict` described; `predictions` are the CSV's, as text."""
-        from aam_nb.evaluate.leaks import Leak
-
         kept = {k: v for k, v in values.items() if k != "num_test"}
         kept["metrics"] = pd.DataFrame(values["metrics"]).astype({"value": float, "low": float, "high": float})
         kept["leaks"] = tuple(Leak(**leak) for leak in values["leaks"])

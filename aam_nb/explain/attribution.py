@@ -20,6 +20,7 @@ from torch import Tensor
 
 from aam_nb.batch.batches import Batch
 from aam_nb.config import some
+from aam_nb.model.encoder import States
 from aam_nb.model.objectives import Classification
 from aam_nb.study.study import Study, UnknownIdError
 from aam_nb.train.estimator import AAM
@@ -191,8 +192,6 @@ def _explain(
 
     def outputs(gate_BS: Tensor, entry_BSD: Tensor, filled_BS: Tensor) -> Tensor:
         sample_BD, entries = encoder(entry_BSD, filled_BS, gate_BS**OPENING)
-        from aam_nb.model.encoder import States
-
         return task.outputs(task(States(nucleotide_NPD=None, asv_ND=asv_ND, entry_BSD=entries, sample_BD=sample_BD)))
 
     def chosen(gate_BS: Tensor, entry_BSD: Tensor, filled_BS: Tensor, which_B: Tensor) -> Tensor:

@@ -101,7 +101,7 @@ def held_out(model: AAM, study: Study) -> Study:
     judged = [] if model.evaluation is None else list(model.evaluation.predictions.index)
     wanted = set(study.sample_ids) & set(judged or model.samples.get("test", []))
     if not wanted:
-        wanted = set(study.sample_ids) - {i for ids in model.samples.values() for i in ids}
+        wanted = set(study.sample_ids) - model.seen
     ids = [i for i in study.sample_ids if i in wanted]
     if not ids:
         raise UnknownIdError(
@@ -115,8 +115,7 @@ def _model_part(model: AAM, study: Study) -> dict[str, Any]:
     """What the template says of one model."""
     task, test = model.require_task(), held_out(model, study)
     if model.evaluation is None or set(model.evaluation.predictions.index) != set(test.sample_ids):
-        seen = [i for use in ("train", "validation") for i in model.samples.get(use, ()) if i in study.sample_ids]
-        model.evaluate(test, train=study.keep_samples(seen) if seen else None)
+        model.evaluate(test, train=model.training_side(study))
     result = model.evaluation
     assert result is not None
     explained = test.keep_samples(test.sample_ids[:MOST_SAMPLES])

@@ -200,6 +200,16 @@ class AAM:
         split = self.record.get("fit", {}).get("split")
         return split["group"] if split else None
 
+    @property
+    def seen(self) -> set[str]:
+        """Ids of the samples that shaped the weights: pre-trained on, trained on, or used to choose the best epoch."""
+        return {i for use in ("pretrain", "train", "validation") for i in self.samples.get(use, ())}
+
+    def training_side(self, study: Study) -> Study | None:
+        """The samples of `study` that `fit` had, for baselines to learn from; None where the study has none of them."""
+        had = study.sample_ids.isin([*self.samples.get("train", ()), *self.samples.get("validation", ())])
+        return study.keep_samples(had) if had.any() else None
+
     def require_task(self) -> Task:
         """The task, or `NotFittedError`."""
         if self.task is None:
