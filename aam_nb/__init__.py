@@ -12,12 +12,27 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 _HOME = {
-    "config": ["ConfigError", "EvaluateConfig", "ModelConfig", "SimulateConfig", "TrainConfig"],
+    "config": [
+        "ConfigError",
+        "EvaluateConfig",
+        "FilterConfig",
+        "ModelConfig",
+        "SimulateConfig",
+        "TrainConfig",
+        "UnifracConfig",
+    ],
     "study.study": ["Study"],
-    "study.formats": ["read_study", "write_study"],
+    "study.formats": ["read_study"],
+    "study.merging": ["merge"],
+    "study.readers.metadata": ["read_metadata", "write_metadata"],
+    "study.readers.sequences": ["read_sequences"],
+    "study.readers.taxonomy": ["read_taxonomy"],
+    "study.saving": ["write_biom"],
+    "study.catalog": ["catalog", "fetch"],
+    "study.splits": ["SplitWarning"],
     "study.simulate": ["simulate_study"],
-    "phylo.unifrac": ["faith_pd", "unifrac"],
-    "phylo.ordination": ["pcoa"],
+    "phylo.unifrac": ["faith_pd", "unifrac", "unifrac_between", "write_unifrac"],
+    "phylo.ordination": ["pcoa", "project"],
     "model.objectives": ["Classification", "MaskedNucleotides", "Objective", "Regression", "UniFrac"],
     "train.estimator": ["AAM", "load"],
     "evaluate.metrics": ["Evaluation"],
@@ -32,9 +47,11 @@ if TYPE_CHECKING:
     from aam_nb import explain as explain
     from aam_nb.config import ConfigError as ConfigError
     from aam_nb.config import EvaluateConfig as EvaluateConfig
+    from aam_nb.config import FilterConfig as FilterConfig
     from aam_nb.config import ModelConfig as ModelConfig
     from aam_nb.config import SimulateConfig as SimulateConfig
     from aam_nb.config import TrainConfig as TrainConfig
+    from aam_nb.config import UnifracConfig as UnifracConfig
     from aam_nb.evaluate.metrics import Evaluation as Evaluation
     from aam_nb.model.objectives import Classification as Classification
     from aam_nb.model.objectives import MaskedNucleotides as MaskedNucleotides
@@ -42,13 +59,24 @@ if TYPE_CHECKING:
     from aam_nb.model.objectives import Regression as Regression
     from aam_nb.model.objectives import UniFrac as UniFrac
     from aam_nb.phylo.ordination import pcoa as pcoa
+    from aam_nb.phylo.ordination import project as project
     from aam_nb.phylo.unifrac import faith_pd as faith_pd
     from aam_nb.phylo.unifrac import unifrac as unifrac
+    from aam_nb.phylo.unifrac import unifrac_between as unifrac_between
+    from aam_nb.phylo.unifrac import write_unifrac as write_unifrac
     from aam_nb.show import plots as plots
     from aam_nb.show.report import report as report
+    from aam_nb.study.catalog import catalog as catalog
+    from aam_nb.study.catalog import fetch as fetch
     from aam_nb.study.formats import read_study as read_study
-    from aam_nb.study.formats import write_study as write_study
+    from aam_nb.study.merging import merge as merge
+    from aam_nb.study.readers.metadata import read_metadata as read_metadata
+    from aam_nb.study.readers.metadata import write_metadata as write_metadata
+    from aam_nb.study.readers.sequences import read_sequences as read_sequences
+    from aam_nb.study.readers.taxonomy import read_taxonomy as read_taxonomy
+    from aam_nb.study.saving import write_biom as write_biom
     from aam_nb.study.simulate import simulate_study as simulate_study
+    from aam_nb.study.splits import SplitWarning as SplitWarning
     from aam_nb.study.study import Study as Study
     from aam_nb.train.estimator import AAM as AAM
     from aam_nb.train.estimator import load as load

@@ -7,16 +7,25 @@ import io
 import json
 import sys
 import time
-from collections.abc import Sequence
+import warnings
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 import tyro
-from pandas.api.types import is_numeric_dtype
 
 import aam_nb as aam
-from aam_nb.config import EvaluateConfig, ModelConfig, TrainConfig, UserError, from_dict
+from aam_nb.config import (
+    EvaluateConfig,
+    FilterConfig,
+    ModelConfig,
+    TrainConfig,
+    UserError,
+    from_dict,
+    one_line,
+    to_dict,
+)
 
 
 class UsageError(UserError, ValueError):
@@ -28,39 +37,56 @@ class ReadArgs:
     """How a study is read."""
 
     table: Path
-    """Feature table, BIOM 2.1; its observation ids are the ASVs' DNA."""
+    """Feature table: BIOM 2.1 or 1.0, .qza, TSV, CSV, .h5ad; its features are named by DNA, or as in --sequences."""
     tree: Path | None = None
-    """Rooted tree, Newick; its tips are the ASVs' DNA."""
-    min_prevalence: int = 0
-    """Drop ASVs found in fewer samples."""
-    min_depth: int = 0
-    """Drop samples with fewer reads."""
+    """Rooted tree, Newick or .qza; its tips are named as the table's features."""
+    sequences: Path | None = None
+    """DNA of features that are named by hashes: FASTA or .qza."""
+    taxonomy: Path | None = None
+    """Lineages of the features: TSV, CSV or .qza."""
+    root: Literal["given", "midpoint"] = "given"
+    """How to root an unrooted tree."""
+    sum_duplicates: bool = False
+    """Sum features of the same sequence."""
+    lazy: bool = False
+    """Leave the counts on disk and read them by ranges of samples: for tables larger than memory."""
     keep_tips: bool = False
     """Drop ASVs that are not tips of the tree."""
+    filter: FilterConfig = field(default_factory=FilterConfig)
 
     def read(self) -> aam.Study:
         """The study as the flags ask for it."""
-        study = aam.read_study(self.table, metadata=getattr(self, "metadata", None), tree=self.tree)
+        study = aam.read_study(
+            self.table,
+            metadata=getattr(self, "metadata", None),
+            tree=self.tree,
+            sequences=self.sequences,
+            taxonomy=self.taxonomy,
+            root=self.root,
+            sum_duplicates=self.sum_duplicates,
+            lazy=self.lazy,
+        )
         if self.keep_tips:
             if study.tree is None:
                 raise UsageError(
                     "--keep-tips was given without a tree. It drops ASVs that are not its tips. Add `--tree tree.nwk`."
                 )
             study = study.keep_asvs(study.tree.tips)
-        if self.min_prevalence or self.min_depth:
-            study = study.filter(min_prevalence=self.min_prevalence, min_depth=self.min_depth)
+        if self.filter.given():
+            study = study.filter(config=self.filter)
         for step in study.provenance:
-            say(f"  {step}")
+            say(f"  {one_line(step)}")
         return study
 
     @property
     def filters(self) -> dict[str, Any]:
         """The flags that change relative abundances; a run remembers them."""
-        return {"min_prevalence": self.min_prevalence, "keep_tips": self.keep_tips}
+        limits = {name: list(v) if isinstance(v, tuple) else v for name, v in to_dict(self.filter).items()}
+        return {name: v for name, v in limits.items() if name != "min_depth"} | {"keep_tips": self.keep_tips}
 
     def read_for(self, model: aam.AAM) -> aam.Study:
         """The study, with a word where its ASVs are not filtered as those of the run were."""
-        study, fitted = self.read(), model.record.get("filters", self.filters)
+        study, fitted = self.read(), {**self.filters, **model.record.get("filters", {})}
         if fitted != self.filters:
             say(
                 f"WARNING: the run was fitted with {fitted}, and this table is read with {self.filters}: relative abundances differ."
@@ -126,7 +152,7 @@ class Demo:
         start = time.perf_counter()
         say(f"1/6 Simulating {self.samples} samples x {self.asvs} ASVs")
         study = aam.simulate_study(self.samples, self.asvs, seed=self.seed)
-        aam.write_study(study, self.out / "study")
+        study.save(self.out / "study")
         train, test = study.split(test_size=0.25, target="age", group="host_id", seed=self.seed)
         say(
             f"    {study!r}\n    {train.num_samples} training and {test.num_samples} test samples, no host on both sides"
@@ -153,19 +179,19 @@ class Demo:
 
 @dataclass(frozen=True, kw_only=True)
 class Info:
-    """Say what files are: feature tables, metadata, trees, run folders."""
+    """Say what files are, how large, and what would be refused: tables, metadata, sequences, taxonomies, trees, run folders."""
 
     files: tyro.conf.Positional[tuple[Path, ...]]
-    """Files or run folders."""
+    """Files, saved studies or run folders."""
 
     def __call__(self) -> None:
         refused = 0
         for path in self.files:
             try:
-                print(f"{path}: {what_is(path)}")
+                print(f"{path}: {one_line(what_is(path))}")
             except (UserError, FileNotFoundError) as error:
                 refused += 1
-                print(f"{path}: would be refused. {error}")
+                print(f"{path}: would be refused. {one_line(str(error))}")
         if refused:
             raise UsageError(
                 f"{refused} of {len(self.files)} files would be refused. The lines above say why, and what to do."
@@ -360,7 +386,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise UsageError(f"{verb!r} is not a command. There are {', '.join(COMMANDS)}. See `aam-nb --help`.")
         command = parse(verb, args[1:])
         if command is not None:
-            command()
+            with one_line_warnings():
+                command()
     except (UserError, FileNotFoundError, PermissionError, NotADirectoryError, IsADirectoryError) as error:
         print(f"aam-nb {verb}: {' '.join(str(error).split())}", file=sys.stderr)
         return 2
@@ -370,6 +397,21 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"aam-nb {verb}: interrupted", file=sys.stderr)
         return 130
     return 0
+
+
+@contextlib.contextmanager
+def one_line_warnings() -> Iterator[None]:
+    """A warning meant for the user is one line, without the place in our code that gave it."""
+
+    def show(message: Warning | str, category: type[Warning], *where: Any) -> None:
+        if issubclass(category, aam.SplitWarning):
+            print(f"WARNING: {one_line(str(message))}", file=sys.stderr, flush=True)
+        else:
+            shown(message, category, *where)
+
+    with warnings.catch_warnings():
+        shown, warnings.showwarning = warnings.showwarning, show  # type: ignore[assignment]
+        yield
 
 
 def parse(verb: str, args: Sequence[str]) -> Any:
@@ -436,34 +478,13 @@ def usage() -> str:
 
 
 def what_is(path: Path) -> str:
-    """A file's kind and shape, or the error that reading it would give."""
-    import h5py
+    """A file's kind and size, or the error that reading it would give."""
+    from aam_nb.study import info
+    from aam_nb.train.run import FILES
 
-    from aam_nb.study.formats import read_biom, read_metadata
-    from aam_nb.study.newick import Tree
-
-    if path.is_dir():
+    if (path / FILES[0]).is_file():
         return f"run folder, {aam.load(path, device='cpu')!r}"
-    if not path.is_file():
-        raise FileNotFoundError(
-            f"{path} is not a file. Expected a feature table, metadata, a tree or a run folder. Check the path."
-        )
-    if h5py.is_hdf5(path):
-        study = read_biom(path)
-        study.require_reads()
-        return (
-            f"feature table (BIOM 2.1), {study.num_samples} samples x {study.num_asvs} ASVs, {study.depth.min():,} to "
-            f"{study.depth.max():,} reads per sample"
-        )
-    with path.open("rb") as file:
-        start = file.read(64).lstrip()
-    if start.startswith(b"("):
-        return f"rooted tree (Newick), {len(Tree.read(path).tips)} tips"
-    if path.suffix in (".biom", ".h5", ".hdf5"):
-        read_biom(path)  # raises, saying why
-    rows = read_metadata(path)
-    kinds = rows.dtypes.map(lambda t: "numbers" if is_numeric_dtype(t) else "text").value_counts()
-    return f"metadata, {len(rows)} samples, " + ", ".join(f"{n} columns of {k}" for k, n in kinds.items())
+    return info.what_is(path)
 
 
 def describe(result: aam.Evaluation) -> str:

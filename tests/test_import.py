@@ -38,7 +38,7 @@ def test_an_unknown_name_is_refused_by_name() -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["read_study", "write_study", "simulate_study", "unifrac", "faith_pd", "pcoa", "Study"]
+    "name", ["read_study", "write_biom", "merge", "fetch", "simulate_study", "unifrac", "faith_pd", "pcoa", "Study"]
 )
 def test_the_names_of_the_lower_floors_are_public(name: str) -> None:
     assert name in dir(aam)

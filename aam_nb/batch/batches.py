@@ -116,7 +116,7 @@ class Batches:
         self.study, self.makers, self.shuffle, self.asv_dropout, self.seed = study, makers, shuffle, asv_dropout, seed
         self.batch_size, self.max_entries = batch_size, max_entries
         self.tokens = tokenize(study.asv_ids)
-        self.sizes = np.diff(study.table.indptr)
+        self.sizes = study.richness.to_numpy()
         self.depth = study.depth.to_numpy()
         self.epoch = 0
 

@@ -9,7 +9,8 @@ import numpy.typing as npt
 import pandas as pd
 
 from aam_nb.config import some
-from aam_nb.study.study import DNA_LETTERS, StudyError
+from aam_nb.study.readers.sources import StudyError
+from aam_nb.study.readers.tables import DNA_LETTERS
 
 PAD = 0
 MASK = len(DNA_LETTERS) + 1

@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from pandas.api.types import is_numeric_dtype
 
 from aam_nb.config import UserError
 from aam_nb.model.objectives import Classification, Task, class_names
+from aam_nb.study.splits import candidate_groups
 from aam_nb.study.study import Study
 
 BASELINES = ("random_forest", "dummy")
@@ -74,11 +74,14 @@ def labels(study: Study, task: Task) -> npt.NDArray[Any]:
 def relative_abundance(study: Study, asv_ids: pd.Index) -> npt.NDArray[np.float32]:
     """Share of each of `asv_ids` in each sample, shape (n_samples, len(asv_ids)); 0 for ASVs that the study does not hold."""
     place = asv_ids.get_indexer(study.asv_ids)
-    rows, columns = study.table.nonzero()
-    shares = (study.table.data / study.depth.to_numpy()[rows]).astype(np.float32)
+    depth = study.depth.to_numpy()
     dense = np.zeros((study.num_samples, len(asv_ids)), dtype=np.float32)
-    known = place[columns] >= 0
-    dense[rows[known], place[columns[known]]] = shares[known]
+    for part, table in study.blocks():
+        rows, columns = table.nonzero()
+        rows += part.start
+        shares = (table.data / depth[rows]).astype(np.float32)
+        known = place[columns] >= 0
+        dense[rows[known], place[columns[known]]] = shares[known]
     return dense
 
 
@@ -96,24 +99,10 @@ def lookup(column: str, task: Task, train: Study, test: Study) -> npt.NDArray[An
 
 
 def group_columns(train: Study, test: Study, target: str) -> list[str]:
-    """Columns that may name hosts, studies or the like: values that repeat, and that most test samples share with training."""
+    """Columns that may name hosts, studies or the like: see `candidate_groups`; most test samples share their values with training."""
     found = []
-    for column in train.metadata.columns:
-        known, asked = train.metadata[column].dropna(), test.metadata[column].dropna()
-        if column == target or known.empty or asked.empty:
-            continue
-        if is_numeric_dtype(known) and ((known % 1 != 0).any() or _follows(train, column, target)):
-            continue  # a measurement, or the target in other words; not a name
-        values = known.nunique()
-        shared = asked.isin(known).mean() * len(asked) / test.num_samples
-        if 2 < values <= len(known) / 2 and shared >= 0.5:
-            found.append(str(column))
+    for column in candidate_groups(train.metadata, target):
+        asked = test.metadata[column].dropna()
+        if asked.isin(train.metadata[column].dropna()).sum() >= test.num_samples / 2:
+            found.append(column)
     return found
-
-
-def _follows(study: Study, column: str, target: str) -> bool:
-    """Whether a numeric column is nearly a monotone function of a numeric target, as a month is of a day."""
-    both = study.metadata[[column, target]].dropna()
-    if not is_numeric_dtype(both[target]) or both.nunique().min() < 2:
-        return False
-    return abs(float(both[column].corr(both[target], method="spearman"))) >= 0.95

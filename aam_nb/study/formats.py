@@ -1,205 +1,333 @@
-"""Files in, files out: BIOM 2.1 feature tables, metadata TSV, Newick trees."""
+"""The front door for files: a feature table with its metadata, tree, sequences and taxonomy, aligned once."""
 
 from __future__ import annotations
 
+import logging
+import re
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pandas as pd
 from scipy import sparse
 
-from aam_nb.config import UserError, some
+from aam_nb.config import some
 from aam_nb.study.newick import Tree
-from aam_nb.study.study import Study, StudyError
+from aam_nb.study.readers.disk import Columns, DiskTable
+from aam_nb.study.readers.metadata import ColumnType, parse_metadata
+from aam_nb.study.readers.sequences import normal_dna, parse_sequences
+from aam_nb.study.readers.sources import FormatError, Source, StudyError, unpacked
+from aam_nb.study.readers.tables import DNA, FeatureTable, parse_table
+from aam_nb.study.readers.taxonomy import parse_taxonomy, taxa_of
+from aam_nb.study.study import Study
 
-MISSING = ["", "NA", "N/A", "NaN", "nan", "null", "not applicable", "not collected", "not provided"]
-"""Metadata entries read as missing."""
+log = logging.getLogger("aam_nb")
+LONGER = 2
+"""An ASV this many times as long as the shortest is worth a word."""
+COMPLEMENT = str.maketrans("ACGTRYSWKMBDHVN", "TGCAYRSWMKVHDBN")
 
 
-class FormatError(UserError, ValueError):
-    """A file is not of the format it must have."""
+class NeedsSequencesError(StudyError):
+    """The features are named by hashes, and the sequences behind them were not given."""
 
 
-def read_study(table: str | Path, *, metadata: str | Path | None = None, tree: str | Path | None = None) -> Study:
-    """Read a feature table with its metadata and tree, and align them once.
+def read_study(
+    table: str | Path,
+    *,
+    metadata: str | Path | None = None,
+    tree: str | Path | None = None,
+    sequences: str | Path | None = None,
+    taxonomy: str | Path | None = None,
+    types: Mapping[str, ColumnType] | None = None,
+    root: Literal["given", "midpoint"] = "given",
+    sum_duplicates: bool = False,
+    lazy: bool = False,
+) -> Study:
+    """Read a feature table with what belongs to it, and align all of it once.
+
+    Any file may be gzipped, or a QIIME 2 artifact (`.qza`).
 
     Parameters
     ----------
     table
-        BIOM 2.1 (HDF5) of reads, whose observation ids are the ASVs' DNA.
+        Counts: BIOM 2.1 (HDF5) or 1.0 (JSON), FeatureTable[Frequency], TSV or CSV in either orientation (DADA2's too), or `.h5ad` (whose
+        obs is the metadata where none is given). The ids of one axis are the ASVs' DNA, or ids of `sequences`.
     metadata
-        Tab-separated text; the first column holds the sample ids, which stay text (`0012` stays `0012`).
+        TSV or CSV in QIIME 2's dialect; the first column holds the sample ids, which stay text (`0012` stays `0012`).
     tree
-        Rooted tree in Newick format whose tips are the ASVs' DNA.
+        Rooted tree in Newick, or Phylogeny[Rooted], whose tips are the ASVs' DNA or ids of `sequences`.
+    sequences
+        FASTA, or FeatureData[Sequence]: the DNA of features whose ids are hashes.
+    taxonomy
+        Lineages by feature id: QIIME 2 (FeatureData[Taxonomy]), SILVA, Greengenes, or DADA2's table.
+    types
+        Type of metadata columns, "numeric", "categorical" or "date", where they are not what they seem.
+    root
+        "midpoint" roots an unrooted tree halfway between its two most distant tips; "given" takes the root that the tree has.
+    sum_duplicates
+        Sum ASVs of the same sequence; they are refused otherwise.
+    lazy
+        Leave the counts on disk, and read them by ranges of samples as verbs ask for them. BIOM 2.1 that is not packed.
 
     Returns
     -------
-    The samples that the table and the metadata share, in the table's order. What fell out is counted in `provenance`.
+    The samples that the table and the metadata share, in the table's order. What fell out, and what was changed, is in `provenance`.
 
     Raises
     ------
     FileNotFoundError
         A file does not exist.
     FormatError
-        A file is truncated or of another format.
+        A file is empty, truncated or of another format.
     StudyError
-        Ids occur twice or are not DNA, counts are not whole numbers >= 0, or no sample is shared.
+        Ids occur twice or are not DNA, counts are not whole numbers >= 0 or all zero, or no sample is shared.
     TreeError
         The tree is not rooted or its branch lengths are not lengths.
     """
-    study = read_biom(table)
-    steps = list(study.provenance)
-    if metadata is not None:
-        rows = read_metadata(metadata)
-        shared = study.sample_ids.isin(rows.index)
-        if not shared.any():
-            raise StudyError(
-                f"None of the {study.num_samples} samples in {table} is in {metadata}. The table has {some(study.sample_ids, 3)}; "
-                f"the metadata has {some(rows.index, 3)}. Make the first metadata column hold the table's sample ids."
+    names: dict[str, str] = {}
+    steps: list[str] = []
+    if sequences is not None:
+        with unpacked(sequences, "sequences in FASTA") as source:
+            _refuse_kind(source, "sequences", "FeatureData[Sequence]")
+            found, notes = parse_sequences(source)
+        names = {str(i): str(s) for i, s in found.items()}
+        steps += [f"read {sequences}: {len(names)} sequences", *notes]
+    with unpacked(table, "a feature table") as source:
+        if lazy and source.path != Path(table):
+            raise FormatError(
+                f"{table} is packed. Only a plain BIOM 2.1 file can be opened lazily. Unpack it once, with `gunzip` or "
+                "`qiime tools export`, and give the file inside."
             )
-        kept = study.sample_ids[shared]
-        lost, extra = study.sample_ids[~shared], rows.index.difference(study.sample_ids)
-        steps.append(
-            f"joined {len(kept)} samples with {metadata}; {len(lost)} samples of the table had no metadata"
-            + (f" ({some(lost, 3)})" if len(lost) else "")
-            + f", {len(extra)} metadata rows had no sample"
-        )
-        study = replace(
-            study, table=study.table[shared], sample_ids=kept, metadata=rows.loc[kept], provenance=tuple(steps)
-        )
+        study = study_of(parse_table(source, sequence_ids=frozenset(names), lazy=lazy), source, names, sum_duplicates)
+    steps += study.provenance
+    if metadata is not None:
+        with unpacked(metadata, "a metadata table") as source:
+            _refuse_kind(source, "metadata", "")
+            rows, notes = parse_metadata(source, types=types)
+        steps += notes
+        study = _joined(study, rows, table, metadata, steps)
     if tree is not None:
-        parsed = Tree.read(tree)
-        missing = parsed.missing(study.asv_ids)
-        steps.append(f"read {tree}: {len(parsed.tips)} tips, {len(missing)} of {study.num_asvs} ASVs not among them")
-        study = replace(study, tree=parsed, provenance=tuple(steps))
-    return study
+        study = replace(study, tree=_tree_for(study, tree, root, names, steps))
+    if taxonomy is not None:
+        with unpacked(taxonomy, "a taxonomy table") as source:
+            _refuse_kind(source, "taxonomy", "FeatureData[Taxonomy]")
+            ranks, notes = parse_taxonomy(source)
+        steps += notes
+        study = replace(study, taxonomy=_taxonomy_for(study, ranks, taxonomy, names, steps))
+    for step in steps:
+        log.info("%s", step)
+    return replace(study, provenance=tuple(steps))
 
 
-def read_biom(path: str | Path) -> Study:
-    """Read a BIOM 2.1 feature table. Errors as in `read_study`."""
-    import h5py
-
-    path = _existing(path, "a BIOM 2.1 feature table")
-    if not h5py.is_hdf5(path):
+def _refuse_kind(source: Source, argument: str, kind: str) -> None:
+    """An artifact of another type than the argument asks for."""
+    if source.kind not in ("", kind):
         raise FormatError(
-            f"{path} is not BIOM 2.1: it is not an HDF5 file, or it is cut off at the start. Expected HDF5 as written by QIIME 2 or "
-            "`biom convert --to-hdf5`. Convert or copy it again."
+            f"{source.name} is a QIIME 2 artifact of type {source.kind}. Expected {kind or 'a metadata TSV'} for `{argument}=`. Give the "
+            "artifact of that type."
         )
-    from biom import Table
-    from biom.exception import TableException
-
-    try:
-        with h5py.File(path) as file:
-            # biom-format refuses nothing it can index, so duplicate ids are looked for before it reads.
-            samples, asvs = ([_text(i) for i in file[f"{axis}/ids"][:]] for axis in ("sample", "observation"))
-            found = Table.from_hdf5(file) if len(set(samples)) == len(samples) and len(set(asvs)) == len(asvs) else None
-    except (
-        OSError,
-        KeyError,
-        ValueError,
-        IndexError,
-        TypeError,
-        AttributeError,
-        RuntimeError,
-        TableException,
-    ) as error:
-        raise FormatError(
-            f"{path} cannot be read as BIOM 2.1 ({str(error).splitlines()[0] if str(error) else type(error).__name__}). Expected a whole "
-            "feature table in HDF5. The file may be truncated: copy or export it again."
-        ) from error
-    if found is None:
-        empty = sparse.csr_array((len(samples), len(asvs)))
-        return Study(empty, pd.Index(samples), pd.Index(asvs), pd.DataFrame(index=samples))  # raises, naming them
-    return Study(
-        table=sparse.csr_array(found.matrix_data.T.tocsr()),
-        sample_ids=pd.Index(samples),
-        asv_ids=pd.Index(asvs),
-        metadata=pd.DataFrame(index=pd.Index(samples, dtype=str)),
-        provenance=(f"read {path}: {len(samples)} samples x {len(asvs)} ASVs",),
-    )
 
 
-def read_metadata(path: str | Path) -> pd.DataFrame:
-    """Read tab-separated metadata, indexed by its first column.
+# -- features to DNA --------------------------------------------------------------------------------------------------
 
-    A column is numeric where every known value is a number and none starts with a superfluous zero; it is text otherwise.
 
-    Raises
-    ------
-    FileNotFoundError, FormatError, StudyError
-        No such file; not tab-separated text with a header; sample ids that are empty or occur twice.
-    """
-    path = _existing(path, "a metadata table")
-    try:
-        rows = pd.read_csv(path, sep="\t", dtype=str, keep_default_na=False)
-    except (UnicodeDecodeError, pd.errors.ParserError, pd.errors.EmptyDataError) as error:
-        raise FormatError(
-            f"{path} cannot be read as a table ({str(error).splitlines()[0]}). Expected UTF-8 text, tab-separated, one header line. "
-            "Export it again."
-        ) from error
-    if not isinstance(rows.index, pd.RangeIndex):
-        raise FormatError(
-            f"{path} has a header with fewer names than its rows have fields. Expected a name for each column, the sample ids' "
-            "too. Put one in front of the header (R's write.table leaves it out; `col.names=NA` writes it)."
+def study_of(found: FeatureTable, source: Source, names: Mapping[str, str], sum_duplicates: bool) -> Study:
+    """The table with DNA for ids, checked; what was changed or is odd is in its provenance."""
+    steps = [f"read {source.name}: {len(found.sample_ids)} samples x {len(found.feature_ids)} ASVs", *found.notes]
+    ids = pd.Index(found.feature_ids, dtype=str)
+    if names:
+        ids = _named(ids, names, source, steps)
+    hashed = ids[~ids.str.fullmatch(DNA.pattern, flags=re.IGNORECASE)]
+    if len(hashed) and not names and ids.str.fullmatch("[0-9a-f]{32,64}").any():
+        raise NeedsSequencesError(
+            f"{len(hashed)} of {len(ids)} observation ids are not DNA ({some(hashed, 3)}): hashes, as QIIME 2 gives. The sequence of each "
+            "is needed. Give the representative sequences: `aam.read_study(..., sequences='rep-seqs.qza')` (`--sequences rep-seqs.qza`)."
         )
-    if rows.empty:
-        raise FormatError(f"{path} has no rows below its header. Expected one row per sample. Export it again.")
-    if rows.shape[1] < 2:
-        raise FormatError(
-            f"{path} has {rows.shape[1]} column. Expected sample ids and at least one more column, separated by tabs. If it is "
-            "separated by commas, convert it first."
-        )
-    ids = pd.Index(rows.iloc[:, 0].str.strip(), dtype=str, name="sample_id")
-    twice = ids[ids.duplicated()].unique()
-    if len(twice) or (ids == "").any():
-        what = (
-            f"{len(twice)} sample ids occur more than once ({some(twice)})" if len(twice) else "A row has no sample id"
-        )
+    dna, notes = normal_dna(ids)
+    steps += notes
+    table, dna = _summed(found.table, dna, sum_duplicates, steps)
+    steps += _oddities(dna)
+    study = Study(table, pd.Index(found.sample_ids), dna, found.metadata)
+    if not int(study.depth.sum()):
         raise StudyError(
-            f"{what} in {path}. Each sample has one row, named in the first column. Remove the extra rows."
+            f"All counts of {source.name} are zero ({study.num_samples} samples x {study.num_asvs} ASVs). Expected reads. Check the "
+            "filters that made the table, and export it again."
         )
-    rows = rows.iloc[:, 1:].set_axis(ids, axis=0)
-    return rows.apply(_typed)
+    empty = study.sample_ids[(study.depth == 0).to_numpy()]
+    if len(empty):
+        steps.append(f"{len(empty)} samples have no reads ({some(empty, 3)})")
+    if found.lineages:
+        ranks, notes = taxa_of(list(found.lineages), list(found.lineages.values()), source.name)
+        steps += notes
+        study = replace(study, taxonomy=_taxonomy_for(study, ranks, source.name, names, steps))
+    return replace(study, provenance=tuple(steps))
 
 
-def write_study(study: Study, folder: str | Path) -> list[Path]:
-    """Write `table.biom` (BIOM 2.1), `metadata.tsv` and, where there is a tree, `tree.nwk`; returns their paths."""
-    import h5py
-    from biom import Table
+def _named(ids: pd.Index, names: Mapping[str, str], source: Source, steps: list[str]) -> pd.Index:
+    """Feature ids looked up among the sequences; ids that are DNA themselves need none."""
+    lost = [i for i in ids if i not in names and not DNA.fullmatch(i)]
+    if lost:
+        raise StudyError(
+            f"{len(lost)} of {len(ids)} features of {source.name} are not among the {len(names)} sequences ({some(lost, 3)}). Expected a "
+            f"sequence for each; those given are named {some(names, 2)}. Give the representative sequences made with this table."
+        )
+    used = sum(i in names for i in ids)
+    steps.append(
+        f"named {used} of {len(ids)} features by their sequences; {len(names) - used} sequences belong to none"
+    )
+    return pd.Index([names.get(i, i) for i in ids], dtype=str)
 
-    folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    paths = [folder / "table.biom"]
-    with h5py.File(paths[0], "w") as file:
-        Table(sparse.csr_matrix(study.table.T), list(study.asv_ids), list(study.sample_ids)).to_hdf5(file, "aam_nb")
+
+def _summed(
+    table: sparse.csr_array | DiskTable, dna: pd.Index, sum_duplicates: bool, steps: list[str]
+) -> tuple[sparse.csr_array | DiskTable, pd.Index]:
+    """Columns of the same DNA summed, where that was asked for."""
+    if not dna.has_duplicates:
+        return table, dna
+    place, kept = pd.factorize(dna)
+    twice = dna[dna.duplicated()].unique()
+    if not sum_duplicates:
+        raise StudyError(
+            f"{len(twice)} ASVs occur more than once ({some(twice, 3)}). Each sequence is one ASV. Sum their reads when reading: "
+            "`aam.read_study(..., sum_duplicates=True)` (`--sum-duplicates`)."
+        )
+    steps.append(f"summed {len(dna)} columns of {len(kept)} distinct sequences ({len(twice)} occurred more than once)")
+    merge = Columns(place.astype(np.int64), len(kept))
+    summed = table.then(merge, len(kept)) if isinstance(table, DiskTable) else merge(table, np.zeros(0, np.int64))
+    return summed, pd.Index(kept, dtype=str)
+
+
+def _oddities(dna: pd.Index) -> list[str]:
+    """What a user should know of the sequences, and may not."""
+    told = []
+    length = pd.Series(dna.str.len())
+    if length.max() > LONGER * length.min():
+        told.append(
+            f"ASV lengths run from {length.min()} to {length.max()} nt (median {length.median():g}): more than one primer pair?"
+        )
+    ambiguous = dna[~dna.str.fullmatch("[ACGT]+")]
+    if len(ambiguous):
+        told.append(f"{len(ambiguous)} ASVs hold IUPAC ambiguity codes, which are kept ({some(ambiguous, 1)})")
+    known = set(dna)
+    both = [s for s in dna if (back := s.translate(COMPLEMENT)[::-1]) != s and back in known]
+    if both:
+        told.append(
+            f"{len(both)} ASVs are the reverse complement of another ASV ({some(both, 1)}): reads of both directions? They are kept apart"
+        )
+    return told
+
+
+# -- samples ----------------------------------------------------------------------------------------------------------
+
+
+def _joined(study: Study, rows: pd.DataFrame, table: str | Path, metadata: str | Path, steps: list[str]) -> Study:
+    """The samples that both have; what fell out is counted."""
+    shared = study.sample_ids.isin(rows.index)
+    kept, lost = study.sample_ids[shared], study.sample_ids[~shared]
+    extra = rows.index.difference(study.sample_ids)
+    near = _alike(lost, extra)
+    if not shared.any():
+        hint = f"They would match but for {near}. " if near else ""
+        raise StudyError(
+            f"None of the {study.num_samples} samples in {table} is in {metadata}. The table has {some(study.sample_ids, 3)}; "
+            f"the metadata has {some(rows.index, 3)}. {hint}Make the first metadata column hold the table's sample ids."
+        )
+    steps.append(
+        f"joined {len(kept)} samples with {metadata}; {len(lost)} samples of the table had no metadata"
+        + (f" ({some(lost, 3)})" if len(lost) else "")
+        + f", {len(extra)} metadata rows had no sample"
+        + (f" ({some(extra, 3)})" if len(extra) else "")
+        + (f". Some would match but for {near}" if near else "")
+    )
+    joined = rows.loc[kept]
     if study.metadata.shape[1]:
-        paths.append(folder / "metadata.tsv")
-        study.metadata.to_csv(paths[-1], sep="\t")
-    if study.tree is not None:
-        paths.append(folder / "tree.nwk")
-        paths[-1].write_text(study.tree.to_newick() + "\n")
-    return paths
+        steps.append(f"the metadata in {table} ({study.metadata.shape[1]} columns) gave way to that of {metadata}")
+    part = study.table.take(np.flatnonzero(shared)) if isinstance(study.table, DiskTable) else study.table[shared]
+    return replace(study, table=part, sample_ids=kept, metadata=joined)
 
 
-def _existing(path: str | Path, what: str) -> Path:
-    path = Path(path)
-    if not path.is_file():
-        raise FileNotFoundError(f"{path} is not a file. Expected {what}. Check the path.")
-    return path
+SLIPS = {
+    "a .0 suffix, as spreadsheets write": lambda i: re.sub(r"\.0+$", "", i),
+    "blanks": lambda i: re.sub(r"\s", "", i),
+    "capital letters": str.lower,
+    "leading zeros": lambda i: re.sub(r"^0+(?=\d)", "", i),
+    "dots, dashes or underscores": lambda i: re.sub(r"[-_.]", "", i),
+}
+"""What keeps two ids apart that mean the same sample, and how to see past it."""
 
 
-def _text(raw: object) -> str:
-    return raw.decode() if isinstance(raw, bytes) else str(raw)
+def _alike(lost: Iterable[str], extra: Iterable[str]) -> str:
+    """What keeps ids apart, with an example of each; empty where nothing does."""
+    lost, extra, told = list(lost), list(extra), []
+    for slip, strip in SLIPS.items():
+        theirs = {strip(i): i for i in reversed(extra)}
+        pairs = [(i, theirs[strip(i)]) for i in lost if strip(i) in theirs]
+        if pairs:
+            told.append(f"{slip} ({len(pairs)} ids, such as {some([pairs[0][0]])!r} and {some([pairs[0][1]])!r})")
+    return ", or ".join(told)
 
 
-def _typed(column: pd.Series) -> pd.Series:
-    """Numbers where all known values are numbers that text would not lose anything by becoming."""
-    text = column.str.strip()
-    text = text.mask(text.isin(MISSING))
-    known = text.dropna()
-    if len(known) and not known.str.match(r"[+-]?0\d").any():
-        numbers = pd.to_numeric(text, errors="coerce")
-        if numbers.notna().sum() == len(known) and np.isfinite(numbers.dropna()).all():
-            return numbers
-    return text
+# -- tree and taxonomy ------------------------------------------------------------------------------------------------
+
+
+def _tree_for(
+    study: Study, path: str | Path, root: Literal["given", "midpoint"], names: Mapping[str, str], steps: list[str]
+) -> Tree:
+    """The tree with tips named by DNA as the table's ASVs are."""
+    with unpacked(path, "a tree in Newick format") as source:
+        if not source.kind.startswith("Phylogeny"):
+            _refuse_kind(source, "tree", "Phylogeny[Rooted]")
+        if source.kind == "Phylogeny[Unrooted]" and root == "given":
+            raise FormatError(
+                f"{source.name} is an unrooted tree (Phylogeny[Unrooted]). UniFrac and Faith PD need a root. Say how to root it: "
+                "`aam.read_study(..., root='midpoint')` (`--root midpoint`)."
+            )
+        tree = Tree.read(source.path, root=root, name=source.name)
+    told = [f"read {path}: {len(tree.tips)} tips" + (", rooted at the midpoint" if root == "midpoint" else "")]
+    missing = set(tree.missing(study.asv_ids))
+    if missing:
+        other = {tip: _as_dna(tip, names) for tip in tree.tips}
+        place = {dna: tip for tip, dna in reversed(other.items()) if dna in missing and dna != tip}
+        if place:
+            tree = tree.renamed({tip: dna for dna, tip in place.items()})
+            how = (
+                "by their sequences"
+                if any(tip in names for tip in place.values())
+                else "in capitals, with T for U and without blanks"
+            )
+            told.append(f"{len(place)} tips were renamed {how}")
+            missing = set(tree.missing(study.asv_ids))
+    first = [a for a in study.asv_ids if a in missing]
+    told.append(f"{len(first)} of {study.num_asvs} ASVs not among them" + (f" ({some(first)})" if first else ""))
+    steps.append(", ".join(told))
+    return tree
+
+
+def _as_dna(name: str, names: Mapping[str, str]) -> str:
+    """What a feature id of another file is called in the table."""
+    return names.get(name) or re.sub(r"[\s'\"_]", "", name).upper().replace("U", "T")
+
+
+def _taxonomy_for(
+    study: Study, ranks: pd.DataFrame, path: str | Path, names: Mapping[str, str], steps: list[str]
+) -> pd.DataFrame:
+    """Lineages of the study's ASVs, in their order."""
+    ranks = ranks[~ranks.index.duplicated()].set_axis(
+        pd.Index([_as_dna(i, names) for i in ranks.index], dtype=str), axis=0
+    )
+    ranks = ranks[~ranks.index.duplicated()]
+    known = study.asv_ids.isin(ranks.index)
+    lost = study.asv_ids[~known]
+    if not known.any():
+        raise StudyError(
+            f"None of the {study.num_asvs} ASVs is in {path}, which has {some(ranks.index, 2)}. Expected lineages of the table's ASVs "
+            f"({some(study.asv_ids, 1)}). Give the taxonomy made with this table; where its ids are hashes, give `sequences=` too."
+        )
+    steps.append(
+        f"read {path}: lineages of {int(known.sum())} of {study.num_asvs} ASVs"
+        + (f" (none for {some(lost, 2)})" if len(lost) else "")
+        + f", {len(ranks) - int(known.sum())} lineages of other ASVs"
+    )
+    return ranks.reindex(study.asv_ids).rename_axis("asv_id")

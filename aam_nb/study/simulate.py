@@ -15,7 +15,8 @@ from scipy.special import expit, ndtri
 
 from aam_nb.config import ConfigError, SimulateConfig
 from aam_nb.study.newick import Tree
-from aam_nb.study.study import Study, Truth
+from aam_nb.study.study import Study
+from aam_nb.study.truth import Truth
 
 NUCLEOTIDES = np.array(list("AGCT"))
 """Ordered so that a transition flips the lowest bit of the number and a transversion the next."""

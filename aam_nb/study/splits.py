@@ -1,34 +1,67 @@
-"""Splits that are stratified by a target and never cut a group in two."""
+"""Splits that are stratified by a target and never cut a group in two, and a warning where the group tells the target."""
 
 from __future__ import annotations
 
+import warnings
+from collections.abc import Hashable
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from pandas.api.types import is_numeric_dtype
+from pandas.api.types import is_bool_dtype, is_numeric_dtype
 
 from aam_nb.config import UserError, some
 
+if TYPE_CHECKING:
+    from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
+
 NUM_CANDIDATES = 30
 """Random splits tried; the one nearest to the asked size and to the target's distribution is taken."""
+NEARLY = 0.8
+"""How far from guessing (0) to certainty (1) a group alone must lead for the target to be nearly a function of it. In the real studies
+of `tests/study/test_splits.py` the known traps are at 1.0 (cage and exposure, host and diagnosis, date and water temperature); the
+highest of the others are 0.69 (season and water temperature) and 0.55 (rain and soil pH)."""
+TIGHT, TIGHT_SAMPLES, TIGHT_SHARE = 0.1, 5, 0.25
+"""A number may also be fixed in some groups and free in others, as where studies of one age are pooled with studies of all ages. A
+group of at least `TIGHT_SAMPLES` samples is tight where its standard deviation is below `TIGHT` times that of all samples, and the
+target is nearly a function of the group where tight ones hold `TIGHT_SHARE` of the samples. A group of five drawn at random is
+tight once in some ten thousand times."""
 
 
 class SplitError(UserError, ValueError):
     """The samples cannot be split as asked."""
 
 
+class SplitWarning(UserWarning):
+    """The split can be made, but scores on it may mislead: the target is nearly a function of a group."""
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Split:
-    """Which side of which split a study is."""
+    """Which side of which split a study is.
+
+    Parameters
+    ----------
+    part
+        The side.
+    target, group
+        Metadata columns stratified by, and kept whole, or None.
+    test_size
+        Share of the samples on the test side: as asked for a hold-out, as it came out for a fold.
+    seed
+        Of the random numbers; a group left out needs none and has 0.
+    fold
+        Which of several splits this is, such as "fold 2 of 5" or "study = 550"; None for a hold-out.
+    """
 
     part: Literal["train", "test"]
     target: str | None
     group: str | None
     test_size: float
     seed: int
+    fold: str | None = None
 
 
 def hold_out(
@@ -59,20 +92,12 @@ def hold_out(
             f"test_size is {test_size!r}. Expected a share of the samples between 0 and 1. Try `test_size=0.2`."
         )
     stratum = np.zeros(len(sample_ids), dtype=np.int64) if target is None else _strata(target)
-    unit = np.arange(len(sample_ids))
-    what = "sample"
-    if group is not None:
-        what = f"value of {group.name!r}"
-        if group.isna().any():
-            lost = sample_ids[group.isna().to_numpy()]
-            raise SplitError(
-                f"{len(lost)} samples have no {group.name!r} ({some(lost)}). A group split needs it for every sample. Drop them "
-                f"with `study.keep_samples(study.metadata[{group.name!r}].notna())`."
-            )
-        unit = pd.factorize(group)[0]
+    unit = _units(sample_ids, group)
     num_units = int(unit.max(initial=-1)) + 1
     if num_units < 2:
-        raise SplitError(f"There is {num_units} {what}. A split needs at least two. Use more samples or another group.")
+        raise SplitError(
+            f"There is {_counted(num_units, group)}. A split needs at least two. Use more samples or another group."
+        )
     if group is None:
         mask = _per_stratum(stratum, test_size, seed)
     else:
@@ -81,26 +106,356 @@ def hold_out(
         mask = _best_units(count_US, test_size, seed)[unit]
     if mask.all() or not mask.any():
         raise SplitError(
-            f"A test size of {test_size} of {num_units} {what}s leaves one side empty. Expected both sides to hold samples. "
+            f"A test size of {test_size} of {_counted(num_units, group)} leaves one side empty. Expected both sides to hold samples. "
             "Raise or lower `test_size`."
         )
     return mask
 
 
+def k_fold(
+    sample_ids: pd.Index, *, target: pd.Series | None, group: pd.Series | None, folds: int, seed: int
+) -> npt.NDArray[np.int64]:
+    """Fold of each sample, 0 to `folds` - 1, shape (n_samples,): every sample is held out once.
+
+    Parameters
+    ----------
+    sample_ids
+        The samples.
+    target
+        Known values to stratify by, in the order of the samples: classes, or numbers by quantile bins.
+    group
+        Values that never cross.
+    folds
+        Number of folds, at least 2.
+    seed
+        The same seed gives the same folds.
+
+    Returns
+    -------
+    Without a group each class (or bin) differs by at most one sample between folds. With one, whole groups are dealt out so that the
+    classes are spread as evenly as scikit-learn's greedy search finds; each class is in training in every fold.
+
+    Raises
+    ------
+    SplitError
+        Fewer samples, groups or members of a class than folds; a missing group value; a class that cannot be kept in training.
+    """
+    from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
+
+    if not isinstance(folds, (int, np.integer)) or folds < 2:
+        raise SplitError(f"folds is {folds!r}. Expected a whole number of at least 2. Try `folds=5`.")
+    unit = _units(sample_ids, group)
+    num_units = int(unit.max(initial=-1)) + 1
+    if num_units < folds:
+        raise SplitError(
+            f"There are {_counted(num_units, group)} for {folds} folds. Each fold needs at least one. "
+            + (f"Try `folds={num_units}`." if num_units >= 2 else "Use more samples or another group.")
+        )
+    sizes_only = np.zeros(len(sample_ids), dtype=np.int64)
+    classes = None if target is None or _is_number(target) else target
+    if target is None:
+        stratum = sizes_only
+    elif classes is None:
+        stratum = _bins(target, min(5, num_units // folds))
+    else:
+        _refuse_rare(classes, folds)
+        stratum = pd.factorize(classes, sort=True)[0].astype(np.int64)
+    if group is None:
+        return _numbered(StratifiedKFold(folds, shuffle=True, random_state=_random(seed, 0)), stratum, None)
+    if classes is not None:
+        _refuse_lone(classes, group)
+    for attempt in range(NUM_CANDIDATES):
+        dealer = StratifiedGroupKFold(folds, shuffle=True, random_state=_random(seed, attempt))
+        fold = _numbered(dealer, stratum, unit)
+        in_folds = (pd.crosstab(stratum, fold) > 0).sum(axis=1)  # of each stratum
+        if len(np.unique(fold)) == folds and (classes is None or in_folds.min() >= 2):
+            return fold
+    if classes is None:  # bins can draw all groups into few folds; sizes alone never leave one empty
+        return _numbered(dealer, sizes_only, unit)
+    raise SplitError(
+        f"No way was found to deal {_counted(num_units, group)} into {folds} folds so that none is empty and each class of "
+        f"{classes.name!r} is in training every time. Groups may be too few or too uneven. Ask for fewer folds, or for one per group "
+        f"with `study.leave_one_group_out({group.name!r}, target={classes.name!r})`."
+    )
+
+
+def leave_one_group_out(
+    sample_ids: pd.Index, *, group: pd.Series, target: pd.Series | None = None
+) -> list[tuple[object, npt.NDArray[np.bool_]]]:
+    """Each value of the group with the mask of its samples, shape (n_samples,), in sorted order: leave-one-study-out.
+
+    Parameters
+    ----------
+    sample_ids
+        The samples.
+    group
+        Values to hold out in turn.
+    target
+        Known values. Where they are classes, each must be in two groups, or one would never be trained on when it is asked for.
+
+    Raises
+    ------
+    SplitError
+        Fewer than two groups, a missing group value, or a class that lies in one group only.
+    """
+    _units(sample_ids, group)
+    unit, values = pd.factorize(group, sort=True)
+    if len(values) < 2:
+        raise SplitError(
+            f"There is {_counted(len(values), group)}. Leaving one out needs at least two. Use another group, or `study.split()`."
+        )
+    if target is not None and not _is_number(target):
+        _refuse_lone(target, group)
+    return [(value, unit == number) for number, value in enumerate(values)]
+
+
+def function_of_group(target: pd.Series, group: pd.Series) -> float:
+    """How well the group alone, and no microbe, predicts the target of a sample from the other samples of its group.
+
+    Parameters
+    ----------
+    target, group
+        Values of each sample, in the same order. Samples that lack one, and groups of one sample, are left out: they say nothing.
+
+    Returns
+    -------
+    R² of the mean of the group's other samples where the target is a number, else balanced accuracy of their commonest class (where
+    k classes are equally common, each counts as a guess that is right once in k times). 1 is a function of the group; guessing is
+    about 0 for R² and one over the number of classes for balanced accuracy. NaN where fewer than two values are left.
+    """
+    return _tell(target, group).score
+
+
+def candidate_groups(metadata: pd.DataFrame, target: Hashable) -> list[Any]:
+    """Columns that may name hosts, cages, studies or the like: three or more values that repeat.
+
+    Measurements are passed over: numbers with decimals, and numbers that follow a numeric target (rank correlation of 0.95 or more,
+    as a month follows a day). So are columns that have a single value for some class of the target: they are the target in other
+    words (a subtype of a diagnosis), or could not be held out.
+    """
+    found = []
+    truth = metadata[target]
+    for column in metadata.columns.drop([target]):
+        values = metadata[column]
+        known = values.dropna()
+        if not 2 < known.nunique() <= len(known) / 2:
+            continue
+        if _is_number(values) and ((known % 1 != 0).any() or _follows(values, truth)):
+            continue
+        if not _is_number(truth) and values.groupby(truth.astype(str).where(truth.notna())).nunique().min() < 2:
+            continue
+        found.append(column)
+    return found
+
+
+def warn_if_function(target: pd.Series, metadata: pd.DataFrame, *, group: str | None, stacklevel: int = 3) -> None:
+    """Warn (`SplitWarning`) where a split's scores may mislead, because the target is nearly a function of a group.
+
+    Two cases, the first that holds is told. A column that the split does not keep whole tells the target, so the split leaks; where
+    the split has a group, only coarser columns are asked (the cage of a mouse), with at most half as many values. Or the split's own
+    group tells the target, so that the groups are the number that counts, not the samples.
+
+    Parameters
+    ----------
+    target
+        The target, with a name; unknown values are left out.
+    metadata
+        Of the same samples.
+    group
+        The column that the split keeps whole, or None.
+    stacklevel
+        As for `warnings.warn`; 3 points at the caller of the caller.
+    """
+    asked = [c for c in candidate_groups(metadata, target.name) if c != group]
+    own = None if group is None else metadata[group]
+    if own is not None:
+        asked = [c for c in asked if _is_coarser(metadata[c], own)]
+    told = {c: found for c in asked if (found := _tell(target, metadata[c])).is_nearly}
+    if told:
+        # The clearest; of equals the coarsest, since keeping it whole keeps the finer ones whole too.
+        worst = max(told, key=lambda c: (round(told[c].score, 2), -metadata[c].nunique()))
+        others = f" {some([c for c in told if c != worst], 3)} would do nearly as well." if len(told) > 1 else ""
+        message = (
+            f"{told[worst].sentence(target, metadata[worst])}{others} Here samples of one {worst!r} are on both sides"
+            f"{'' if group is None else f', whole as each {group!r} is'}, so a model can score by telling them apart and know nothing of "
+            f"{target.name!r}. Split with `group={worst!r}` (`--group {worst}`), unless that column is the target in other words."
+        )
+    elif own is not None and (mine := _tell(target, own)).is_nearly:
+        count, each, folds = _numbers(target, own)
+        message = (
+            f"{mine.sentence(target, own)} What a score rests on is the number of its values ({count}{each}), not of samples "
+            f"({int(target.notna().sum())}). Judge by several splits, and read their spread as the uncertainty: "
+            f"`study.folds({folds}, target={target.name!r}, group={group!r})`."
+        )
+    else:
+        return
+    warnings.warn(message, SplitWarning, stacklevel=stacklevel)
+
+
+def _units(sample_ids: pd.Index, group: pd.Series | None) -> npt.NDArray[np.int64]:
+    """Number of the unit that must stay whole, for each sample: the sample, or its group."""
+    if group is None:
+        return np.arange(len(sample_ids))
+    if group.isna().any():
+        lost = sample_ids[group.isna().to_numpy()]
+        raise SplitError(
+            f"{len(lost)} samples have no {group.name!r} ({some(lost)}). A group split needs it for every sample. Drop them "
+            f"with `study.keep_samples(study.metadata[{group.name!r}].notna())`."
+        )
+    return pd.factorize(group)[0].astype(np.int64)
+
+
+def _counted(number: int, group: pd.Series | None) -> str:
+    """So many samples, or values of the group, in words."""
+    what, of = ("sample", "") if group is None else ("value", f" of {group.name!r}")
+    return f"{number} {what}{'' if number == 1 else 's'}{of}"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Told:
+    """What a group tells of a target: `score` as in `function_of_group`, `tight` the share of the samples in tight groups."""
+
+    score: float
+    guessing: float
+    metric: str
+    tight: float = 0.0
+    example: str = ""
+
+    @property
+    def is_nearly(self) -> bool:
+        return (self.score - self.guessing) / (1 - self.guessing) >= NEARLY or self.tight >= TIGHT_SHARE
+
+    def sentence(self, target: pd.Series, group: pd.Series) -> str:
+        knowing = (
+            f"knowing {group.name!r} and no microbe gives {self.metric} {self.score:.2f} (guessing {self.guessing:.2f})"
+        )
+        if (self.score - self.guessing) / (1 - self.guessing) >= NEARLY:
+            return f"{target.name!r} is nearly a function of {group.name!r}: {knowing}."
+        return (
+            f"{target.name!r} is in part a function of {group.name!r}: it hardly varies within values that hold {self.tight:.0%} of the "
+            f"samples ({self.example}), and {knowing}."
+        )
+
+
+def _tell(target: pd.Series, group: pd.Series) -> _Told:
+    """Predict each sample from the others of its group."""
+    both = pd.DataFrame({"value": target.to_numpy(), "group": group.to_numpy()}).dropna()
+    both = both[both.groupby("group")["group"].transform("size") > 1]
+    number = _is_number(target)
+    num_values = both["value"].nunique()
+    if num_values < 2:
+        return _Told(score=float("nan"), guessing=0.0, metric="R²" if number else "balanced accuracy")
+    unit, names = pd.factorize(both["group"])
+    size = np.bincount(unit)
+    if number:
+        value = both["value"].to_numpy(dtype=float)
+        sums = np.bincount(unit, weights=value)
+        others = (sums[unit] - value) / (size[unit] - 1)
+        score = 1 - ((value - others) ** 2).sum() / ((value - value.mean()) ** 2).sum()
+        spread = np.sqrt(np.bincount(unit, weights=(value - (sums / size)[unit]) ** 2) / (size - 1))
+        tight = (spread < TIGHT * value.std(ddof=1)) & (size >= TIGHT_SAMPLES)
+        largest = int(np.where(tight, size, 0).argmax())
+        held = value[unit == largest]
+        example = f"{size[largest]} of {str(names[largest])!r} lie from {held.min():g} to {held.max():g}"
+        return _Told(
+            score=float(score), guessing=0.0, metric="R²", tight=size[tight].sum() / len(value), example=example
+        )
+    label = pd.factorize(both["value"])[0]
+    rows = np.arange(len(label))
+    count_GC = np.zeros((len(size), num_values))
+    np.add.at(count_GC, (unit, label), 1)
+    others_EC = count_GC[unit]
+    others_EC[rows, label] -= 1
+    commonest_EC = others_EC == others_EC.max(axis=1, keepdims=True)
+    right = commonest_EC[rows, label] / commonest_EC.sum(axis=1)
+    score = np.mean([right[label == c].mean() for c in range(num_values)])
+    return _Told(score=float(score), guessing=1 / num_values, metric="balanced accuracy")
+
+
+def _is_number(values: pd.Series) -> bool:
+    return is_numeric_dtype(values) and not is_bool_dtype(values)
+
+
+def _follows(values: pd.Series, target: pd.Series) -> bool:
+    """Whether a numeric column is nearly a monotone function of a numeric target, as a month is of a day."""
+    both = pd.DataFrame({"column": values, "target": target}).dropna()
+    if not _is_number(target) or both.nunique().min() < 2:
+        return False
+    return abs(float(both["column"].corr(both["target"], method="spearman"))) >= 0.95
+
+
+def _is_coarser(column: pd.Series, own: pd.Series) -> bool:
+    """Whether each value of `own` lies in one value of `column`, and two or more share one: mice in cages."""
+    return column.nunique() <= own.nunique() / 2 and column.groupby(own.to_numpy()).nunique().max() == 1
+
+
+def _numbers(target: pd.Series, group: pd.Series) -> tuple[int, str, int]:
+    """How many values the group has, how many hold each class (in words), and the folds that can be had, at most 5."""
+    known = group[target.notna()]
+    count = known.nunique()
+    if _is_number(target):
+        return count, "", min(5, count)
+    per_class = known.groupby(target[target.notna()].astype(str).to_numpy()).nunique()
+    return count, ": " + some([f"{n} of {c}" for c, n in per_class.items()]), max(2, min(5, int(per_class.min())))
+
+
 def _strata(values: pd.Series) -> npt.NDArray[np.int64]:
     """Class numbers, or five quantile bins of a numeric target."""
-    if is_numeric_dtype(values):
-        bins = min(5, max(1, len(values) // 10))
-        return pd.qcut(values.rank(method="first"), bins, labels=False).to_numpy().astype(np.int64)
-    sizes = values.value_counts()
-    if sizes.min() < 2:
-        rare = sizes[sizes < 2].index
-        raise SplitError(
-            f"{len(rare)} classes of {values.name!r} have a single sample ({some(rare)}). Each class needs one on both sides of a "
-            f"split. Drop them with `study.keep_samples(~study.metadata[{values.name!r}].isin({list(rare[:5])!r}))` "
-            f"(`--min-class-size 2`)."
-        )
+    if _is_number(values):
+        return _bins(values, min(5, max(1, len(values) // 10)))
+    _refuse_rare(values, 2)
     return pd.factorize(values, sort=True)[0].astype(np.int64)
+
+
+def _bins(values: pd.Series, bins: int) -> npt.NDArray[np.int64]:
+    """Quantile bins of numbers; ties are broken by order, so the bins are of equal size."""
+    return pd.qcut(values.rank(method="first"), bins, labels=False).to_numpy().astype(np.int64)
+
+
+def _refuse_rare(target: pd.Series, least: int) -> None:
+    """Refuse classes with too few members to be on `least` sides."""
+    sizes = target.value_counts()
+    rare = sizes[(sizes > 0) & (sizes < least)]  # a categorical column may have values that no sample has
+    if not len(rare):
+        return
+    names = list(rare.index)
+    drop = f"`study.keep_samples(~study.metadata[{target.name!r}].isin({names[:5]!r}))` (`--min-class-size {least}`)."
+    if least == 2:
+        raise SplitError(
+            f"{len(rare)} classes of {target.name!r} have a single sample ({some(names)}). Each class needs one on both sides of a "
+            f"split. Drop them with {drop}"
+        )
+    raise SplitError(
+        f"{len(rare)} classes of {target.name!r} have fewer than {least} samples ({some(f'{c}: {n}' for c, n in rare.items())}). Each "
+        f"class needs one in each of {least} folds. Ask for fewer folds, or drop them with {drop}"
+    )
+
+
+def _refuse_lone(target: pd.Series, group: pd.Series) -> None:
+    """Refuse classes that lie in one group, whose holding out would leave none to learn from."""
+    spread = group.groupby(target.to_numpy()).nunique()
+    lone = list(spread.index[spread < 2])
+    if lone:
+        raise SplitError(
+            f"{len(lone)} classes of {target.name!r} lie in one value of {group.name!r} each ({some(lone)}). When that one is held out, "
+            f"training never sees them; each class needs two. Drop them with "
+            f"`study.keep_samples(~study.metadata[{target.name!r}].isin({lone[:5]!r}))`, or use another group."
+        )
+
+
+def _random(seed: int, attempt: int) -> np.random.RandomState:
+    """Random numbers as scikit-learn takes them, from any whole number >= 0."""
+    return np.random.RandomState(np.random.MT19937(np.random.SeedSequence((seed, attempt))))
+
+
+def _numbered(
+    dealer: StratifiedKFold | StratifiedGroupKFold, stratum: npt.NDArray[np.int64], unit: npt.NDArray[np.int64] | None
+) -> npt.NDArray[np.int64]:
+    """Number of the fold that holds each sample out."""
+    fold = np.full(len(stratum), -1, dtype=np.int64)
+    for number, (_, held) in enumerate(dealer.split(stratum, stratum, unit)):
+        fold[held] = number
+    return fold
 
 
 def _per_stratum(stratum: npt.NDArray[np.int64], test_size: float, seed: int) -> npt.NDArray[np.bool_]:

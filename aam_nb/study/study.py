@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import html
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -14,23 +15,21 @@ import numpy.typing as npt
 import pandas as pd
 from scipy import sparse
 
-from aam_nb.config import UserError, some
+from aam_nb.config import FilterConfig, UserError, configured, one_line, some
 from aam_nb.study.newick import Tree
-from aam_nb.study.splits import Split, hold_out
+from aam_nb.study.readers.disk import SAMPLES_PER_BLOCK, Columns, DiskTable, Rarefaction, sample_keys
+from aam_nb.study.readers.sources import FormatError, StudyError
+from aam_nb.study.readers.tables import counted, refuse_duplicates, refuse_not_dna
+from aam_nb.study.saving import read_folder, write_folder
+from aam_nb.study.splits import Split, hold_out, k_fold, leave_one_group_out, warn_if_function
+from aam_nb.study.truth import Truth
 
-DNA_LETTERS = "ACGTRYSWKMBDHVN"
-"""The IUPAC letters of DNA: four nucleotides and their ambiguity codes."""
-
-
-class StudyError(UserError, ValueError):
-    """What was given is not a study: ids, counts or sequences are not what they must be."""
+DEEPEST = 10**9
+"""Reads of a sample from which numpy can draw."""
 
 
 class UnknownIdError(UserError, KeyError):
     """A sample, an ASV or a metadata column of that name is not in the study."""
-
-    def __str__(self) -> str:
-        return str(self.args[0])
 
 
 class EmptySampleError(UserError, ValueError):
@@ -46,39 +45,14 @@ class TargetError(UserError, ValueError):
 
 
 @dataclass(frozen=True, eq=False)
-class Truth:
-    """What a simulated study holds, and what the noise leaves to be known of it.
-
-    Parameters
-    ----------
-    planted
-        One row per planted ASV: `target`, `asv_id`, `clade` (number of its clade's node in the tree) and `sign` (+1 where more of
-        the ASV means a larger target, or the class `plant`).
-    best
-        Scores of a predictor that knows the signal and not the noise: the best that any model can hope for. One row per target and
-        metric, column `score`.
-    """
-
-    planted: pd.DataFrame
-    best: pd.DataFrame
-
-    def asvs(self, target: str) -> tuple[str, ...]:
-        """The ASVs planted for one target."""
-        return tuple(self.planted.loc[self.planted["target"] == target, "asv_id"])
-
-    def __repr__(self) -> str:
-        sizes = self.planted.groupby("target").size()
-        return "Truth(" + ", ".join(f"{t}: {n} planted ASVs" for t, n in sizes.items()) + ")"
-
-
-@dataclass(frozen=True, eq=False)
 class Study:
     """A feature table with everything known about its samples and ASVs.
 
     Parameters
     ----------
     table
-        Reads, shape (n_samples, n_asvs), whole numbers >= 0.
+        Reads, shape (n_samples, n_asvs), whole numbers >= 0; a `DiskTable` where the study was read with `lazy=True`. Either way
+        `table[rows]` gives samples in memory.
     sample_ids, asv_ids
         Row and column names, each once; an ASV's id is its DNA.
     metadata
@@ -86,7 +60,8 @@ class Study:
     tree
         Rooted tree with the ASVs among its tips, or None.
     taxonomy
-        Lineage of each ASV, indexed by DNA, or None.
+        One row per ASV, indexed by `asv_ids` in that order; a column per rank (`domain` to `species`), missing where it is not known,
+        and `confidence` where the file has it. Or None.
     provenance
         What was done to get here, a sentence a step.
     split_info
@@ -100,12 +75,12 @@ class Study:
         Ids occur twice, ids are not DNA, counts are not whole numbers >= 0, or the parts do not line up.
     """
 
-    table: sparse.csr_array
+    table: sparse.csr_array | DiskTable
     sample_ids: pd.Index
     asv_ids: pd.Index
     metadata: pd.DataFrame
     tree: Tree | None = None
-    taxonomy: pd.Series | None = None
+    taxonomy: pd.DataFrame | None = None
     provenance: tuple[str, ...] = ()
     split_info: Split | None = None
     truth: Truth | None = None
@@ -118,16 +93,22 @@ class Study:
                 f"The table has shape {self.table.shape} for {len(self.sample_ids)} samples and {len(self.asv_ids)} ASVs. "
                 "Expected samples x ASVs. Transpose it with `table.T`."
             )
-        _refuse_duplicates(self.sample_ids, "sample")
-        _refuse_duplicates(self.asv_ids, "ASV")
-        _refuse_not_dna(self.asv_ids)
-        object.__setattr__(self, "table", _whole_counts(self.table, self.sample_ids, self.asv_ids))
+        refuse_duplicates(self.sample_ids, "sample")
+        refuse_duplicates(self.asv_ids, "ASV")
+        refuse_not_dna(self.asv_ids)
+        if not isinstance(self.table, DiskTable):
+            object.__setattr__(self, "table", counted(self.table, self.sample_ids, self.asv_ids))
         if not self.metadata.index.equals(self.sample_ids):
             raise StudyError(
                 "The metadata rows are not the table's samples in the table's order. Expected an index equal to "
                 "`sample_ids`. Reorder with `metadata.loc[sample_ids]`."
             )
         object.__setattr__(self, "metadata", self.metadata.rename_axis("sample_id"))
+        if self.taxonomy is not None and not self.taxonomy.index.equals(self.asv_ids):
+            raise StudyError(
+                "The taxonomy rows are not the table's ASVs in the table's order. Expected an index equal to `asv_ids`. Reorder with "
+                "`taxonomy.reindex(asv_ids)`."
+            )
 
     # -- size and content ---------------------------------------------------------------------------------------------
 
@@ -139,26 +120,54 @@ class Study:
     def num_asvs(self) -> int:
         return len(self.asv_ids)
 
+    @property
+    def lazy(self) -> bool:
+        """Whether the counts are on disk."""
+        return isinstance(self.table, DiskTable)
+
     @cached_property
     def depth(self) -> pd.Series:
         """Reads of each sample, indexed by sample id."""
-        return pd.Series(np.asarray(self.table.sum(axis=1)), index=self.sample_ids, name="depth")
+        reads = self.table.depth if isinstance(self.table, DiskTable) else np.asarray(self.table.sum(axis=1))
+        return pd.Series(reads, index=self.sample_ids, name="depth")
+
+    @cached_property
+    def richness(self) -> pd.Series:
+        """Number of ASVs found in each sample, indexed by sample id."""
+        found = self.table.richness if isinstance(self.table, DiskTable) else np.diff(self.table.indptr)
+        return pd.Series(found, index=self.sample_ids, name="richness")
 
     @cached_property
     def prevalence(self) -> pd.Series:
         """Number of samples that hold each ASV, indexed by ASV."""
-        return pd.Series(
-            np.bincount(self.table.indices, minlength=self.num_asvs), index=self.asv_ids, name="prevalence"
-        )
+        if isinstance(self.table, DiskTable):
+            found = self.table.prevalence
+        else:
+            found = np.bincount(self.table.indices, minlength=self.num_asvs)
+        return pd.Series(found, index=self.asv_ids, name="prevalence")
+
+    def blocks(self, size: int = SAMPLES_PER_BLOCK) -> Iterator[tuple[slice, sparse.csr_array]]:
+        """Consecutive ranges of samples, each with its reads in memory, shape (at most `size`, n_asvs)."""
+        for start in range(0, self.num_samples, size):
+            part = slice(start, min(start + size, self.num_samples))
+            yield part, self.table[part]
+
+    def in_memory(self) -> Study:
+        """The same study with its counts in memory; itself where they are."""
+        return replace(self, table=self.table[:]) if isinstance(self.table, DiskTable) else self
 
     def content_hash(self) -> str:
-        """SHA-256 of ids, counts and tree: the same for the same study on any machine."""
+        """SHA-256 of ids, counts and tree: the same for the same study on any machine, in memory or on disk."""
         digest = hashlib.sha256()
         for ids in (self.sample_ids, self.asv_ids):
-            digest.update("\n".join(ids).encode() + b"\0")
-        for part, kind in ((self.table.indptr, "<i8"), (self.table.indices, "<i8"), (self.table.data, "<i8")):
-            digest.update(np.ascontiguousarray(part, dtype=kind).tobytes())
-        digest.update(self.tree.to_newick().encode() if self.tree else b"")
+            for i in ids:
+                digest.update(f"{len(i)}:{i}".encode())
+            digest.update(b"\0")
+        digest.update(np.ascontiguousarray(self.richness, dtype="<i8").tobytes())
+        for _, table in self.blocks():
+            for part in (table.indices, table.data):
+                digest.update(np.ascontiguousarray(part, dtype="<i8").tobytes())
+        digest.update(self.tree.digest().encode() if self.tree else b"")
         return digest.hexdigest()
 
     def column(self, name: str) -> pd.Series:
@@ -247,14 +256,7 @@ class Study:
             A sample is not in the study.
         """
         rows = self._rows(samples)
-        step = f"kept {len(rows)} of {self.num_samples} samples"
-        return replace(
-            self,
-            table=self.table[rows],
-            sample_ids=self.sample_ids[rows],
-            metadata=self.metadata.iloc[rows],
-            provenance=(*self.provenance, step),
-        )
+        return self._taken(rows, f"kept {len(rows)} of {self.num_samples} samples")
 
     def keep_asvs(self, asvs: Iterable[str] | npt.NDArray[np.bool_]) -> Study:
         """The ASVs that are among those named (or where a boolean array is true), in the table's order.
@@ -276,29 +278,66 @@ class Study:
                     f"None of the {len(wanted)} ASVs given is in the table (first: {some(wanted)}). Its {self.num_asvs} ids "
                     f"look like {some(self.asv_ids[:1])}. Take ids from `study.asv_ids`."
                 )
-        lost = int(self.table.sum() - self.table[:, keep].sum())
+        if isinstance(self.table, DiskTable):
+            place = np.where(keep, np.cumsum(keep) - 1, -1)
+            table: Any = self.table.then(Columns(place, int(keep.sum())), int(keep.sum()))
+        else:
+            table = self.table[:, keep].tocsr()
+        taxonomy = None if self.taxonomy is None else self.taxonomy[keep]
+        kept = replace(self, table=table, asv_ids=self.asv_ids[keep], taxonomy=taxonomy)
+        lost = int(self.depth.sum() - kept.depth.sum())
         step = f"kept {int(keep.sum())} of {self.num_asvs} ASVs ({lost:,} reads fell out)"
-        return replace(
-            self, table=self.table[:, keep].tocsr(), asv_ids=self.asv_ids[keep], provenance=(*self.provenance, step)
-        )
+        return replace(kept, provenance=(*self.provenance, step))
 
-    def filter(self, *, min_prevalence: int = 0, min_depth: int = 0) -> Study:
-        """Drop ASVs found in few samples, then samples with few reads.
+    def filter(self, *, config: FilterConfig | None = None, **settings: Any) -> Study:
+        """Drop ASVs by length, taxon and prevalence, in this order, and then samples with few reads.
 
         Parameters
         ----------
-        min_prevalence
-            Samples an ASV must be found in.
-        min_depth
-            Reads a sample must have, counted after the ASVs are dropped.
+        config, settings
+            The limits; settings are fields of `FilterConfig` (`min_prevalence`, `min_depth`, `min_length`, `max_length`, `keep_taxa`,
+            `drop_taxa`) and override those of `config`.
+
+        Raises
+        ------
+        ConfigError
+            A limit has no such name or value.
+        UnknownIdError
+            Taxa are asked for and the study has no taxonomy, or no ASV is of one of them.
         """
+        config = configured(FilterConfig, config, settings)
         kept = self
-        if min_prevalence > 0:
-            kept = kept.keep_asvs((kept.prevalence >= min_prevalence).to_numpy())
-        if min_depth > 0:
-            kept = kept.keep_samples(kept.depth >= min_depth)
-        step = f"filtered with min_prevalence={min_prevalence}, min_depth={min_depth}"
+        length = self.asv_ids.str.len().to_numpy()
+        keep = (length >= config.min_length) & (length <= (config.max_length or np.inf))
+        if config.keep_taxa:
+            keep &= self._of_taxa(config.keep_taxa)
+        if config.drop_taxa:
+            keep &= ~self._of_taxa(config.drop_taxa)
+        if not keep.all():
+            kept = kept.keep_asvs(keep)
+        if config.min_prevalence > 0:
+            kept = kept.keep_asvs((kept.prevalence >= config.min_prevalence).to_numpy())
+        if config.min_depth > 0:
+            kept = kept.keep_samples(kept.depth >= config.min_depth)
+        step = "filtered with " + (", ".join(f"{k}={v!r}" for k, v in config.given().items()) or "no limit")
         return replace(kept, provenance=(*kept.provenance, step))
+
+    def _of_taxa(self, taxa: Sequence[str]) -> npt.NDArray[np.bool_]:
+        """Mask of the ASVs that are of any of the taxa, at whatever rank; small and capital letters are the same."""
+        if self.taxonomy is None:
+            raise UnknownIdError(
+                f"The study has no taxonomy, so its ASVs cannot be told by {some(taxa)}. Give one when reading: "
+                "`aam.read_study(..., taxonomy='taxonomy.tsv')` (`--taxonomy taxonomy.tsv`)."
+            )
+        ranks = self.taxonomy.drop(columns="confidence", errors="ignore")
+        names = ranks.apply(lambda column: column.str.lower())
+        unknown = [t for t in taxa if not (names == t.lower()).to_numpy().any()]
+        if unknown:
+            raise UnknownIdError(
+                f"{len(unknown)} of {len(taxa)} taxa are not in the taxonomy ({some(unknown)}). Its names have no prefix such as `g__`; "
+                f"it has {some(ranks.stack().value_counts().index[:4])}. Name a taxon of `study.taxonomy`."
+            )
+        return names.isin([t.lower() for t in taxa]).any(axis=1).to_numpy()
 
     def rarefy(self, depth: int, *, seed: int = 0) -> Study:
         """Draw `depth` reads from each sample without replacement; samples with fewer are dropped (and counted).
@@ -308,7 +347,7 @@ class Study:
         depth
             Reads kept per sample, at least 1.
         seed
-            The same seed, study and depth give the same reads.
+            A sample's draw hangs on the seed, its id and its reads alone: dropping other samples before or after changes nothing.
 
         Raises
         ------
@@ -323,20 +362,16 @@ class Study:
                 f"No sample can be rarefied to {depth} reads. The depths run from {self.depth.min()} to {self.depth.max()}. "
                 f"Try `study.rarefy({max(1, int(self.depth.quantile(0.1)))})`, which keeps nine samples in ten."
             )
-        rng = np.random.default_rng(seed)
-        table = self.table[deep]
-        drawn = table.data.copy()
-        for start, stop in zip(table.indptr[:-1], table.indptr[1:], strict=True):
-            drawn[start:stop] = rng.multivariate_hypergeometric(table.data[start:stop], depth, method="marginals")
-        rarefied = sparse.csr_array((drawn, table.indices, table.indptr), shape=table.shape)
+        if self.depth.max() >= DEEPEST:
+            raise StudyError(
+                f"Sample {self.depth.idxmax()} has {self.depth.max():,} reads. Expected fewer than {DEEPEST:,}: numpy cannot draw from "
+                f"more. Leave it out: `study.keep_samples(study.depth < {DEEPEST})`."
+            )
         step = f"rarefied to {depth} reads with seed {seed}: {self.num_samples - len(deep)} shallower samples dropped"
-        return replace(
-            self,
-            table=rarefied,
-            sample_ids=self.sample_ids[deep],
-            metadata=self.metadata.iloc[deep],
-            provenance=(*self.provenance, step),
-        )
+        kept, draw = self._taken(deep, step), Rarefaction(depth, seed)
+        if isinstance(kept.table, DiskTable):
+            return replace(kept, table=kept.table.then(draw))
+        return replace(kept, table=draw(kept.table, sample_keys(kept.sample_ids)))
 
     def split(
         self, *, test_size: float = 0.2, target: str | None = None, group: str | None = None, seed: int = 0
@@ -362,39 +397,130 @@ class Study:
         ------
         SplitError
             There are too few groups, a class has one member, or a group value is missing.
+
+        Warns
+        -----
+        SplitWarning
+            The target is nearly a function of the group, or of a column that the split does not keep whole.
         """
-        known = self if target is None else self.keep_samples(self.target(target).notna())
-        left_out = self.num_samples - known.num_samples
+        known, left_out = self._with_target(target)
         test = known.hold_out(test_size=test_size, target=target, group=group, seed=seed)
-        sides: dict[Literal["train", "test"], npt.NDArray[np.bool_]] = {"train": ~test, "test": test}
-        studies = []
-        for part, mask in sides.items():
-            step = f"{part} side ({int(mask.sum())} of {len(mask)} samples) of a split with seed {seed}"
-            step += "" if group is None else f", no {group} on both sides"
-            step += f"; {left_out} samples without {target} left out" if left_out else ""
-            info = Split(part=part, target=target, group=group, test_size=test_size, seed=seed)
-            kept = known.keep_samples(mask)
-            studies.append(replace(kept, provenance=(*self.provenance, step), split_info=info))
-        return studies[0], studies[1]
+        known._warn(target, group)
+        info = Split(part="train", target=target, group=group, test_size=test_size, seed=seed)
+        return known._sides(test, info, f"a split with seed {seed}", left_out, self.provenance)
+
+    def folds(
+        self, folds: int = 5, *, target: str | None = None, group: str | None = None, seed: int = 0
+    ) -> list[tuple[Study, Study]]:
+        """Training and test study of each of several folds; every sample is in one test study.
+
+        Stratified by the target, and no value of the group crosses, as in `split`, which has the same arguments and errors.
+        """
+        known, left_out = self._with_target(target)
+        fold = k_fold(known.sample_ids, **known._columns(target, group), folds=folds, seed=seed)
+        known._warn(target, group)
+        pairs = []
+        for number in range(folds):
+            test, name = fold == number, f"fold {number + 1} of {folds}"
+            info = Split(part="train", target=target, group=group, test_size=float(test.mean()), seed=seed, fold=name)
+            pairs.append(known._sides(test, info, f"{name} with seed {seed}", left_out, self.provenance))
+        return pairs
+
+    def leave_one_group_out(self, group: str, *, target: str | None = None) -> list[tuple[Study, Study]]:
+        """Training and test study for each value of `group` held out in turn, in sorted order: leave-one-study-out.
+
+        Raises
+        ------
+        SplitError
+            There are fewer than two groups, a group value is missing, or a class of the target is in one group only.
+        """
+        known, left_out = self._with_target(target)
+        pairs = []
+        for value, test in leave_one_group_out(known.sample_ids, **known._columns(target, group)):
+            name = f"{group} = {value}"
+            info = Split(part="train", target=target, group=group, test_size=float(test.mean()), seed=0, fold=name)
+            pairs.append(known._sides(test, info, f"leaving out {name}", left_out, self.provenance))
+        return pairs
 
     def hold_out(
         self, *, test_size: float, target: str | None = None, group: str | None = None, seed: int = 0
     ) -> npt.NDArray[np.bool_]:
         """Mask of the samples that `split` would put on the test side; every sample needs a value of the target."""
-        return hold_out(
-            self.sample_ids,
-            target=None if target is None else self.target(target),
-            group=None if group is None else self.column(group),
-            test_size=test_size,
-            seed=seed,
-        )
+        return hold_out(self.sample_ids, **self._columns(target, group), test_size=test_size, seed=seed)
+
+    def _with_target(self, target: str | None) -> tuple[Study, int]:
+        """The samples that have the target, and how many have not."""
+        known = self if target is None else self.keep_samples(self.target(target).notna())
+        return known, self.num_samples - known.num_samples
+
+    def _columns(self, target: str | None, group: str | None) -> dict[str, Any]:
+        """The columns that a split is made by."""
+        return {
+            "target": None if target is None else self.target(target),
+            "group": None if group is None else self.column(group),
+        }
+
+    def _warn(self, target: str | None, group: str | None) -> None:
+        """Warn the caller of a splitting verb where the target is nearly a function of a group."""
+        if target is not None:
+            warn_if_function(self.metadata[target], self.metadata, group=group, stacklevel=4)
+
+    def _sides(
+        self, test: npt.NDArray[np.bool_], info: Split, of: str, left_out: int, steps: tuple[str, ...]
+    ) -> tuple[Study, Study]:
+        """The training and the test study of a mask."""
+        sides: dict[Literal["train", "test"], npt.NDArray[np.bool_]] = {"train": ~test, "test": test}
+        studies = []
+        for part, mask in sides.items():
+            step = f"{part} side ({int(mask.sum())} of {len(mask)} samples) of {of}"
+            step += "" if info.group is None else f", no {info.group} on both sides"
+            step += f"; {left_out} samples without {info.target} left out" if left_out else ""
+            kept = self.keep_samples(mask)
+            studies.append(replace(kept, provenance=(*steps, step), split_info=replace(info, part=part)))
+        return studies[0], studies[1]
+
+    # -- on disk ------------------------------------------------------------------------------------------------------
+
+    def save(self, folder: str | Path) -> Path:
+        """Write a folder that `Study.load` reads back whole, and other programs read file by file.
+
+        It holds `table.biom` (BIOM 2.1), `metadata.tsv` (QIIME 2), `tree.nwk`, `taxonomy.tsv` (QIIME 2) and `study.json` (provenance,
+        split, simulated truth), each where the study has it. An earlier study there is replaced once the new one is whole.
+
+        Raises
+        ------
+        StudyError
+            The folder holds something that is not a study.
+        """
+        return write_folder(self, folder)
+
+    @classmethod
+    def load(cls, folder: str | Path, *, lazy: bool = False) -> Study:
+        """The study that `save` wrote; with `lazy=True` its counts stay on disk.
+
+        Raises
+        ------
+        FileNotFoundError, FormatError, StudyError
+            There is no such folder, a file in it is damaged, or its content is no longer what was saved.
+        """
+        parts = read_folder(folder, lazy=lazy)
+        truth, digest = parts.pop("truth"), parts.pop("content_sha256")
+        if truth is not None:
+            parts["truth"] = Truth(**{name: pd.DataFrame(rows) for name, rows in truth.items()})
+        study = cls(**parts)
+        if study.content_hash() != digest:
+            raise FormatError(
+                f"{folder} does not hold what was saved: its table or tree was changed since. Expected content {str(digest)[:12]}…. "
+                "Restore it from a copy, or read the files as they are: `aam.read_study(table, metadata=..., tree=...)`."
+            )
+        return study
 
     # -- how it shows itself ------------------------------------------------------------------------------------------
 
     def summary(self) -> pd.DataFrame:
         """Size, depth and sparsity of the study: one row per quantity, columns `value` and `unit`."""
         depth = self.depth
-        per_sample = np.diff(self.table.indptr)
+        per_sample = self.richness
         lengths = self.asv_ids.str.len()
         cells = max(1, self.num_samples * self.num_asvs)
         rows: list[tuple[str, Any, str]] = [
@@ -404,9 +530,9 @@ class Study:
             ("depth, smallest", depth.min(), "reads per sample"),
             ("depth, median", depth.median(), "reads per sample"),
             ("depth, largest", depth.max(), "reads per sample"),
-            ("ASVs per sample, median", float(np.median(per_sample)) if len(per_sample) else 0.0, ""),
-            ("ASVs per sample, largest", int(per_sample.max(initial=0)), ""),
-            ("filled cells", round(self.table.nnz / cells, 4), "share of the table"),
+            ("ASVs per sample, median", float(per_sample.median()) if len(per_sample) else 0.0, ""),
+            ("ASVs per sample, largest", int(per_sample.max()) if len(per_sample) else 0, ""),
+            ("filled cells", round(int(per_sample.sum()) / cells, 4), "share of the table"),
             ("ASV length, shortest", lengths.min(), "nt"),
             ("ASV length, longest", lengths.max(), "nt"),
             ("tree tips", len(self.tree.tips) if self.tree else 0, ""),
@@ -417,21 +543,32 @@ class Study:
 
     def __repr__(self) -> str:
         tree = f"tree of {len(self.tree.tips)} tips" if self.tree else "no tree"
-        lines = [
-            f"Study({self.num_samples} samples x {self.num_asvs} ASVs, {self.metadata.shape[1]} metadata columns, {tree})"
-        ]
-        return "\n".join([*lines, *(f"  - {step}" for step in self.provenance)])
+        more = ", taxonomy" if self.taxonomy is not None else ""
+        more += ", on disk" if self.lazy else ""
+        head = f"Study({self.num_samples} samples x {self.num_asvs} ASVs, {self.metadata.shape[1]} metadata columns, {tree}{more})"
+        return "\n".join([head, *(f"  - {one_line(step)}" for step in self.provenance)])
 
     def _repr_html_(self) -> str:
         head, *steps = repr(self).split("\n")
         items = "".join(f"<li>{html.escape(s.removeprefix('  - '))}</li>" for s in steps)
         return f"<b>{html.escape(head)}</b><ul>{items}</ul>" + self.metadata.head(3).to_html(escape=True)
 
+    def _taken(self, rows: npt.NDArray[np.int64], step: str) -> Study:
+        """The samples of those numbers, with one more step of provenance."""
+        table = self.table.take(rows) if isinstance(self.table, DiskTable) else self.table[rows]
+        return replace(
+            self,
+            table=table,
+            sample_ids=self.sample_ids[rows],
+            metadata=self.metadata.iloc[rows],
+            provenance=(*self.provenance, step),
+        )
+
     def _rows(self, samples: Iterable[str] | pd.Series | npt.NDArray[np.bool_]) -> npt.NDArray[np.int64]:
         if isinstance(samples, (pd.Series, np.ndarray)) and samples.dtype == bool:
             return np.flatnonzero(_mask(samples, self.sample_ids, "sample"))
         wanted = pd.Index(list(samples), dtype=str)
-        _refuse_duplicates(wanted, "sample")
+        refuse_duplicates(wanted, "sample")
         rows = self.sample_ids.get_indexer(wanted)
         if (rows < 0).any():
             unknown = wanted[rows < 0]
@@ -452,41 +589,3 @@ def _mask(mask: pd.Series | npt.NDArray[np.bool_], ids: pd.Index, what: str) -> 
             f"{what} id instead."
         )
     return np.asarray(mask)
-
-
-def _refuse_duplicates(ids: pd.Index, what: str) -> None:
-    if ids.has_duplicates:
-        twice = ids[ids.duplicated()].unique()
-        raise StudyError(
-            f"{len(twice)} {what} ids occur more than once ({some(twice)}). Each id must be unique. Sum or rename the "
-            "duplicates before reading."
-        )
-
-
-def _refuse_not_dna(asv_ids: pd.Index) -> None:
-    wrong = asv_ids[~asv_ids.str.fullmatch(f"[{DNA_LETTERS}]+")]
-    if len(wrong):
-        raise StudyError(
-            f"{len(wrong)} of {len(asv_ids)} observation ids are not DNA ({some(wrong)}). An ASV's id is its sequence in capital "
-            f"IUPAC letters ({DNA_LETTERS}). Rename the features to their sequences, for example with "
-            "`qiime feature-table rename-ids`, and read again."
-        )
-
-
-def _whole_counts(table: Any, sample_ids: pd.Index, asv_ids: pd.Index) -> sparse.csr_array:
-    """The table as canonical CSR of int64, refused where a count is not a whole number >= 0."""
-    table = sparse.csr_array(table)
-    data = table.data
-    bad = np.flatnonzero(~(data >= 0) | ~np.isfinite(data) | (data != np.floor(data)) | (data > 2**53))
-    if len(bad):
-        row = int(np.searchsorted(table.indptr, bad[0], side="right") - 1)
-        raise StudyError(
-            f"{len(bad)} counts are not whole numbers >= 0 (first: {data[bad[0]]:g} in sample {sample_ids[row]}, ASV "
-            f"{some([asv_ids[table.indices[bad[0]]]])}). A feature table holds reads. Give the raw table, not relative "
-            "abundances or transformed values."
-        )
-    canonical = sparse.csr_array(table.astype(np.int64), copy=True)
-    canonical.sum_duplicates()
-    canonical.eliminate_zeros()
-    canonical.sort_indices()
-    return canonical

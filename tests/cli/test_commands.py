@@ -20,7 +20,7 @@ SMALL = ["--width", "16", "--num-attn-heads", "2", "--num-layers", "1", "--no-pr
 def files(study: aam.Study, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The simulated study as files."""
     folder = tmp_path_factory.mktemp("study")
-    aam.write_study(study, folder)
+    study.save(folder)
     return folder
 
 

@@ -15,6 +15,9 @@ from aam_nb.evaluate.baselines import lookup
 from aam_nb.evaluate.leaks import find
 from aam_nb.study.study import Study
 
+# These splits leak on purpose, and `split` says so.
+pytestmark = pytest.mark.filterwarnings("ignore::aam_nb.study.splits.SplitWarning")
+
 
 @pytest.fixture(scope="module")
 def hosts() -> Study:

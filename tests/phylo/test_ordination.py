@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
+import pandas as pd
 import pytest
 from scipy.spatial.distance import pdist, squareform
 from skbio import DistanceMatrix
 from sklearn.decomposition import PCA
 
 import aam_nb as aam
+from aam_nb.phylo.ordination import OrdinationError
 from aam_nb.study.study import Study
 
 
@@ -51,3 +55,104 @@ def test_no_more_axes_than_samples() -> None:
     result = aam.pcoa(DistanceMatrix([[0, 1], [1, 0]], ["a", "b"]), num_axes=10)
     assert result.samples.shape == (2, 2)
     assert sorted(result.samples.iloc[:, 0]) == pytest.approx([-0.5, 0.5])
+
+
+# -- the fast method --------------------------------------------------------------------------------------------------
+
+
+def test_fast_gives_the_first_axes_of_exact(study: Study) -> None:
+    distances = aam.unifrac(study)
+    exact, fast = aam.pcoa(distances, num_axes=5), aam.pcoa(distances, num_axes=5, method="fast")
+    assert list(fast.samples.index) == list(study.sample_ids)
+    assert list(fast.samples.columns) == list(exact.samples.columns)
+    np.testing.assert_allclose(fast.eigvals, exact.eigvals, rtol=1e-9)
+    signs = np.sign((fast.samples * exact.samples).sum())
+    np.testing.assert_allclose(fast.samples * signs, exact.samples, atol=1e-9)
+    again = aam.pcoa(distances, num_axes=5, method="fast")
+    assert fast.samples.equals(again.samples)
+
+
+def test_shares_of_fast_are_of_the_trace_and_of_exact_of_the_positive_eigenvalues(study: Study) -> None:
+    distances = aam.unifrac(study).data
+    n = len(distances)
+    centring = np.eye(n) - 1 / n
+    values = np.linalg.eigvalsh(-0.5 * centring @ distances**2 @ centring)[::-1]
+    exact, fast = (aam.pcoa(aam.unifrac(study), num_axes=3, method=m).proportion_explained for m in ("exact", "fast"))  # type: ignore[arg-type]
+    np.testing.assert_allclose(exact, values[:3] / values[values > 0].sum(), rtol=1e-6)
+    np.testing.assert_allclose(fast, values[:3] / values.sum(), rtol=1e-9)
+
+
+def test_shares_agree_where_distances_are_euclidean(points: np.ndarray) -> None:
+    distances = DistanceMatrix(squareform(pdist(points)))
+    exact, fast = (aam.pcoa(distances, num_axes=3, method=m).proportion_explained for m in ("exact", "fast"))  # type: ignore[arg-type]
+    np.testing.assert_allclose(fast, exact, atol=1e-9)
+    assert fast.sum() == pytest.approx(1)
+
+
+@pytest.mark.parametrize("method", ["exact", "fast"])
+def test_axes_without_variation(method: str, points: np.ndarray) -> None:
+    assert aam.pcoa(DistanceMatrix([[0, 1], [1, 0]], ["a", "b"]), method=method).samples.shape == (2, 2)  # type: ignore[arg-type]
+    nothing = aam.pcoa(DistanceMatrix(np.zeros((5, 5))), num_axes=2, method=method)  # type: ignore[arg-type]
+    assert not nothing.samples.to_numpy().any()
+    assert nothing.proportion_explained.tolist() == [0, 0]
+    flat = aam.pcoa(DistanceMatrix(squareform(pdist(points))), num_axes=7, method=method)  # type: ignore[arg-type]
+    np.testing.assert_allclose(flat.eigvals[3:], 0, atol=1e-9)  # nine points in three dimensions
+    np.testing.assert_allclose(squareform(pdist(flat.samples)), squareform(pdist(points)), atol=1e-6)
+
+
+def test_settings_are_refused_by_value() -> None:
+    distances = DistanceMatrix([[0, 1], [1, 0]])
+    with pytest.raises(OrdinationError, match=r"method is 'svd'.*'exact' or 'fast'"):
+        aam.pcoa(distances, method="svd")  # type: ignore[arg-type]
+    with pytest.raises(OrdinationError, match=r"num_axes is 0.*at least 1"):
+        aam.pcoa(distances, num_axes=0)
+
+
+# -- new samples ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("metric", ["unweighted", "weighted_normalized"])
+def test_projecting_the_old_samples_gives_them_back(metric: str, study: Study) -> None:
+    distances = aam.unifrac(study, metric=metric)
+    ordination = aam.pcoa(distances)
+    shuffled = distances.to_data_frame().sample(frac=1, axis=1, random_state=0)  # columns are found by name
+    found = aam.project(ordination, distances, shuffled)
+    pd.testing.assert_frame_equal(found, ordination.samples, check_names=False, atol=1e-9)
+
+
+def test_new_points_are_placed_exactly_among_euclidean_distances(points: np.ndarray) -> None:
+    # Distances to all others determine a point: the nine and the new ones together keep all their distances.
+    new = np.random.default_rng(1).normal(size=(4, 3)) * 4
+    whole = squareform(pdist(np.vstack([points, new])))
+    distances = DistanceMatrix(whole[:9, :9], [f"s{i}" for i in range(9)])
+    ordination = aam.pcoa(distances, num_axes=9)  # with axes that have no variation
+    rows = pd.DataFrame(whole[9:, :9], index=list("abcd"), columns=distances.ids)
+    placed = aam.project(ordination, distances, rows)
+    assert list(placed.index) == list("abcd")
+    together = np.vstack([ordination.samples, placed])
+    np.testing.assert_allclose(squareform(pdist(together)), whole, atol=1e-6)
+
+
+def test_new_samples_of_a_study_lie_by_their_kin(study: Study) -> None:
+    """Left-out samples, projected, are nearest to the samples that are nearest to them in the whole ordination."""
+    old, new = study.keep_samples(study.sample_ids[8:]), study.keep_samples(study.sample_ids[:8])
+    distances = aam.unifrac(old, metric="weighted_normalized")
+    placed = aam.project(
+        aam.pcoa(distances, num_axes=2), distances, aam.unifrac_between(new, old, metric="weighted_normalized")
+    )
+    whole = aam.pcoa(aam.unifrac(study, metric="weighted_normalized"), num_axes=2).samples.loc[list(new.sample_ids)]
+    for axis in placed:
+        assert abs(np.corrcoef(placed[axis], whole[axis])[0, 1]) > 0.9
+
+
+def test_distances_that_do_not_belong_are_refused(study: Study) -> None:
+    distances = aam.unifrac(study)
+    ordination = aam.pcoa(distances)
+    fewer = distances.to_data_frame().iloc[:, 2:]
+    with pytest.raises(OrdinationError, match=r"from 2 of 48 ordinated samples are missing.*unifrac_between") as error:
+        aam.project(ordination, distances, fewer)
+    call = re.search(r"`(aam\.[^`]+)`", str(error.value))
+    assert call is not None
+    aam.project(ordination, distances, eval(call[1], {"aam": aam, "new": study, "study": study}))
+    with pytest.raises(OrdinationError, match=r"ordination is of 48 samples.*are of 5.*aam\.pcoa"):
+        aam.project(ordination, distances.filter(distances.ids[:5]), fewer)

@@ -1,27 +1,29 @@
-"""UniFrac and Faith PD against hand values and scikit-bio."""
+"""UniFrac and Faith PD against hand values, scikit-bio and a plain loop."""
 
 from __future__ import annotations
 
 import re
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from random_studies import METRICS, plain_unifrac, random_study, small_study
 from scipy import sparse
 from skbio import TreeNode
 from skbio.diversity import alpha_diversity, beta_diversity
 
 import aam_nb as aam
-from aam_nb.phylo import unifrac as module
-from aam_nb.phylo.tree import Branches
-from aam_nb.phylo.unifrac import EngineError, unifrac_block
-from aam_nb.study.newick import Tree
+from aam_nb.config import ConfigError
+from aam_nb.phylo.tree import branches_of
+from aam_nb.phylo.unifrac import unifrac_block
 from aam_nb.study.study import EmptySampleError, MissingTipError, Study
 
+VERBS = [aam.unifrac, aam.faith_pd, lambda study: aam.unifrac_between(study, study)]
 # Branches of the hand-worked tree (see conftest): left 0.5 over AAAA 1 and AACC 2; right 1.5 over GGGG 0.25 and GGTT 3.
 #   one   = AAAA, AACC: 0.5 + 1 + 2           = 3.5
 #   two   = AACC, GGGG: 0.5 + 2 + 1.5 + 0.25  = 4.25
@@ -31,11 +33,25 @@ HAND_PD = {"one": 3.5, "two": 4.25, "three": 4.75}
 #   one, three: shared nothing, so 1
 #   two, three: shared 1.5 + 0.25 = 1.75, either 4.25 + 4.75 - 1.75 = 7.25, unique 5.5 / 7.25
 HAND_UNIFRAC = np.array([[0, 11 / 21, 1], [11 / 21, 0, 22 / 29], [1, 22 / 29, 0]])
+# Weighted, one and two: shares of AAAA 3/4 and 0, AACC 1/4 and 2/7, GGGG 0 and 5/7; left 1 and 2/7, right 0 and 5/7.
+#   apart  0.5 · 5/7 + 1 · 3/4 + 2 · 1/28 + 1.5 · 5/7 + 0.25 · 5/7
+#   whole  0.5 · 9/7 + 1 · 3/4 + 2 · 15/28 + 1.5 · 5/7 + 0.25 · 5/7
+HAND_APART = 2.25 * 5 / 7 + 3 / 4 + 2 / 28
+HAND_WHOLE = 0.5 * 9 / 7 + 3 / 4 + 30 / 28 + 1.75 * 5 / 7
+
+
+@pytest.mark.parametrize("engine", ["torch", "skbio"])
+def test_weighted_unifrac_by_hand(engine: str, hand_study: Study) -> None:
+    raw = aam.unifrac(hand_study, metric="weighted_unnormalized", engine=engine)
+    assert raw["one", "two"] == pytest.approx(HAND_APART)
+    normalized = aam.unifrac(hand_study, metric="weighted_normalized", engine=engine)
+    assert normalized["one", "two"] == pytest.approx(HAND_APART / HAND_WHOLE)
+    assert normalized["one", "three"] == 1
 
 
 @pytest.mark.parametrize("engine", ["auto", "torch", "skbio"])
 def test_unifrac_by_hand(engine: str, hand_study: Study) -> None:
-    distances = aam.unifrac(hand_study, engine=engine)  # type: ignore[arg-type]
+    distances = aam.unifrac(hand_study, engine=engine)
     assert distances.ids == ("one", "two", "three")
     np.testing.assert_allclose(distances.data, HAND_UNIFRAC, atol=1e-12)
 
@@ -47,68 +63,53 @@ def test_faith_pd_by_hand(hand_study: Study) -> None:
 
 
 def test_a_block_is_a_part_of_the_matrix(hand_study: Study) -> None:
-    branches = Branches.of(hand_study.require_tree(), hand_study.asv_ids)
+    branches = branches_of(hand_study)
     np.testing.assert_allclose(unifrac_block(branches, hand_study.table[[2, 0]]), HAND_UNIFRAC[np.ix_([2, 0], [2, 0])])
 
 
-def test_branches_by_hand(hand_study: Study) -> None:
-    branches = Branches.of(hand_study.require_tree(), hand_study.asv_ids)
-    assert branches.length.tolist() == [0.5, 1, 2, 1.5, 0.25, 3]
-    assert branches.above.toarray().tolist() == [
-        [1, 1, 0, 0, 0, 0],
-        [1, 0, 1, 0, 0, 0],
-        [0, 0, 0, 1, 1, 0],
-        [0, 0, 0, 1, 0, 1],
-    ]
-
-
-# -- scikit-bio as the oracle -----------------------------------------------------------------------------------------
-
-
-def random_newick(rng: np.random.Generator, names: list[str]) -> str:
-    """Random splits with polytomies and single-child nodes; at most two branches leave the root, some of length 0."""
-
-    def grow(tips: list[str], most: int) -> str:
-        length = 0.0 if rng.random() < 0.1 else round(float(rng.exponential()), 4)
-        if len(tips) == 1 and rng.random() < 0.8:
-            return f"{tips[0]}:{length}"
-        cuts = (
-            np.sort(rng.choice(np.arange(1, len(tips)), min(most, len(tips)) - 1, replace=False))
-            if len(tips) > 1
-            else []
-        )
-        parts = [list(p) for p in np.split(np.array(tips, dtype=object), cuts)]
-        return f"({','.join(grow(p, int(rng.integers(2, 5))) for p in parts)}):{length}"
-
-    return re.sub(r":[^:]*$", "", grow(names, 2)) + ";" if len(names) > 1 else f"({names[0]}:1.5);"
-
-
-def random_study(seed: int, folder: Path) -> tuple[Study, TreeNode]:
-    rng = np.random.default_rng(seed)
-    n_asvs, n_samples, n_extra = int(rng.integers(1, 14)), int(rng.integers(1, 9)), int(rng.integers(0, 5))
-    names = ["".join("ACGT"[(i >> k) & 3] for k in (0, 2, 4)) for i in rng.permutation(64)[: n_asvs + n_extra]]
-    newick = random_newick(rng, names)
-    (folder / "random.nwk").write_text(newick)
-    counts = rng.poisson(0.7, (n_samples, n_asvs))
-    counts[np.arange(n_samples), rng.integers(n_asvs, size=n_samples)] += 1
-    ids = pd.Index([f"s{i}" for i in range(n_samples)])
-    asvs = pd.Index([str(a) for a in rng.permutation(names)[:n_asvs]])
-    study = Study(sparse.csr_array(counts), ids, asvs, pd.DataFrame(index=ids), tree=Tree.read(folder / "random.nwk"))
-    return study, TreeNode.read([newick])
+# -- every engine and metric against scikit-bio and a plain loop ------------------------------------------------------
 
 
 @settings(max_examples=80, deadline=None)
 @given(st.integers(0, 2**32 - 1))
 def test_random_trees_and_tables_agree_with_scikit_bio(tmp_path_factory: pytest.TempPathFactory, seed: int) -> None:
     study, tree = random_study(seed, tmp_path_factory.getbasetemp())
-    counts = study.table.toarray()
+    counts = study.table[:].toarray()
     given_ = {"ids": list(study.sample_ids), "taxa": list(study.asv_ids), "tree": tree, "validate": False}
-    expected = beta_diversity("unweighted_unifrac", counts, **given_).data
-    branches = Branches.of(study.require_tree(), study.asv_ids)
-    np.testing.assert_allclose(aam.unifrac(study, engine="torch").data, expected, atol=1e-6)
-    np.testing.assert_allclose(aam.unifrac(study, engine="skbio").data, expected, atol=1e-6)
-    np.testing.assert_allclose(unifrac_block(branches, study.table), expected, atol=1e-6)
+    with np.errstate(invalid="ignore"):
+        expected = {
+            "unweighted": beta_diversity("unweighted_unifrac", counts, **given_).data,
+            "weighted_unnormalized": beta_diversity("weighted_unifrac", counts, normalized=False, **given_).data,
+            "weighted_normalized": beta_diversity("weighted_unifrac", counts, normalized=True, **given_).data,
+        }
+    for metric, want in expected.items():
+        for engine in ("torch", "skbio"):
+            found = aam.unifrac(study, metric=metric, engine=engine, block=3, cache=False)
+            # scikit-bio's 0 / 0: neither of two samples spans any length, and they are at distance 0.
+            np.testing.assert_allclose(found.data, np.nan_to_num(want), atol=1e-6)
+    branches = branches_of(study)
+    np.testing.assert_allclose(unifrac_block(branches, study.table[:]), expected["unweighted"], atol=1e-6)
     np.testing.assert_allclose(aam.faith_pd(study), alpha_diversity("faith_pd", counts, **given_), atol=1e-6)
+
+
+@settings(max_examples=15, deadline=None)
+@given(st.integers(0, 2**32 - 1), st.sampled_from([1, 3, 512]))
+def test_random_trees_and_tables_agree_with_a_plain_loop(
+    tmp_path_factory: pytest.TempPathFactory, seed: int, block: int
+) -> None:
+    study, tree = random_study(seed, tmp_path_factory.getbasetemp())
+    for how in METRICS:
+        want = plain_unifrac(study, tree, **how)
+        found = aam.unifrac(study, engine="torch", block=block, cache=False, **how)
+        np.testing.assert_allclose(found.data, want, atol=1e-9, err_msg=str(how))
+        single = aam.unifrac(study, engine="torch", block=block, cache=False, dtype="float32", **how)
+        assert single.data.dtype == np.float32
+        np.testing.assert_allclose(single.data, want, atol=1e-4, err_msg=str(how))
+        half = study.num_samples // 2
+        one, other = study.keep_samples(study.sample_ids[:half]), study.keep_samples(study.sample_ids[half:])
+        if half:
+            corner = aam.unifrac_between(one, other, block=block, **how)
+            np.testing.assert_allclose(corner, want[:half, half:], atol=1e-9, err_msg=str(how))
 
 
 @pytest.mark.real
@@ -116,12 +117,13 @@ def test_random_trees_and_tables_agree_with_scikit_bio(tmp_path_factory: pytest.
 def test_real_studies_agree_with_scikit_bio(name: str, real_data: Path) -> None:
     stem = real_data / name / name
     study = aam.read_study(f"{stem}.biom", metadata=f"{stem}.tsv", tree=f"{stem}.nwk")
-    torch, skbio = (aam.unifrac(study, engine=e) for e in ("torch", "skbio"))  # type: ignore[arg-type]
-    assert torch.ids == skbio.ids == tuple(study.sample_ids)
-    np.testing.assert_allclose(torch.data, skbio.data, atol=1e-6)
+    for metric in ("unweighted", "weighted_normalized", "weighted_unnormalized"):
+        torch, skbio = (aam.unifrac(study, metric=metric, engine=e, cache=False) for e in ("torch", "skbio"))
+        assert torch.ids == skbio.ids == tuple(study.sample_ids)
+        np.testing.assert_allclose(torch.data, skbio.data, atol=1e-6)
     tree = TreeNode.read(f"{stem}.nwk", convert_underscores=False)
     expected = alpha_diversity(
-        "faith_pd", study.table.toarray(), ids=list(study.sample_ids), taxa=list(study.asv_ids), tree=tree
+        "faith_pd", study.table[:].toarray(), ids=list(study.sample_ids), taxa=list(study.asv_ids), tree=tree
     )
     np.testing.assert_allclose(aam.faith_pd(study), expected, rtol=1e-9)
 
@@ -129,10 +131,13 @@ def test_real_studies_agree_with_scikit_bio(name: str, real_data: Path) -> None:
 # -- laws -------------------------------------------------------------------------------------------------------------
 
 
-def test_the_size_of_the_blocks_does_not_matter(study: Study, monkeypatch: pytest.MonkeyPatch) -> None:
-    whole = aam.unifrac(study, engine="torch").data
-    monkeypatch.setattr(module, "BRANCHES_PER_BLOCK", 7)  # 158 branches: 22 blocks and a rest
-    np.testing.assert_allclose(aam.unifrac(study, engine="torch").data, whole, atol=1e-12)
+@pytest.mark.parametrize("how", METRICS, ids=str)
+def test_the_size_of_the_blocks_does_not_matter(how: dict[str, Any], study: Study) -> None:
+    whole = aam.unifrac(study, cache=False, **how).data
+    parts = aam.unifrac(study, cache=False, block=7, **how).data  # 48 samples: 6 blocks and a rest
+    np.testing.assert_allclose(parts, whole, atol=1e-12)
+    assert np.array_equal(parts, parts.T)
+    assert not parts.diagonal().any()
 
 
 def test_order_of_asvs_and_samples_and_counts_above_zero_do_not_matter(study: Study) -> None:
@@ -152,16 +157,26 @@ def test_order_of_asvs_and_samples_and_counts_above_zero_do_not_matter(study: St
     np.testing.assert_allclose(aam.faith_pd(mixed)[study.sample_ids], aam.faith_pd(study), rtol=1e-12)
 
 
-def small(newick: str, asvs: list[str], counts: list[list[int]], folder: Path) -> Study:
-    (folder / "small.nwk").write_text(newick)
-    ids = pd.Index([f"s{i}" for i in range(len(counts))])
-    return Study(
-        sparse.csr_array(np.array(counts)),
-        ids,
-        pd.Index(asvs),
-        pd.DataFrame(index=ids),
-        tree=Tree.read(folder / "small.nwk"),
+@pytest.mark.parametrize("how", METRICS, ids=str)
+def test_distances_are_at_most_one_and_none_is_negative(how: dict[str, Any], study: Study) -> None:
+    twice = replace(
+        study,
+        table=sparse.csr_array(sparse.vstack([study.table[:5], 7 * study.table[:5]])),
+        sample_ids=pd.Index([f"s{i}" for i in range(10)]),
+        metadata=pd.DataFrame(index=[f"s{i}" for i in range(10)]),
     )
+    found = aam.unifrac(twice, cache=False, **how).data
+    assert found.min() == 0
+    if how["metric"] != "weighted_unnormalized":
+        assert found.max() <= 1
+    np.testing.assert_allclose(np.diag(found[:5, 5:]), 0, atol=1e-12)  # the same community, sequenced deeper
+
+
+def test_generalized_unifrac_at_alpha_1_is_weighted(study: Study) -> None:
+    weighted = aam.unifrac(study, metric="weighted_normalized").data
+    np.testing.assert_allclose(aam.unifrac(study, metric="generalized", alpha=1).data, weighted, atol=1e-12)
+    near = aam.unifrac(study, metric="generalized", alpha=1 - 1e-9).data  # by powers, not by minima
+    np.testing.assert_allclose(near, weighted, atol=1e-7)
 
 
 @pytest.mark.parametrize(
@@ -178,20 +193,52 @@ def small(newick: str, asvs: list[str], counts: list[list[int]], folder: Path) -
 def test_odd_trees_by_hand(
     newick: str, asvs: list[str], counts: list[list[int]], faith: list[float], distance: float, tmp_path: Path
 ) -> None:
-    study = small(newick, asvs, counts, tmp_path)
+    study = small_study(newick, asvs, counts, tmp_path)
     assert aam.faith_pd(study).tolist() == faith
     np.testing.assert_allclose(aam.unifrac(study, engine="torch").data, [[0, distance], [distance, 0]], atol=1e-15)
 
 
 def test_lineages_as_labels_do_not_stop_the_reference_engine(tmp_path: Path) -> None:
-    study = small("((A:1,C:2)'k__Bacteria; p__X':3,G:1);", ["A", "C"], [[1, 0], [0, 1]], tmp_path)
+    study = small_study("((A:1,C:2)'k__Bacteria; p__X':3,G:1);", ["A", "C"], [[1, 0], [0, 1]], tmp_path)
     assert aam.unifrac(study, engine="skbio").data[0, 1] == pytest.approx(0.5)  # shared 3 of 1 + 2 + 3
+
+
+# -- two studies ------------------------------------------------------------------------------------------------------
+
+
+def test_between_two_studies_is_the_corner_of_the_whole(study: Study) -> None:
+    one = study.keep_samples(study.sample_ids[:5]).filter(min_prevalence=1)
+    other = study.keep_samples(study.sample_ids[5:]).filter(min_prevalence=1)
+    assert set(one.asv_ids) != set(other.asv_ids)
+    other = replace(other, tree=None)  # the first study's is used
+    for how in METRICS:
+        whole = aam.unifrac(study, cache=False, **how).to_data_frame()
+        found = aam.unifrac_between(one, other, block=4, **how)
+        pd.testing.assert_frame_equal(
+            found, whole.loc[list(one.sample_ids), list(other.sample_ids)], check_names=False, atol=1e-12
+        )
+    assert (found.index.name, found.columns.name) == ("sample_id", "sample_id")
+
+
+def test_a_sample_is_at_no_distance_from_itself(study: Study) -> None:
+    found = aam.unifrac_between(study, study, metric="weighted_normalized")
+    np.testing.assert_allclose(np.diag(found), 0, atol=1e-12)
+
+
+def test_asvs_of_the_other_study_outside_the_tree_are_refused_by_name(hand_study: Study) -> None:
+    other = replace(hand_study, asv_ids=pd.Index(["AAAA", "AACC", "TTTT", "GGTT"]))
+    with pytest.raises(MissingTipError, match=r"1 of 4 ASVs of the other study.*\(TTTT\).*keep_asvs") as error:
+        aam.unifrac_between(hand_study, other)
+    call = re.search(r"`(others\.[^`]+)`", str(error.value))
+    assert call is not None
+    kept = eval(call[1], {"others": other, "study": hand_study})
+    assert aam.unifrac_between(hand_study, kept.filter(min_depth=1)).shape == (3, 3)
 
 
 # -- refusals ---------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("verb", [aam.unifrac, aam.faith_pd])
+@pytest.mark.parametrize("verb", VERBS)
 def test_asvs_outside_the_tree_are_dropped_by_the_call_in_the_message(verb, hand_study: Study) -> None:  # type: ignore[no-untyped-def]
     wider = replace(
         hand_study,
@@ -210,7 +257,7 @@ def test_asvs_outside_the_tree_are_dropped_by_the_call_in_the_message(verb, hand
     assert "6 reads fell out" in kept.provenance[-1]
 
 
-@pytest.mark.parametrize("verb", [aam.unifrac, aam.faith_pd])
+@pytest.mark.parametrize("verb", VERBS)
 def test_no_tree_is_refused(verb, hand_study: Study) -> None:  # type: ignore[no-untyped-def]
     with pytest.raises(
         MissingTipError, match=r"no tree.*aam\.read_study\(\.\.\., tree='tree\.nwk'\).*--tree tree\.nwk"
@@ -218,7 +265,7 @@ def test_no_tree_is_refused(verb, hand_study: Study) -> None:  # type: ignore[no
         verb(replace(hand_study, tree=None))
 
 
-@pytest.mark.parametrize("verb", [aam.unifrac, aam.faith_pd])
+@pytest.mark.parametrize("verb", VERBS)
 def test_a_sample_without_reads_is_refused_and_dropped_by_the_call_in_the_message(verb, hand_study: Study) -> None:  # type: ignore[no-untyped-def]
     counts = hand_study.table.toarray()
     counts[1] = 0
@@ -234,8 +281,23 @@ def test_no_sample_at_all_is_refused(hand_study: Study) -> None:
         aam.unifrac(hand_study.filter(min_depth=100))
 
 
-def test_unknown_metrics_and_engines_are_refused(hand_study: Study) -> None:
-    with pytest.raises(EngineError, match=r"metric is 'weighted'.*'unweighted'.*`aam\.unifrac\("):
+def test_unknown_settings_are_refused(hand_study: Study) -> None:
+    with pytest.raises(ConfigError, match=r"metric is 'weighted'.*'weighted_normalized'.*'weighted_unnormalized'.*Try"):
         aam.unifrac(hand_study, metric="weighted")
-    with pytest.raises(EngineError, match=r"engine is 'gpu'.*'auto', 'torch' or 'skbio'.*`aam\.unifrac\("):
-        aam.unifrac(hand_study, engine="gpu")  # type: ignore[arg-type]
+    with pytest.raises(ConfigError, match=r"metric is 'jaccard'.*generalized.*`metric='unweighted'`"):
+        aam.unifrac(hand_study, metric="jaccard")
+    with pytest.raises(ConfigError, match=r"alpha is 2.*\[0, 1\]"):
+        aam.unifrac(hand_study, metric="generalized", alpha=2)
+    with pytest.raises(ConfigError, match=r"engine is 'gpu'.*torch, ssu, unifrac, skbio.*`engine='auto'`"):
+        aam.unifrac(hand_study, engine="gpu")
+    with pytest.raises(ConfigError, match=r"'metrics' is not a setting of UnifracConfig.*metric"):
+        aam.unifrac(hand_study, metrics="unweighted")
+    with pytest.raises(ConfigError, match=r"block is 0"):
+        aam.UnifracConfig(block=0)
+
+
+def test_settings_add_to_a_config(hand_study: Study) -> None:
+    config = aam.UnifracConfig(metric="generalized", alpha=0.3)
+    want = aam.unifrac(hand_study, metric="generalized", alpha=0.3).data
+    assert np.array_equal(aam.unifrac(hand_study, config=config).data, want)
+    assert not np.array_equal(aam.unifrac(hand_study, config=config, alpha=0.4).data, want)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 import warnings
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,13 +14,34 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from skbio import TreeNode
 
-from aam_nb.study.newick import Tree, TreeError
+from aam_nb.study.newick import Tree, TreeError, UnrootedError
 
 
-def read(text: str | bytes, folder: Path) -> Tree:
+def read(text: str | bytes, folder: Path, **how: Any) -> Tree:
     path = folder / "tree.nwk"
     path.write_bytes(text if isinstance(text, bytes) else text.encode())
-    return Tree.read(path)
+    return Tree.read(path, **how)
+
+
+def distance_to_root(tree: Tree, tip: str) -> float:
+    node, way = tree.tip_node[tip], 0.0
+    while node:
+        way, node = way + tree.length[node], int(tree.parent[node])
+    return way
+
+
+def random_newick(rng: np.random.Generator, names: list[str]) -> str:
+    """Branches joined at random, one (a node with one child) to four at a time; two leave the root."""
+
+    def length() -> float:
+        return 0.0 if rng.random() < 0.1 else round(float(rng.exponential()), 4)
+
+    parts = [f"{name}:{length()}" for name in names]
+    while len(parts) > 2:
+        rng.shuffle(parts)
+        k = int(rng.integers(1, min(4, len(parts) - 1) + 1))
+        parts = [*parts[k:], f"({','.join(parts[:k])}):{length()}"]
+    return f"({','.join(parts)});"
 
 
 def test_nodes_of_a_small_tree(tmp_path: Path) -> None:
@@ -69,15 +92,17 @@ def test_small_and_odd_trees_are_trees(text: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("(AA:1,CC:-0.25);", r"1 branches.*negative or missing \(first: -0\.25 above CC\).*FastTree"),
+        ("(AA:1,CC:-0.25);", r"1 of 2 branches.*negative or missing \(first: -0\.25 above CC\).*FastTree"),
         ("(AA:1,CC);", r"negative or missing \(first: nan above CC\)"),
         ("(AA:1,CC:inf);", r"\(first: inf above CC\)"),
-        ("(AA,CC);", r"2 branches"),
+        ("(AA,CC);", r"2 of 2 branches"),
         ("((AA:1,CC:1),GG:1);", r"nan above an unnamed node"),
         ("(AA:1,(CC:1,AA:2):1);", r"1 tip names occur more than once \(first: AA\).*Remove"),
-        ("(AA:1,:1);", r"1 tips have no name.*Export"),
+        ("(AA:1,:1);", r"1 of 2 tips have no name.*Export"),
         (";", r"no name"),
-        ("", r"tree\.nwk cannot be read as Newick.*Export it again"),
+        ("", r"tree\.nwk cannot be read as Newick \(it is empty\).*Export it again"),
+        ("\n \n", r"it is empty"),
+        ("((a b:1,CC:1):1,GG:1);", r"cannot be read as Newick.*whitespace"),
         ("(AA:1,CC:1)", r"cannot be read as Newick.*semicolon"),
         ("((AA:1,CC:1);", r"cannot be read as Newick"),
         ("(AA:1,CC:1)x)y;", r"cannot be read as Newick"),
@@ -98,22 +123,144 @@ def test_a_second_tree_in_the_file_is_not_passed_over(tmp_path: Path) -> None:
             read("(AA:1,CC:1);\n(AA:1,GG:1);\n", tmp_path)
 
 
-@pytest.mark.filterwarnings("ignore:unclosed file:ResourceWarning")  # scikit-bio's writer leaves its file open
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
-def test_an_unrooted_tree_is_rooted_by_the_call_in_the_message(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    with pytest.raises(TreeError, match=r"3 branches leave the root.*unrooted") as error:
-        read("((AA:1,CC:2):1,GG:1.5,TT:9);", tmp_path)
-    call = re.search(r"`(skbio\.[^`]+)`", str(error.value))
-    assert call is not None
-    import skbio
-
-    eval(call[1], {"skbio": skbio})
-    rooted = Tree.read("rooted.nwk")
-    assert sorted(rooted.tips) == ["AA", "CC", "GG", "TT"]
-    assert rooted.length.sum() == pytest.approx(14.5)  # 1 + 2 + 1 + 1.5 + 9: rooting cuts a branch in two, adds nothing
+def test_a_file_that_holds_more_than_a_tree_is_refused_and_one_with_a_comment_is_not(tmp_path: Path) -> None:
+    assert read("[first; 'tree] (AA:1,'C;[C':1);\n;\n", tmp_path).tips == ("AA", "C;[C")
+    with pytest.raises(TreeError, match="more than one tree"):
+        read("(AA:1,CC:1); and more", tmp_path)
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match=r"nowhere\.nwk is not a file.*Newick"):
         Tree.read(tmp_path / "nowhere.nwk")
+
+
+def test_messages_name_the_file_as_told(tmp_path: Path) -> None:
+    (tmp_path / "unpacked").write_text("no tree")
+    with pytest.raises(TreeError, match=r"^rep\.qza cannot be read"):
+        Tree.read(tmp_path / "unpacked", name="rep.qza")
+
+
+# -- rooting ----------------------------------------------------------------------------------------------------------
+
+
+def test_an_unrooted_tree_is_rooted_as_the_message_says(tmp_path: Path) -> None:
+    with pytest.raises(UnrootedError, match=r"3 branches leave the root.*unrooted.*root='midpoint'.*--root midpoint"):
+        read("((AA:1,CC:2):1,GG:1.5,TT:9);", tmp_path)
+    # The farthest are TT and CC, 12 apart: the root is 6 from either, on the branch of TT.
+    tree = read("((AA:1,CC:2):1,GG:1.5,TT:9);", tmp_path, root="midpoint")
+    assert {t: distance_to_root(tree, t) for t in tree.tips} == {"AA": 5, "CC": 6, "GG": 4.5, "TT": 6}
+    with pytest.raises(TreeError, match=r"root is 'outgroup'.*'given' or 'midpoint'"):
+        read("(AA:1,CC:2);", tmp_path, root="outgroup")
+
+
+@pytest.mark.parametrize(
+    ("text", "heights"),
+    [
+        ("(AA:1);", {"AA": 1}),
+        ("AA;", {"AA": 0}),
+        ("(AA:1,CC:3);", {"AA": 2, "CC": 2}),  # scikit-bio alone makes a tip the root and loses it
+        ("((AA:1,CC:3):7);", {"AA": 2, "CC": 2}),  # a stem is between no two tips
+        ("((AA:1,CC:0.5):1,GG:2);", {"AA": 2, "CC": 1.5, "GG": 2}),  # rooted there already
+        ("(AA:2,CC:2,GG:2);", {"AA": 2, "CC": 2, "GG": 2}),  # the midpoint is a node that three branches leave
+        ("(AA:0,CC:0,GG:0);", {"AA": 0, "CC": 0, "GG": 0}),
+        ("(AA:1,(CC:1,GG:1,TT:1):0);", {"AA": 1, "CC": 1, "GG": 1, "TT": 1}),
+    ],
+)
+def test_midpoints_by_hand(text: str, heights: dict[str, float], tmp_path: Path) -> None:
+    tree = read(text, tmp_path, root="midpoint")
+    assert {t: distance_to_root(tree, t) for t in tree.tips} == heights
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.integers(0, 2**32 - 1), st.booleans())
+def test_midpoint_rooting_keeps_all_distances_and_halves_the_longest(
+    tmp_path_factory: pytest.TempPathFactory, seed: int, whole: bool
+) -> None:
+    rng = np.random.default_rng(seed)
+    names = [f"N{i}" for i in range(int(rng.integers(2, 12)))]
+    newick = random_newick(rng, names)
+    if whole:  # ties: many pairs are the farthest
+        newick = re.sub(r":([\d.]+)", lambda m: f":{round(float(m[1]))}", newick)
+    rooted = read(newick, tmp_path_factory.getbasetemp(), root="midpoint")
+    expected = TreeNode.read([newick]).cophenet()
+    found = TreeNode.read([rooted.to_newick()]).cophenet().filter(expected.ids)
+    np.testing.assert_allclose(found.data, expected.data, atol=1e-9)
+    assert max(distance_to_root(rooted, t) for t in rooted.tips) == pytest.approx(expected.data.max() / 2)
+
+
+# -- size and damage --------------------------------------------------------------------------------------------------
+
+
+def test_deep_trees_neither_crash_nor_recurse(tmp_path: Path) -> None:
+    n = 20_000
+    comb = "(" * n + "T:1" + "".join(f",N{i}:1):1" for i in range(n))
+    tree = read(comb[: comb.rindex(":")] + ";", tmp_path)
+    assert len(tree.tips) == n + 1
+    assert read(tree.to_newick(), tmp_path).digest() == tree.digest()
+
+
+@pytest.mark.parametrize("text", ["(" * 100_000, ")" * 100_000, "[" * 100_000, "'" * 99_999, "(A:1" + "[" * 100_000])
+def test_nesting_that_never_ends_is_refused_in_no_time(text: str, tmp_path: Path) -> None:
+    with pytest.raises(TreeError, match="cannot be read as Newick"):
+        read(text, tmp_path)
+
+
+GOOD = b"((ACGT:1,'AC_G''T':2.5)'k__B; p__X':0.5,GG:1e-3)root:7;"
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.data())
+def test_damaged_files_give_a_tree_or_our_error(tmp_path_factory: pytest.TempPathFactory, data: st.DataObject) -> None:
+    damaged = bytearray(GOOD)
+    for _ in range(data.draw(st.integers(1, 4))):
+        place = data.draw(st.integers(0, len(damaged)))
+        damaged[place : place + data.draw(st.integers(0, 3))] = data.draw(
+            st.one_of(
+                st.binary(max_size=3),
+                st.sampled_from([b"(", b")", b",", b":", b";", b"'", b"[", b"-", b"nan", b"1e999"]),
+            )
+        )
+    root = data.draw(st.sampled_from(["given", "midpoint"]))
+    try:
+        tree = read(bytes(damaged), tmp_path_factory.getbasetemp(), root=root)
+    except TreeError:
+        return
+    assert len(tree.parent) == len(tree.length) == len(tree.names)
+    assert (tree.length >= 0).all()
+    assert np.isfinite(tree.length).all()
+
+
+# -- other names ------------------------------------------------------------------------------------------------------
+
+
+def test_tips_are_renamed(tmp_path: Path) -> None:
+    tree = read("((acgu:1,CC:2)inner:0.5,GG:1);", tmp_path)
+    new = tree.renamed({"acgu": "ACGT", "GG": "CC", "CC": "GG", "nobody": "TT", "inner": "AA"})
+    assert new.tips == ("ACGT", "GG", "CC")
+    assert new.names[1] == "inner"
+    assert tree.tips == ("acgu", "CC", "GG")
+    with pytest.raises(TreeError, match=r"1 tip names occur more than once \(first: CC\)"):
+        tree.renamed({"GG": "CC"})
+
+
+def test_the_digest_tells_trees_apart(tmp_path: Path) -> None:
+    texts = [
+        "((AC:1,GT:1):1,A:1);",
+        "((ACG:1,T:1):1,A:1);",
+        "((AC:1,GT:1):2,A:1);",
+        "(AC:1,(GT:1,A:1):1);",
+        "((AC:1,GT:1)x:1,A:1);",
+    ]
+    digests = [read(text, tmp_path).digest() for text in texts]
+    assert len(set(digests)) == len(texts)
+    assert read(texts[0].replace(":1", ":1.0").replace(",", " ,\n"), tmp_path).digest() == digests[0]
+    assert digests[3] == hashlib.sha256(b"(AC:1.0,(GT:1.0,A:1.0):1.0);").hexdigest()
+
+
+def test_the_digest_does_not_see_how_nodes_are_numbered() -> None:
+    lengths = np.array([0.0, 1, 2, 3, 4])
+    depth_first = Tree(parent=np.array([-1, 0, 1, 1, 0]), length=lengths, names=(None, None, "AA", "CC", "GG"))
+    by_level = Tree(
+        parent=np.array([-1, 0, 0, 1, 1]), length=lengths[[0, 1, 4, 2, 3]], names=(None, None, "GG", "AA", "CC")
+    )
+    assert depth_first.digest() == by_level.digest()

@@ -250,7 +250,7 @@ def test_counts_that_are_not_counts_are_refused(value: float, shown: str) -> Non
 
 @pytest.mark.parametrize("bad", ["d41d8cd98f00b204e9800998ecf8427e", "acgt", "ACGU", "AC-T", "AC GT", "", "OTU_1"])
 def test_ids_that_are_not_dna_are_refused(bad: str) -> None:
-    with pytest.raises(StudyError, match=rf"1 of 2 observation ids are not DNA \({bad}\).*rename-ids"):
+    with pytest.raises(StudyError, match=rf"1 of 2 observation ids are not DNA \({bad}\).*sequences="):
         make([[1, 2]], asvs=["ACGT", bad])
 
 

@@ -83,9 +83,9 @@ def test_another_process_predicts_the_same_bits(
         "aam.load(run).predict(aam.read_study(table)).to_csv(out, float_format='%.17g')"
     )
     test = sides[1]
-    aam.write_study(test, tmp_path)
+    test.save(tmp_path / "study")
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(aam.__file__).parents[1])}
-    arguments = [str(run), str(tmp_path / "table.biom"), str(tmp_path / "out.csv")]
+    arguments = [str(run), str(tmp_path / "study" / "table.biom"), str(tmp_path / "out.csv")]
     subprocess.run([sys.executable, "-W", "error", "-c", code, *arguments], check=True, env=environment, cwd=tmp_path)
     with (tmp_path / "out.csv").open(newline="") as file:
         found = {row["sample_id"]: float(row["age"]) for row in csv.DictReader(file)}

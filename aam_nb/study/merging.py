@@ -1,0 +1,157 @@
+"""Two studies made one, on the DNA."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+from scipy import sparse
+
+from aam_nb.config import UserError, some
+from aam_nb.study.newick import Tree
+from aam_nb.study.readers.disk import Columns
+from aam_nb.study.study import Study
+
+
+class MergeError(UserError, ValueError):
+    """Two studies cannot be made one as asked."""
+
+
+def merge(
+    one: Study,
+    other: Study,
+    *,
+    trim: int | Literal["shortest"] | None = None,
+    names: tuple[str, str] | None = None,
+) -> Study:
+    """Samples of both studies over the ASVs of either; the same DNA is the same ASV.
+
+    Parameters
+    ----------
+    one, other
+        Studies without a sample in common. Counts on disk are read into memory.
+    trim
+        Nucleotides to cut every ASV to before they are compared, from its start: studies read the same region to different lengths.
+        "shortest" is the length of the shortest ASV of either. ASVs that become the same are summed, and the tree, whose tips were
+        the whole ASVs, is left out.
+    names
+        What to call the two in a new metadata column `study`, by which `split(group="study")` can hold one of them out.
+
+    Returns
+    -------
+    The samples of `one`, then those of `other`. Metadata columns of either are kept, missing where a study lacks them. The tree is
+    the one that holds every ASV, where there is one. What was summed, left out or missing is in `provenance`.
+
+    Raises
+    ------
+    MergeError
+        A sample is in both; the studies share no ASV and so no more than a name; ASVs are shorter than `trim`; there is a column
+        `study` already; a column holds numbers in one study and text in the other.
+    """
+    both = one.sample_ids.intersection(other.sample_ids)
+    if len(both):
+        raise MergeError(
+            f"{len(both)} samples are in both studies ({some(both)}). Each sample id must be unique. Leave them out of one: "
+            "`other.keep_samples(~other.sample_ids.isin(one.sample_ids))`."
+        )
+    steps = [f"merged {one.num_samples} and {other.num_samples} samples"]
+    sides = [s.in_memory() for s in (one, other)]
+    if trim is not None:
+        shortest = int(min(s.asv_ids.str.len().min() for s in sides))
+        sides = [_trimmed(s, shortest if trim == "shortest" else trim, steps) for s in sides]
+    asvs = sides[0].asv_ids.append(sides[1].asv_ids[~sides[1].asv_ids.isin(sides[0].asv_ids)])
+    shared = sum(map(len, (s.asv_ids for s in sides))) - len(asvs)
+    if not shared:
+        lengths = [f"{s.asv_ids.str.len().min()} to {s.asv_ids.str.len().max()} nt" for s in sides]
+        raise MergeError(
+            f"The studies share no ASV ({some(sides[0].asv_ids, 1)} and {some(sides[1].asv_ids, 1)}; {' and '.join(lengths)}). "
+            "Expected reads of the same region from the same primer. If they differ in length alone, cut them: "
+            "`aam.merge(one, other, trim='shortest')`."
+        )
+    steps[0] += f": {shared} of {len(asvs)} ASVs are in both"
+    empty = np.zeros(0, np.int64)
+    tables = [Columns(asvs.get_indexer(s.asv_ids), len(asvs))(sparse.csr_array(s.table), empty) for s in sides]
+    return Study(
+        table=sparse.csr_array(sparse.vstack(tables, format="csr")),
+        sample_ids=one.sample_ids.append(other.sample_ids),
+        asv_ids=asvs,
+        metadata=_metadata(one, other, names, steps),
+        tree=_tree(sides, asvs, steps),
+        taxonomy=_taxonomy(sides, asvs, steps),
+        provenance=(*(f"first: {s}" for s in one.provenance), *(f"second: {s}" for s in other.provenance), *steps),
+    )
+
+
+def _trimmed(study: Study, length: int, steps: list[str]) -> Study:
+    """Every ASV cut to `length` letters; those that become the same are one."""
+    short = study.asv_ids[study.asv_ids.str.len() < length]
+    if length < 1 or len(short):
+        raise MergeError(
+            f"{len(short)} of {study.num_asvs} ASVs are shorter than {length} nt ({some(short, 2)}). Expected 1 to "
+            f"{study.asv_ids.str.len().min()} nt. Use `trim='shortest'`, or drop them with `study.filter(min_length={max(1, length)})`."
+        )
+    place, kept = pd.factorize(study.asv_ids.str.slice(0, length))
+    table = Columns(place.astype(np.int64), len(kept))(sparse.csr_array(study.table), np.zeros(0, np.int64))
+    ids = pd.Index(kept, dtype=str)
+    taxonomy = study.taxonomy
+    if taxonomy is not None:
+        taxonomy = taxonomy.iloc[np.unique(place, return_index=True)[1]].set_axis(ids, axis=0)
+    steps.append(f"cut {study.num_asvs} ASVs to {length} nt, which leaves {len(kept)}")
+    if study.tree is not None and study.asv_ids.str.len().max() > length:
+        steps.append("left out the tree, whose tips are not cut: build one of the merged ASVs for UniFrac")
+    tree = study.tree if study.asv_ids.str.len().max() == length else None
+    return replace(study, table=table, asv_ids=ids, taxonomy=taxonomy, tree=tree)
+
+
+def _metadata(one: Study, other: Study, names: tuple[str, str] | None, steps: list[str]) -> pd.DataFrame:
+    frames = [one.metadata, other.metadata]
+    for column in frames[0].columns.intersection(frames[1].columns):
+        kinds = [pd.api.types.is_numeric_dtype(f[column]) for f in frames if f[column].notna().any()]
+        if len(set(kinds)) > 1:
+            raise MergeError(
+                f"Column {column!r} holds numbers in one study and text in the other. Expected one kind. Rename it in one, or read it as "
+                f"text: `aam.read_study(..., types={{{column!r}: 'categorical'}})`."
+            )
+    alone = frames[0].columns.symmetric_difference(frames[1].columns)
+    if len(alone):
+        steps.append(f"{len(alone)} metadata columns are in one study only ({some(alone)}), missing in the other")
+    if names is not None:
+        if any("study" in f for f in frames):
+            raise MergeError(
+                "There is a metadata column 'study' already. It is where `names` would go. Leave `names` out, or rename the column."
+            )
+        frames = [f.assign(study=name) for f, name in zip(frames, names, strict=True)]
+    # Columns without any value decide no type, and pandas warns of it.
+    joined = pd.concat([f.dropna(axis=1, how="all") for f in frames])
+    return joined.reindex(columns=list(dict.fromkeys([*frames[0].columns, *frames[1].columns])))
+
+
+def _tree(sides: list[Study], asvs: pd.Index, steps: list[str]) -> Tree | None:
+    """The tree of either study that holds all ASVs."""
+    trees = [s.tree for s in sides if s.tree is not None]
+    for tree in trees:
+        if not tree.missing(asvs):
+            return tree
+    if trees:
+        lost = min(len(t.missing(asvs)) for t in trees)
+        steps.append(f"left out the tree: neither holds all ASVs ({lost} of {len(asvs)} missing in the better one)")
+    return None
+
+
+def _taxonomy(sides: list[Study], asvs: pd.Index, steps: list[str]) -> pd.DataFrame | None:
+    """Lineages of either; where both have one, the first study's."""
+    frames = [s.taxonomy for s in sides if s.taxonomy is not None]
+    if not frames:
+        return None
+    ranks = pd.concat(frames)
+    twice = ranks.index.duplicated()
+    if twice.any():
+        first, second = ranks[~twice], ranks[twice].drop(columns="confidence", errors="ignore")
+        other = first.loc[second.index, second.columns]
+        unlike = int(((second != other) & (second.notna() | other.notna())).any(axis=1).sum())
+        steps.append(
+            f"{int(twice.sum())} ASVs have a lineage in both studies, {unlike} of them not the same; the first is kept"
+        )
+    return ranks[~twice].reindex(asvs).rename_axis("asv_id")

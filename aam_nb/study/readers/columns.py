@@ -1,0 +1,167 @@
+"""What a column of metadata holds: numbers, dates, or text. From the words of a file to typed values, without losing any."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+
+from aam_nb.config import some
+from aam_nb.study.readers.sources import FormatError
+
+ColumnType = Literal["numeric", "categorical", "date"]
+
+MISSING = {"", "na", "n/a", "#n/a", "<na>", "nan", "null", "not available", "unspecified"} | {
+    *("not applicable", "missing", "not collected", "not provided", "restricted access")  # INSDC, and so QIIME 2
+}
+"""Words for a missing value, in any case, with blanks or underscores; and so is "missing: …", as in "missing: control sample"."""
+
+NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?", re.ASCII)
+INTEGER = re.compile(r"[+-]?\d+", re.ASCII)
+LEADING_ZERO = re.compile(r"[+-]?0\d", re.ASCII)
+DECIMAL_COMMA = re.compile(r"[+-]?\d+(?:,\d+)?", re.ASCII)
+ISO_DATE = re.compile(r"\d{4}-\d\d-\d\d(?:[ T]\d\d:\d\d(?::\d\d(?:\.\d{1,6})?)?)?", re.ASCII)
+OTHER_DATES = [
+    re.compile(form + r"(?:[ T](?P<hour>\d\d?):(?P<minute>\d\d)(?::(?P<second>\d\d))?Z?)?", re.ASCII)
+    for form in (
+        r"(?P<year>\d{4})(?P<mark>[/.-]?)(?P<month>\d\d)(?P=mark)(?P<day>\d\d)",
+        r"(?P<day>\d\d?)[- ](?P<word>[A-Za-z]{3})[a-z]*[- ](?P<year>\d{4})",
+        r"(?P<one>\d\d?)(?P<mark>[/.-])(?P<two>\d\d?)(?P=mark)(?P<year>\d{4})",
+    )
+]
+"""Dates that are read where a column is said to hold dates. In the last form day and month may stand either way round."""
+MONTHS = ["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"]
+FEW = 0.2
+"""Largest share of values that keep a column from being numbers, or dates, for which they are told."""
+
+
+class MetadataError(FormatError):
+    """Metadata that cannot be used as it is."""
+
+
+def is_missing(cell: str) -> bool:
+    word = cell.lower().replace("_", " ")
+    return word in MISSING or word.startswith("missing:")
+
+
+def typed(cells: Sequence[str], index: pd.Index, kind: ColumnType, column: str, name: str) -> pd.Series:
+    """The values of a column. All work is done on its distinct words.
+
+    Parameters
+    ----------
+    cells, index
+        What the file says of each sample, and the sample ids.
+    kind
+        What the column holds.
+    column, name
+        What messages call the column and the file.
+
+    Returns
+    -------
+    int64 (where all are whole and none is missing), float64, datetime64[us], or text; missing values are NaN or NaT.
+
+    Raises
+    ------
+    MetadataError
+        A value is not of the type that the column is said to have.
+    """
+    words = list(dict.fromkeys(cells))
+    known = [w for w in words if not is_missing(w)]
+    if kind == "categorical":
+        texts: dict[str, Any] = dict.fromkeys(words, np.nan) | {w: w for w in known}
+        return pd.Series([texts[c] for c in cells], index=index, dtype=str)
+    values: Sequence[float | datetime | None]
+    if kind == "numeric":
+        values, expected = [_number(w) for w in known], "finite numbers such as 6.5"
+    else:
+        values, expected = _dates(known, column, name), "dates such as 2016-02-23"
+    bad = [f"{w!r} in {some([index[cells.index(w)]])}" for w, value in zip(known, values, strict=True) if value is None]
+    if bad:
+        raise MetadataError(
+            f"Column {column!r} of {name} is said to be {kind}, but holds {some(bad)}. Expected {expected}, or an empty cell for a missing "
+            f"one. Correct them, or read the column as text: `types={{{column!r}: 'categorical'}}`."
+        )
+    found: dict[str, Any] = dict(zip(known, values, strict=True))
+    if kind == "date":
+        return pd.Series(np.array([found.get(c) for c in cells], dtype="datetime64[us]"), index=index)
+    whole = len(known) == len(words) and all(isinstance(v, int) for v in values)
+    return pd.Series(np.array([found.get(c, np.nan) for c in cells], dtype=np.int64 if whole else float), index=index)
+
+
+def guess(cells: Sequence[str]) -> tuple[ColumnType, str]:
+    """What a column seems to hold, and why it is text where that may surprise.
+
+    It is numeric where every known value is a number that loses nothing by becoming one: none has a superfluous zero in front, or
+    is whole and of more than 15 digits. It is a date where every known value is one in ISO 8601, such as `2016-02-23 10:00`.
+    """
+    known = {w for w in set(cells) if not is_missing(w)}
+    no_numbers = {w for w in known if _number(w) is None}
+    lossy = {w for w in known if LEADING_ZERO.match(w) or (INTEGER.fullmatch(w) and len(w.lstrip("+-")) > 15)}
+    if not known or (lossy and not no_numbers):
+        return "categorical", f"as numbers its values would lose digits ({_some(lossy)})" if lossy else ""
+    if not no_numbers:
+        return "numeric", ""
+    no_dates = {w for w in known if _iso_date(w) is None}
+    if not no_dates:
+        return "date", ""
+    if all(map(DECIMAL_COMMA.fullmatch, known)):
+        return "categorical", f"its numbers have decimal commas ({_some(known)})"
+    for odd, what in ((no_numbers, "numbers"), (no_dates, "dates")):
+        num_odd, num_known = sum(c in odd for c in cells), sum(c in known for c in cells)
+        if num_odd <= FEW * num_known:
+            return "categorical", f"{num_odd} of {num_known} known values are no {what} ({_some(odd)})"
+    return "categorical", ""
+
+
+def _some(words: set[str]) -> str:
+    return some([repr(w) for w in sorted(words)], 3)
+
+
+def _number(word: str) -> int | float | None:
+    if not NUMBER.fullmatch(word):
+        return None
+    if INTEGER.fullmatch(word) and len(word.lstrip("+-")) <= 18:  # within int64
+        return int(word)
+    return float(word) if np.isfinite(float(word)) else None
+
+
+def _iso_date(word: str) -> datetime | None:
+    try:
+        return datetime.fromisoformat(word) if ISO_DATE.fullmatch(word) else None
+    except ValueError:  # a thirtieth of February
+        return None
+
+
+def _dates(known: list[str], column: str, name: str) -> list[datetime | None]:
+    """Dates in any of the forms that are understood; refuses what could be read in two ways."""
+    matches = [next((m for form in OTHER_DATES if (m := form.fullmatch(w))), None) for w in known]
+    pairs = [(int(m["one"]), int(m["two"])) for m in matches if m and "one" in m.groupdict()]
+    day_first, month_first = any(a > 12 for a, _ in pairs), any(b > 12 for _, b in pairs)
+    if day_first == month_first and any(a != b for a, b in pairs):
+        what = (
+            "in some the day and in others the month comes first"
+            if day_first
+            else "day and month could stand either way"
+        )
+        raise MetadataError(
+            f"Column {column!r} of {name} has dates such as {some(known, 3)}: {what}. Expected dates such as 2016-02-23. Write them so."
+        )
+    return [_iso_date(w) or _other_date(m, day_first) for w, m in zip(known, matches, strict=True)]
+
+
+def _other_date(match: re.Match[str] | None, day_first: bool) -> datetime | None:
+    if match is None:
+        return None
+    parts = match.groupdict(default="0")
+    if "one" in parts:
+        parts["day"], parts["month"] = (parts["one"], parts["two"]) if day_first else (parts["two"], parts["one"])
+    try:
+        month = MONTHS.index(parts["word"].lower()) + 1 if "word" in parts else int(parts["month"])
+        hour, minute, second = (int(parts[p]) for p in ("hour", "minute", "second"))
+        return datetime(int(parts["year"]), month, int(parts["day"]), hour, minute, second)
+    except ValueError:
+        return None

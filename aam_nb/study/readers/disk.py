@@ -1,0 +1,308 @@
+"""A feature table that stays on disk: the samples of a BIOM 2.1 file, read by ranges when they are asked for.
+
+A `DiskTable` stands in a `Study` where a `scipy` table stands otherwise. It answers `table[rows]` with those samples in memory, and
+verbs that change counts (`keep_asvs`, `rarefy`) are remembered as steps and done to whatever is read.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from scipy import sparse
+
+from aam_nb.config import some
+from aam_nb.study.readers.sources import FormatError, StudyError, first_line
+
+Ints = npt.NDArray[np.int64]
+Step = Callable[[sparse.csr_array, Ints], sparse.csr_array]
+"""Counts of a few samples, and the key of each (see `sample_keys`), to counts over other columns or with other values."""
+SAMPLES_PER_BLOCK = 1024
+"""Samples of a table that verbs hold in memory at once, where they can go sample by sample."""
+MOST_READS = 2**31 - 1
+"""Reads that one sample can have of one ASV; more is no count of a sequencer's."""
+READ_ERRORS = (
+    OSError,
+    KeyError,
+    ValueError,
+    IndexError,
+    TypeError,
+    AttributeError,
+    RuntimeError,
+    MemoryError,
+    OverflowError,
+)
+"""What h5py raises where a file is damaged."""
+CHUNK_CACHE = 16 * 2**20
+"""Bytes of unpacked chunks that HDF5 keeps while a few samples are read."""
+MOST_RATIO = 1100
+"""Bytes of a dataset for each byte of its file; DEFLATE packs at most 1,032 into one, and damaged sizes promise more."""
+MOST_GAP = 256
+"""Wanted samples that lie no further apart than this many rows are read in one go."""
+
+
+@dataclass(frozen=True)
+class Columns:
+    """Other columns: column `j` becomes `place[j]` of `num`, or is dropped where that is -1; those that meet are summed."""
+
+    place: Ints
+    num: int
+
+    def __call__(self, table: sparse.csr_array, keys: Ints) -> sparse.csr_array:
+        kept = self.place[table.indices] >= 0
+        offsets = np.concatenate([[0], np.cumsum(kept)])[table.indptr]
+        found = sparse.csr_array(
+            (table.data[kept], self.place[table.indices[kept]], offsets), (table.shape[0], self.num)
+        )
+        found.sum_duplicates()
+        return found
+
+
+@dataclass(frozen=True)
+class Rarefaction:
+    """`depth` reads of each sample, drawn without replacement. A sample's draw hangs on its key and the seed, not on its company."""
+
+    depth: int
+    seed: int
+
+    def __call__(self, table: sparse.csr_array, keys: Ints) -> sparse.csr_array:
+        drawn = table.data.copy()
+        for key, start, stop in zip(keys, table.indptr[:-1], table.indptr[1:], strict=True):
+            rng = np.random.default_rng([self.seed, int(key)])
+            drawn[start:stop] = rng.multivariate_hypergeometric(table.data[start:stop], self.depth, method="marginals")
+        found = sparse.csr_array((drawn, table.indices, table.indptr), shape=table.shape)
+        found.eliminate_zeros()
+        return found
+
+
+def sample_keys(sample_ids: Iterable[str]) -> Ints:
+    """A number for each sample, made of its id alone."""
+    return np.array(
+        [int.from_bytes(hashlib.blake2b(i.encode(), digest_size=7).digest(), "big") for i in sample_ids], dtype=np.int64
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class DiskTable:
+    """Samples of a BIOM 2.1 file.
+
+    Parameters
+    ----------
+    path, name
+        The file, which must stay as it is, and what messages call it.
+    offsets
+        Where the entries of each sample of the file begin and end, shape (samples in the file + 1,).
+    rows
+        Number in the file of each sample.
+    keys
+        Key of each sample, see `sample_keys`.
+    num_columns
+        ASVs.
+    stamp
+        Size and time of change of the file when it was opened.
+    steps
+        What is done to the counts that are read.
+    """
+
+    path: Path
+    name: str
+    offsets: Ints
+    rows: Ints
+    keys: Ints
+    num_columns: int
+    stamp: tuple[int, int]
+    steps: tuple[Step, ...] = ()
+    _known: dict[str, Ints] = field(default_factory=dict)
+
+    @classmethod
+    def open(cls, path: Path, name: str) -> tuple[DiskTable, list[str], list[str]]:
+        """All samples of a file; with it the ids of its samples and of its observations.
+
+        Raises
+        ------
+        FormatError
+            The file is damaged, or has no matrix by samples.
+        """
+        import h5py
+
+        stat = path.stat()
+        try:
+            with h5py.File(path) as file:
+                if "sample/matrix" not in file:
+                    raise ValueError("it has no counts by sample (sample/matrix)")
+                matrix = file["sample/matrix"]
+                refuse_promises(file, stat.st_size)
+                samples, observations = _ids(file["sample/ids"]), _ids(file["observation/ids"])
+                offsets = matrix["indptr"][:].astype(np.int64)
+                length = matrix["data"].shape[0]
+                if matrix["indices"].shape[0] != length or len(offsets) != len(samples) + 1:
+                    raise ValueError("its counts, their places and its sample ids are not of the same number")
+                if offsets[0] != 0 or offsets[-1] != length or (np.diff(offsets) < 0).any():
+                    raise ValueError("the places where its samples begin are not in order")
+                if tuple(file.attrs.get("shape", ())) != (len(observations), len(samples)):
+                    raise ValueError("its shape is not that of its ids")
+        except READ_ERRORS as error:
+            raise damaged(name, error) from error
+        table = cls(
+            path,
+            name,
+            offsets,
+            np.arange(len(samples)),
+            sample_keys(samples),
+            len(observations),
+            (stat.st_size, stat.st_mtime_ns),
+        )
+        return table, samples, observations
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        return len(self.rows), self.num_columns
+
+    def __getitem__(self, which: slice | npt.NDArray[Any]) -> sparse.csr_array:
+        """The counts of some samples, in memory, whole numbers.
+
+        Raises
+        ------
+        FormatError, StudyError
+            The file is damaged there, or has changed; it holds what is not a count.
+        """
+        rows, keys = self.rows[which], self.keys[which]
+        stat = self.path.stat()
+        if (stat.st_size, stat.st_mtime_ns) != self.stamp:
+            raise FormatError(
+                f"{self.name} has changed since it was opened. A lazy study reads it again and again. Read the study anew: "
+                "`aam.read_study(..., lazy=True)`."
+            )
+        table = self._read(rows)
+        for step in self.steps:
+            table = step(table, keys)
+        table.sort_indices()
+        return table
+
+    def take(self, rows: Ints) -> DiskTable:
+        """The same table with those samples alone, in that order."""
+        known = {name: values[rows] for name, values in self._known.items() if name != "prevalence"}
+        return replace(self, rows=self.rows[rows], keys=self.keys[rows], _known=known)
+
+    def then(self, step: Step, num_columns: int | None = None) -> DiskTable:
+        """The same table with one more step."""
+        columns = self.num_columns if num_columns is None else num_columns
+        return replace(self, steps=(*self.steps, step), num_columns=columns, _known={})
+
+    def blocks(self, size: int = SAMPLES_PER_BLOCK) -> Iterator[tuple[slice, sparse.csr_array]]:
+        """Consecutive ranges of samples with their counts."""
+        for start in range(0, len(self.rows), size):
+            part = slice(start, min(start + size, len(self.rows)))
+            yield part, self[part]
+
+    def count(self) -> dict[str, Ints]:
+        """`depth` (reads) and `richness` (ASVs) of each sample and `prevalence` (samples) of each ASV, in one pass over the file."""
+        if "prevalence" not in self._known:
+            depth, richness = np.zeros(len(self.rows), np.int64), np.zeros(len(self.rows), np.int64)
+            prevalence = np.zeros(self.num_columns, np.int64)
+            for part, table in self.blocks():
+                depth[part], richness[part] = table.sum(axis=1), np.diff(table.indptr)
+                prevalence += np.bincount(table.indices, minlength=self.num_columns)
+            self._known.update(depth=depth, richness=richness, prevalence=prevalence)
+        return self._known
+
+    @property
+    def depth(self) -> Ints:
+        """Reads of each sample."""
+        return self._known["depth"] if "depth" in self._known else self.count()["depth"]
+
+    @property
+    def richness(self) -> Ints:
+        """ASVs of each sample."""
+        return self._known["richness"] if "richness" in self._known else self.count()["richness"]
+
+    @property
+    def prevalence(self) -> Ints:
+        """Samples of each ASV."""
+        return self.count()["prevalence"]
+
+    def __repr__(self) -> str:
+        return f"DiskTable({self.shape[0]} samples x {self.shape[1]} ASVs of {self.name}, {len(self.steps)} steps)"
+
+    def _read(self, rows: Ints) -> sparse.csr_array:
+        """Counts as the file has them, rows in the order asked for."""
+        import h5py
+
+        order = np.argsort(rows, kind="stable")
+        runs = np.split(order, np.flatnonzero(np.diff(rows[order]) > MOST_GAP) + 1) if len(rows) else []
+        data: list[npt.NDArray[Any]] = [np.zeros(0)] * len(rows)
+        indices = list(data)
+        try:
+            with h5py.File(self.path, rdcc_nbytes=CHUNK_CACHE) as file:
+                matrix, num_columns = file["sample/matrix"], file["observation/ids"].shape[0]
+                for run in runs:
+                    start, stop = self.offsets[rows[run[0]]], self.offsets[rows[run[-1]] + 1]
+                    values, columns = matrix["data"][start:stop], matrix["indices"][start:stop]
+                    for k in run:
+                        here = slice(*(self.offsets[rows[k] : rows[k] + 2] - start))
+                        data[k], indices[k] = values[here], columns[here]
+                flat, places = np.concatenate([[], *data]), np.concatenate([np.zeros(0, np.int64), *indices])
+                offsets = np.concatenate([[0], np.cumsum([len(d) for d in data], dtype=np.int64)])
+                if not ((places >= 0) & (places < num_columns)).all():
+                    raise ValueError("a count belongs to no observation")
+                bad = not_counts(flat)
+                if len(bad):
+                    row = int(np.searchsorted(offsets, bad[0], side="right") - 1)
+                    sample, asv = (
+                        _ids(file["sample/ids"])[rows[row]],
+                        _ids(file["observation/ids"])[int(places[bad[0]])],
+                    )
+                    raise StudyError(what_is_not_counted(flat, bad, sample, asv))
+        except StudyError:
+            raise
+        except READ_ERRORS as error:
+            raise damaged(self.name, error) from error
+        table = sparse.csr_array((flat.astype(np.int64), places.astype(np.int64), offsets), (len(rows), num_columns))
+        table.sort_indices()
+        if not table.has_canonical_format:
+            raise damaged(self.name, ValueError("a sample has two counts of one observation"))
+        table.eliminate_zeros()
+        return table
+
+
+def refuse_promises(file: Any, num_bytes: int) -> None:
+    """Refuse (`ValueError`) an HDF5 file whose datasets are said to be larger than the file could hold; reading one would not end."""
+
+    def look(name: str, found: Any) -> None:
+        size = getattr(found, "size", 0) or 0
+        if size and size * found.dtype.itemsize > MOST_RATIO * num_bytes:
+            raise ValueError(f"{name} is said to hold {size:,} values, in a file of {num_bytes:,} bytes")
+
+    file.visititems(look)
+
+
+def not_counts(values: npt.NDArray[Any]) -> Ints:
+    """Places of the values that are not whole numbers from 0 to `MOST_READS`."""
+    if values.dtype.kind not in "iufb":
+        raise TypeError(f"its counts are of type {values.dtype}")
+    return np.flatnonzero(~((values >= 0) & (values <= MOST_READS)) | (values != np.floor(values)))
+
+
+def what_is_not_counted(values: npt.NDArray[Any], bad: Ints, sample: str, asv: str) -> str:
+    """The message about values that are not counts."""
+    return (
+        f"{len(bad)} counts are not whole numbers from 0 to {MOST_READS:,} (first: {values[bad[0]]:g} in sample {some([sample])}, ASV "
+        f"{some([asv])}). A feature table holds reads. Give the raw table, not relative abundances or transformed values."
+    )
+
+
+def damaged(name: str, error: Exception) -> FormatError:
+    """The refusal of a BIOM 2.1 file."""
+    return FormatError(
+        f"{name} cannot be read as BIOM 2.1 ({first_line(error)}). Expected a whole feature table in HDF5. The file may be truncated: "
+        "copy or export it again."
+    )
+
+
+def _ids(dataset: Any) -> list[str]:
+    return [i.decode() if isinstance(i, bytes) else str(i) for i in dataset[:]]

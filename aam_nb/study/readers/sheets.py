@@ -1,0 +1,190 @@
+"""Text in columns, TSV or CSV: rows with their line numbers, comments apart, and nothing filled in or run together."""
+
+from __future__ import annotations
+
+import csv
+import re
+from dataclasses import dataclass
+
+from aam_nb.config import some
+from aam_nb.study.readers.sources import FormatError
+
+ID_NAMES = {"id", "sampleid", "samplename", "featureid", "otuid", "asvid"}
+"""What a header calls its column of ids, as `plain` writes it: the names that QIIME 2 and Qiita use."""
+HASHED_NAMES = ID_NAMES | {"sample", "samples", "name", "otu", "asv", "feature"}
+"""Those that make a line a header, and no comment, though it starts with `#`."""
+DIRECTIVES = ("#q2:", "#sk:", "#aam:")
+"""Starts of lines that say something of the columns: QIIME 2's, scikit-bio's and ours."""
+
+
+def plain(name: str) -> str:
+    """A column name without what people write in different ways: "#Sample ID" and "sample_id" are both "sampleid"."""
+    return re.sub(r"[\s_.#-]", "", name).lower()
+
+
+@dataclass(frozen=True)
+class Row:
+    """Cells of a row, without the blanks around them, and the line (from 1) in which it starts."""
+
+    line: int
+    cells: list[str]
+
+
+@dataclass(frozen=True)
+class Sheet:
+    """The rows of a file, at least one; the first is the header, where there is one."""
+
+    name: str
+    separator: str
+    rows: list[Row]
+    comments: list[Row]
+    directives: list[Row]
+    num_blank: int
+
+    def squared(self) -> list[Row]:
+        """All rows, each as long as the first one. Empty cells at the end that no row fills are cut off.
+
+        Raises
+        ------
+        FormatError
+            There is one column, or a row is longer or shorter than the first.
+        """
+        first, width = self.rows[0].cells, max(_extent(r.cells) for r in self.rows)
+        if width < 2:
+            raise one_column(self.name, first[0])
+        if _extent(first) < width and all(len(r.cells) == len(first) + 1 for r in self.rows[1:]):
+            raise FormatError(
+                f"{self.name} has a header with fewer names ({len(first)}) than its rows have fields ({len(first) + 1}). Expected a name "
+                "for each column, the ids' too. Put one in front of the header (R's write.table leaves it out; `col.names=NA` writes it)."
+            )
+        width = min(width, len(first))
+        ragged = [r for r in self.rows if len(r.cells) < width or _extent(r.cells) > width]
+        if ragged:
+            row = ragged[0]
+            more = f", and {len(ragged) - 1} more lines" if len(ragged) > 1 else ""
+            fix = "Quote values with commas in them" if self.separator == "," else "Remove tabs within values"
+            raise FormatError(
+                f"{self.name} has {len(row.cells)} fields in line {row.line}{more}. Expected {width}, as in line {self.rows[0].line}. "
+                f"{fix}, and write an empty field for a missing value."
+            )
+        again = [r.line for r in self.rows[1:] if r.cells == first]
+        if again:
+            raise FormatError(
+                f"{self.name} repeats line {self.rows[0].line} in line {some(again)}. Expected one header and no row twice. Remove "
+                "the extra lines."
+            )
+        return [Row(r.line, r.cells[:width]) for r in self.rows]
+
+    def notes(self) -> list[str]:
+        """What was not read as a row."""
+        notes = [f"skipped {self.num_blank} blank lines"] if self.num_blank else []
+        if self.comments:
+            first = self.comments[0]
+            notes.append(
+                f"skipped {len(self.comments)} comment lines (first: line {first.line}, {first.cells[0][:40]!r})"
+            )
+        return notes
+
+
+def read_sheet(text: str, name: str) -> Sheet:
+    """Rows of tab- or comma-separated text; which of the two, the first row says: a tab in it means tabs.
+
+    Lines that start with `#` are comments, unless one above all rows is a header such as "#SampleID". Quotes are those of CSV: a
+    field that starts with `"` ends with one, and may hold separators, line breaks, and quotes written twice.
+
+    Parameters
+    ----------
+    text
+        Lines ended by line feeds, as `Source.text` gives them.
+    name
+        What messages call the file.
+
+    Raises
+    ------
+    FormatError
+        There is no row or no separator, a quote is left open, or a header seems to be hidden in a comment.
+    """
+    if "\0" in text:
+        line = text.count("\n", 0, text.index("\0")) + 1
+        raise FormatError(
+            f"{name} holds a NUL byte in line {line}. Expected text in columns, as UTF-8; this is UTF-16 or no text. Export it as "
+            "tab-separated text in UTF-8."
+        )
+    lines = text.split("\n")
+    first = next((line for line in lines if line.strip() and not _is_comment(line.lstrip())), "\t")
+    separator = "\t" if "\t" in first else ","
+    if separator not in first:
+        raise one_column(name, first.strip())
+    sheet = Sheet(name, separator, [], [], [], 0)
+    num_blank = 0
+    for row in _records(lines, separator, name):
+        start = row.cells[0] if row.cells else ""
+        if not any(row.cells):
+            num_blank += 1
+        elif start.startswith(DIRECTIVES):
+            if len(sheet.rows) != 1:
+                raise FormatError(
+                    f"{name} has {start!r} in line {row.line}. Expected it right below the header. Move or remove the line."
+                )
+            sheet.directives.append(row)
+        elif start.startswith("#") and (sheet.rows or not _is_hashed_header(row.cells)):
+            sheet.comments.append(row)
+        else:
+            sheet.rows.append(row)
+    if not sheet.rows:
+        raise FormatError(
+            f"{name} has only blank and comment lines. Expected a header and rows. Remove the # from the header, or export it again."
+        )
+    hidden = [r for r in sheet.comments if r.line < sheet.rows[0].line and len(r.cells) > 1]
+    if hidden and len(hidden[-1].cells) == len(sheet.rows[0].cells):
+        raise FormatError(
+            f"{name} has a comment in line {hidden[-1].line} with as many fields as the rows below ({some(hidden[-1].cells, 3)}). Expected "
+            "the header to be no comment. Remove the # if it is the header, and the line if it is not."
+        )
+    return Sheet(name, separator, sheet.rows, sheet.comments, sheet.directives, num_blank - text.endswith("\n"))
+
+
+def one_column(name: str, first: str) -> FormatError:
+    semicolons = ", not semicolons" if ";" in first else ""
+    return FormatError(
+        f"{name} has 1 column (it starts: {first[:40]!r}). Expected ids and at least one more column, separated by tabs or "
+        f"commas{semicolons}. Save it as tab-separated text."
+    )
+
+
+def _records(lines: list[str], separator: str, name: str) -> list[Row]:
+    reader = csv.reader(
+        (f"{line}\n" for line in lines), delimiter=separator, strict=True, skipinitialspace=separator == ","
+    )
+    records: list[Row] = []
+    while True:
+        line = reader.line_num + 1
+        try:
+            cells = next(reader)
+        except StopIteration:
+            return records
+        except csv.Error as error:
+            raise FormatError(
+                f"{name} has a quote in line {line} that is not closed where its field ends ({error}). Expected quotes around a whole "
+                'field, and written twice ("") within it. Close or remove it.'
+            ) from error
+        spanned = lines[line - 1 : reader.line_num]
+        if len(spanned) > 1 and len(cells) > 1 and all(s.count(separator) == len(cells) - 1 for s in spanned):
+            raise FormatError(
+                f"{name} has a quote that opens in line {line} and closes in line {reader.line_num}, each of which looks like a row. "
+                "Expected a quote to close in its own field. Close or remove it."
+            )
+        records.append(Row(line, [c.strip() for c in cells]))
+
+
+def _is_comment(line: str) -> bool:
+    return line.startswith("#") and not _is_hashed_header(re.split(r"[\t,]", line))
+
+
+def _is_hashed_header(cells: list[str]) -> bool:
+    return cells[0].startswith("#") and len(cells) > 1 and plain(cells[0]) in HASHED_NAMES
+
+
+def _extent(cells: list[str]) -> int:
+    """Number of cells up to the last one that is not empty."""
+    return next((i for i in range(len(cells), 0, -1) if cells[i - 1]), 0)

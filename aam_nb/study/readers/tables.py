@@ -1,0 +1,437 @@
+"""Feature tables as labs have them: BIOM 2.1 and 1.0, text in either orientation, AnnData. The front door is `read_study`."""
+
+from __future__ import annotations
+
+import csv
+import io
+import itertools
+import json
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from scipy import sparse
+
+from aam_nb.config import UserError, some
+from aam_nb.study.readers.disk import (
+    READ_ERRORS,
+    DiskTable,
+    Ints,
+    damaged,
+    not_counts,
+    refuse_promises,
+    what_is_not_counted,
+)
+from aam_nb.study.readers.sources import HDF5, FormatError, Source, StudyError, first_line
+
+LINEAGE = ("taxonomy", "taxon", "consensus lineage", "consensuslineage")
+"""Names, in small letters, of a column of lineages beside the counts of a text table."""
+CORNERS = ("otu id", "otuid", "feature id", "featureid", "feature-id", "asv id", "asv")
+"""First fields, in small letters, of the header of a text table whose rows are features."""
+DNA_LETTERS = "ACGTRYSWKMBDHVN"
+"""The IUPAC letters of DNA: four nucleotides and their ambiguity codes."""
+DNA = re.compile("[ACGTUNRYSWKMBDHV]{2,}", re.IGNORECASE)
+
+
+Ids = Sequence[str] | pd.Index
+
+
+@dataclass(frozen=True)
+class FeatureTable:
+    """What a table file holds, before its features are known to be DNA.
+
+    Parameters
+    ----------
+    table
+        Counts, samples x features, whole numbers; on disk where it was opened lazily.
+    sample_ids, feature_ids
+        Names of rows and columns, each once.
+    format
+        Name of the format, for messages.
+    metadata
+        What the file says of its samples (AnnData), indexed by sample id; without columns where it says nothing.
+    lineages
+        Lineage text by feature id, where the file has it.
+    notes
+        What was noticed while reading.
+    """
+
+    table: sparse.csr_array | DiskTable
+    sample_ids: list[str]
+    feature_ids: list[str]
+    format: str
+    metadata: pd.DataFrame
+    lineages: dict[str, str] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        for ids, what in ((self.sample_ids, "sample"), (self.feature_ids, "feature")):
+            if not ids:
+                raise StudyError(
+                    f"The {self.format} table has no {what}s ({len(self.sample_ids)} samples x {len(self.feature_ids)} features). Expected "
+                    "at least one. Check the filters that made it, and export it again."
+                )
+            refuse_duplicates(pd.Index(ids), what)
+            if "" in ids:
+                raise StudyError(
+                    f"A {what} of the {self.format} table has an empty id. Expected a name for each. Name it and read again."
+                )
+
+
+def refuse_duplicates(ids: pd.Index, what: str) -> None:
+    """Refuse ids that occur more than once (`StudyError`)."""
+    if ids.has_duplicates:
+        twice = ids[ids.duplicated()].unique()
+        raise StudyError(
+            f"{len(twice)} {what} ids occur more than once ({some(twice)}). Each id must be unique. Sum or rename the "
+            "duplicates before reading."
+        )
+
+
+def refuse_not_dna(asv_ids: pd.Index) -> None:
+    """Refuse ASVs whose ids are not their DNA (`StudyError`)."""
+    wrong = asv_ids[~asv_ids.str.fullmatch(f"[{DNA_LETTERS}]+")]
+    if len(wrong):
+        raise StudyError(
+            f"{len(wrong)} of {len(asv_ids)} observation ids are not DNA ({some(wrong)}). An ASV's id is its sequence in capital "
+            f"IUPAC letters ({DNA_LETTERS}). Rename the features to their sequences, or give those when reading: "
+            "`aam.read_study(..., sequences='rep-seqs.qza')` (`--sequences rep-seqs.qza`)."
+        )
+
+
+def sniff(source: Source) -> str:
+    """What a file looks like: "BIOM 2.1", "AnnData", "distances", "HDF5", "BIOM 1.0", "FASTA", "FASTQ", "Newick", "binary" or "text"."""
+    with source.path.open("rb") as file:
+        start = file.read(4096)
+    if start.startswith(HDF5):
+        return _sniff_hdf5(source)
+    begin = start.removeprefix(b"\xef\xbb\xbf").lstrip()[:1]
+    if b"\0" in start and not start.startswith((b"\xff\xfe", b"\xfe\xff")):
+        return "binary"
+    return {b"{": "BIOM 1.0", b">": "FASTA", b"@": "FASTQ", b"(": "Newick"}.get(begin, "text")
+
+
+def _sniff_hdf5(source: Source) -> str:
+    import h5py
+
+    try:
+        with h5py.File(source.path) as file:
+            names = set(file)
+    except READ_ERRORS as error:
+        raise damaged(source.name, error) from error
+    if {"obs", "var"} <= names:
+        return "AnnData"
+    if {"order", "matrix"} <= names:
+        return "distances"
+    return "BIOM 2.1" if {"observation", "sample"} & names else "HDF5"
+
+
+ELSEWHERE = {
+    "FASTA": ("sequences in FASTA", "Give it as `sequences=` (`--sequences`), beside the table."),
+    "FASTQ": ("raw reads in FASTQ", "Denoise them first, for example with DADA2 or Deblur."),
+    "Newick": ("a tree in Newick", "Give it as `tree=` (`--tree`), beside the table."),
+    "distances": ("a distance matrix in HDF5", "Give the feature table it was made of."),
+    "HDF5": ("HDF5 without a feature table", "Convert the table with `biom convert --to-hdf5`."),
+    "binary": ("binary data of an unknown format", "Export it as BIOM or TSV."),
+}
+"""What a table is not, and where it goes instead."""
+
+
+def parse_table(source: Source, *, sequence_ids: frozenset[str] = frozenset(), lazy: bool = False) -> FeatureTable:
+    """A feature table in whatever format it comes.
+
+    Parameters
+    ----------
+    source
+        The plain file.
+    sequence_ids
+        Ids of sequences that the user gave beside it: they tell features from samples where neither is DNA.
+    lazy
+        Leave the counts on disk; only BIOM 2.1 can.
+
+    Raises
+    ------
+    FormatError, StudyError
+        The file is damaged or no table; ids occur twice; counts are not counts.
+    """
+    found = sniff(source)
+    if found in ELSEWHERE or source.kind not in ("", "FeatureTable[Frequency]"):
+        what, instead = ELSEWHERE.get(
+            found, (f"a QIIME 2 artifact of type {source.kind}", "Give it by its own name, beside the table.")
+        )
+        raise FormatError(
+            f"{source.name} is {what}. Expected a feature table: BIOM, a `.qza` of type FeatureTable[Frequency], TSV, CSV or `.h5ad`. "
+            f"{instead}"
+        )
+    if lazy and found != "BIOM 2.1":
+        raise FormatError(
+            f"{source.name} is {found}. Only BIOM 2.1 (HDF5) can be opened lazily. Convert it once: "
+            "`aam.write_biom(aam.read_study(...), 'table.biom')`, or `biom convert --to-hdf5`."
+        )
+    if found == "BIOM 2.1":
+        return _biom2(source, lazy)
+    return {"BIOM 1.0": _biom1, "AnnData": _anndata}.get(found, lambda s: _text(s, sequence_ids))(source)
+
+
+# -- BIOM -------------------------------------------------------------------------------------------------------------
+
+
+def _biom2(source: Source, lazy: bool) -> FeatureTable:
+    table, samples, features = DiskTable.open(source.path, source.name)
+    counts: DiskTable | sparse.csr_array = table
+    if not lazy:
+        counts = table[:]
+    return FeatureTable(counts, samples, features, "BIOM 2.1", _no_metadata(samples), _biom2_lineages(source, features))
+
+
+def _biom2_lineages(source: Source, features: list[str]) -> dict[str, str]:
+    """The observation metadata "taxonomy", ranks joined, where the file has it."""
+    import h5py
+
+    with h5py.File(source.path) as file:
+        try:
+            rows = file["observation/metadata/taxonomy"][:]
+        except READ_ERRORS:
+            return {}
+    texts = ["; ".join(t.decode("utf-8", "replace") for t in np.atleast_1d(r) if isinstance(t, bytes)) for r in rows]
+    return dict(zip(features, texts, strict=True)) if len(texts) == len(features) else {}
+
+
+def _biom1(source: Source) -> FeatureTable:
+    text = source.text()
+    try:
+        found = json.loads(text)
+        samples, features = ([str(x["id"]) for x in found[axis]] for axis in ("columns", "rows"))
+        shape = tuple(int(n) for n in found["shape"])
+        if shape != (len(features), len(samples)):
+            raise ValueError(f"its shape is {shape} for {len(features)} rows and {len(samples)} columns")
+        if found["matrix_type"] == "dense":
+            table = sparse.csr_array(np.array(found["data"], dtype=np.float64).reshape(shape).T)
+        else:
+            cells = np.array(found["data"], dtype=np.float64).reshape(-1, 3)
+            places = cells[:, :2].astype(np.int64)
+            if (places != cells[:, :2]).any() or (places < 0).any() or (places >= np.array(shape)).any():
+                raise ValueError("a count lies outside of the table")
+            if len(np.unique(places, axis=0)) < len(places):
+                raise ValueError("a cell has two counts")
+            table = sparse.csr_array((cells[:, 2], (places[:, 1], places[:, 0])), shape=shape[::-1])
+        lineages = {i: row["metadata"] for i, row in zip(features, found["rows"], strict=True) if row.get("metadata")}
+        texts = {i: _lineage(meta.get("taxonomy")) for i, meta in lineages.items() if meta.get("taxonomy")}
+    except (
+        ValueError,
+        KeyError,
+        TypeError,
+        AttributeError,
+        IndexError,
+        OverflowError,
+        RecursionError,
+        MemoryError,
+    ) as error:
+        raise FormatError(
+            f"{source.name} cannot be read as BIOM 1.0 ({first_line(error)}). Expected JSON with rows, columns, shape and data. Export it "
+            "again, or convert it with `biom convert --to-hdf5`."
+        ) from error
+    refuse_duplicates(pd.Index(samples), "sample")
+    refuse_duplicates(pd.Index(features), "feature")
+    return FeatureTable(counted(table, samples, features), samples, features, "BIOM 1.0", _no_metadata(samples), texts)
+
+
+def _lineage(value: Any) -> str:
+    return "; ".join(map(str, value)) if isinstance(value, list) else str(value)
+
+
+# -- text -------------------------------------------------------------------------------------------------------------
+
+
+def _text(source: Source, sequence_ids: frozenset[str]) -> FeatureTable:
+    """TSV or CSV in either orientation; DADA2's `write.table` and `write.csv` too."""
+    text = source.text()
+    header, rows = _header(source, text)
+    width = len(header)
+    if width < 2:
+        raise FormatError(
+            f"{source.name} has one column. Expected ids and counts, separated by tabs or commas. Export it again as TSV."
+        )
+    first = next(rows, None)
+    if first is None:
+        raise FormatError(
+            f"{source.name} has a header and no rows. Expected a feature table, one row per sample or feature. Export it again."
+        )
+    if len(first) == width + 1:  # R's write.table names the columns and not the row names
+        header, width = ["", *header], width + 1
+    lineage = next((k for k, name in enumerate(header) if k and name.strip().lower() in LINEAGE), None)
+    columns = [k for k in range(1, width) if k != lineage]
+    labels = [header[k].strip() for k in columns]
+    names, lineages, counts = [], {}, list[tuple[Ints, Ints]]()
+    for number, row in enumerate(itertools.chain([first], rows), start=1):
+        if len(row) != width:
+            raise FormatError(
+                f"{source.name} has {len(row)} fields in row {number} below its header and {width} in the header. Expected as many. "
+                "A row may be cut off, or the file not a feature table."
+            )
+        names.append(row[0].strip())
+        if lineage is not None:
+            lineages[names[-1]] = row[lineage]
+        counts.append(_counts_of(source, row, columns, header))
+    offsets = np.concatenate([[0], np.cumsum([len(places) for places, _ in counts])])
+    places, values = (np.concatenate(side) for side in zip(*counts, strict=True))
+    table = sparse.csr_array((values, places, offsets), shape=(len(names), len(labels)))
+    by_sample = _rows_are_samples(source, names, labels, header[0], sequence_ids)
+    samples, features = (names, labels) if by_sample else (labels, names)
+    refuse_duplicates(pd.Index(samples), "sample")
+    refuse_duplicates(pd.Index(features), "ASV")
+    table = sparse.csr_array(table if by_sample else table.T)
+    kept = {} if by_sample else lineages
+    return FeatureTable(counted(table, samples, features), samples, features, "text", _no_metadata(samples), kept)
+
+
+def looks_like_counts(source: Source) -> bool:
+    """Whether a text file seems to be a feature table: by its corner, or by DNA on an axis beside numbers."""
+    try:
+        header, rows = _header(source, source.text())
+        body = list(itertools.islice(rows, 20))
+    except FormatError:
+        return False
+    numbers = all(_is_number(cell) for row in body for cell in row[1:-1])
+    if header[0].strip().lower().lstrip("#") in CORNERS:
+        return numbers
+    axes = (header[1:], [row[0] for row in body])
+    return numbers and max(_share_of_features(ids, frozenset()) for ids in axes) > 0.5
+
+
+def _header(source: Source, text: str) -> tuple[list[str], Iterator[list[str]]]:
+    """The header's fields and the rows below it. Comments above it are passed over."""
+    lines = text.split("\n")
+    at = 0
+    while at < len(lines) and (not lines[at].strip() or _is_comment(lines[at])):
+        at += 1
+    if at == len(lines):
+        raise FormatError(f"{source.name} holds nothing but comments. Expected a feature table. Export it again.")
+    separator = next((s for s in "\t,;" if s in lines[at]), "\t")
+    body = io.StringIO("\n".join(lines[at:]), newline="")
+    return _rows(source, body, separator)
+
+
+def _is_comment(line: str) -> bool:
+    """`# Constructed from biom file` is one; `#OTU ID<tab>s1<tab>s2` is a header."""
+    return line.startswith("#") and not re.search("[\t,;]", line)
+
+
+def _rows(source: Source, body: io.StringIO, separator: str) -> tuple[list[str], Iterator[list[str]]]:
+    def rows() -> Iterator[list[str]]:
+        try:
+            yield from (row for row in csv.reader(body, delimiter=separator, strict=True) if row)
+        except csv.Error as error:
+            raise FormatError(
+                f"{source.name} cannot be read as a table ({first_line(error)}). Expected fields separated by tabs or commas, with quotes "
+                "that are closed. Export it again."
+            ) from error
+
+    found = rows()
+    return next(found), found
+
+
+def _counts_of(source: Source, row: list[str], columns: list[int], header: list[str]) -> tuple[Ints, Ints]:
+    """Places and values of one row's counts; zeros are left out."""
+    fields = row[1:] if len(columns) == len(row) - 1 else [row[k] for k in columns]
+    try:
+        values = np.array(fields, dtype=np.float64)
+    except ValueError:
+        wrong = next(k for k in columns if not _is_number(row[k]))
+        raise FormatError(
+            f"{source.name} has {row[wrong][:40]!r} in row {some([row[0]])}, column {some([header[wrong]])}. Expected a count. Leave only "
+            "ids and counts in the table (a column `taxonomy` may stay); 0 where nothing was found."
+        ) from None
+    bad = not_counts(values)
+    if len(bad):
+        raise StudyError(what_is_not_counted(values, bad, row[0], header[columns[int(bad[0])]]))
+    places = np.flatnonzero(values)
+    return places, values[places].astype(np.int64)
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _rows_are_samples(source: Source, rows: list[str], columns: list[str], corner: str, known: frozenset[str]) -> bool:
+    """Which axis holds the samples: the one that is neither DNA nor named among the sequences given."""
+    scores = [_share_of_features(ids, known) for ids in (rows, columns)]
+    if max(scores) > 0.5 and scores[0] != scores[1]:
+        return scores[1] > scores[0]
+    if corner.strip().lower().lstrip("#") in CORNERS:
+        return False
+    raise FormatError(
+        f"Neither the rows ({some(rows, 2)}) nor the columns ({some(columns, 2)}) of {source.name} are known to be features. Expected "
+        "DNA as ids on one axis, or `#OTU ID` as the first header field. For hashed ids give their sequences: "
+        "`aam.read_study(..., sequences='rep-seqs.fasta')` (`--sequences`)."
+    )
+
+
+def _share_of_features(ids: Sequence[str], known: frozenset[str]) -> float:
+    return sum(1 for i in ids if i in known or (len(i) >= 8 and DNA.fullmatch(i))) / max(1, len(ids))
+
+
+# -- AnnData ----------------------------------------------------------------------------------------------------------
+
+
+def _anndata(source: Source) -> FeatureTable:
+    try:
+        import anndata
+    except ImportError as error:
+        raise MissingExtraError(
+            f"{source.name} is AnnData, and the package anndata is not installed. Reading `.h5ad` needs it. Install it with "
+            "`pip install 'aam-nb[anndata]'`."
+        ) from error
+    import warnings
+
+    import h5py
+
+    try:
+        with h5py.File(source.path) as file:
+            refuse_promises(file, source.path.stat().st_size)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of names that are not unique, which are refused below
+            found = anndata.read_h5ad(source.path)
+        table = sparse.csr_array(found.X)
+        samples, features = list(map(str, found.obs_names)), list(map(str, found.var_names))
+        metadata = found.obs.copy().set_axis(pd.Index(samples, dtype=str, name="sample_id"), axis=0)
+    except Exception as error:  # anndata wraps what h5py raises in kinds of its own
+        raise FormatError(
+            f"{source.name} cannot be read as AnnData ({first_line(error)}). Expected a whole `.h5ad` with counts in X, samples in obs and "
+            "ASVs in var. Write it again with `adata.write_h5ad(...)`."
+        ) from error
+    refuse_duplicates(pd.Index(samples), "sample")
+    refuse_duplicates(pd.Index(features), "ASV")
+    return FeatureTable(counted(table, samples, features), samples, features, "AnnData", metadata)
+
+
+class MissingExtraError(UserError, ImportError):
+    """A package that a feature needs is not installed."""
+
+
+# -- counts -----------------------------------------------------------------------------------------------------------
+
+
+def counted(table: Any, sample_ids: Ids, feature_ids: Ids) -> sparse.csr_array:
+    """The table as canonical CSR of int64, refused (`StudyError`) where a count is not a whole number >= 0."""
+    table = sparse.csr_array(table)
+    bad = not_counts(table.data)
+    if len(bad):
+        row = int(np.searchsorted(table.indptr, bad[0], side="right") - 1)
+        raise StudyError(what_is_not_counted(table.data, bad, sample_ids[row], feature_ids[int(table.indices[bad[0]])]))
+    canonical = sparse.csr_array(table.astype(np.int64), copy=True)
+    canonical.sum_duplicates()
+    canonical.eliminate_zeros()
+    canonical.sort_indices()
+    return canonical
+
+
+def _no_metadata(samples: list[str]) -> pd.DataFrame:
+    return pd.DataFrame(index=pd.Index(samples, dtype=str, name="sample_id"))

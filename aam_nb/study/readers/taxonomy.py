@@ -1,0 +1,293 @@
+"""Taxonomy of the features: lineages of QIIME 2 and the reference databases, or a table with a column per rank, in."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from aam_nb.config import some
+from aam_nb.study.readers.sheets import HASHED_NAMES, Row, plain, read_sheet
+from aam_nb.study.readers.sources import FormatError, Source, unpacked
+
+RANKS = ("domain", "phylum", "class", "order", "family", "genus", "species")
+PREFIXES = {"d": 0, "k": 0, "sk": 0, "p": 1, "c": 2, "o": 3, "f": 4, "g": 5, "s": 6}
+"""Place in `RANKS` of what stands behind a prefix such as `p__`."""
+RANK_COLUMNS = {name: i for i, name in enumerate(RANKS)} | {"kingdom": 0, "superkingdom": 0}
+RANK_COLUMNS |= {f"rank{i + 1}": i for i in range(len(RANKS))}
+"""Place in `RANKS` of a column by its plain name, in tables as DADA2 and (`Rank1`) phyloseq write them."""
+TAXON_COLUMNS = {"taxon", "taxonomy", "lineage", "consensuslineage"}
+CONFIDENCE_COLUMNS = {"confidence", "consensus"}
+PREFIX = re.compile(r"(?:D_(?P<level>\d{1,3})|(?P<letters>[a-z]{0,3}))__(?P<name>.*)", re.ASCII | re.DOTALL)
+NO_NAME = {
+    *("", "na", "n/a", "nan", "null", "none"),
+    *("unassigned", "unclassified", "unidentified", "unknown", "unassignable", "no blast hit"),
+}
+"""Names of no taxon, in any case. Labels that say more, such as "uncultured" or "Incertae_Sedis", are kept as names."""
+
+Taxa = tuple[str | None, ...]
+
+
+class TaxonomyError(FormatError):
+    """A taxonomy that cannot be used as it is."""
+
+
+def read_taxonomy(path: str | Path) -> pd.DataFrame:
+    """Read a taxonomy: lineages, or a table with a column per rank.
+
+    Lineages stand in a column `Taxon`, as QIIME 2 writes it, or in the second of two columns without a header. Their names have prefixes
+    such as `p__` (Greengenes, Greengenes2, GTDB, UNITE, SILVA) or `D_1__` (older SILVA); or none, and are then ranks from the domain
+    down. Tables are DADA2's (`Kingdom`, `Phylum`, …) and phyloseq's (`Rank1`, …).
+
+    Parameters
+    ----------
+    path
+        TSV or CSV, plain, gzipped, or in a `FeatureData[Taxonomy]` artifact.
+
+    Returns
+    -------
+    Indexed by `feature_id` (text), in the file's order: `domain`, `phylum`, `class`, `order`, `family`, `genus`, `species`, down to the
+    deepest that any feature has, without prefixes; a kingdom is the `domain` where there is no other. Missing where there is no name, or
+    one such as "unassigned". Then `confidence` (float, as the classifier gave it) where the file has it, or a `Consensus`.
+
+    Raises
+    ------
+    FileNotFoundError
+        There is no such file.
+    FormatError
+        It is not a table.
+    TaxonomyError
+        It is no taxonomy, ids are absent or occur twice, or it cannot be told of which rank a name is.
+    """
+    with unpacked(path, "a taxonomy, as TSV or CSV") as source:
+        return parse_taxonomy(source)[0]
+
+
+def parse_taxonomy(source: Source) -> tuple[pd.DataFrame, list[str]]:
+    """As `read_taxonomy`, from a plain file; also tells what was left out, for `Study.provenance`."""
+    name = source.name
+    if source.kind not in ("", "FeatureData[Taxonomy]"):
+        raise FormatError(
+            f"{name} is a QIIME 2 artifact of type {source.kind}. Expected a taxonomy, or a FeatureData[Taxonomy]. Give that one."
+        )
+    sheet = read_sheet(source.text(), name)
+    rows, notes = sheet.squared(), sheet.notes()
+    header = rows[0].cells
+    if _is_lineage_row(header):
+        header = ["", "Taxon", "Confidence", *header[3:]][: len(header)]
+        notes.append("took the first line for a lineage, not a header")
+    else:
+        rows = rows[1:]
+    names = _plain_names(header)
+    taxon, ranked = _taxon_column(names), _rank_columns(names)
+    if taxon is None and len(ranked) < 2:
+        raise TaxonomyError(
+            f"{name} has no column of taxa; its columns are {some(map(repr, header), 8)}. Expected `Taxon`, as QIIME 2 writes it, or a "
+            "column for each rank (Kingdom, Phylum, …), as DADA2 does. Name the column so."
+        )
+    if not rows:
+        raise TaxonomyError(f"{name} has no rows below its header. Expected one row per feature. Export it again.")
+    ids = [r.cells[0] for r in rows]
+    _check_ids(ids, name)
+    if taxon is not None:
+        frame, more = taxa_of(ids, [r.cells[taxon] for r in rows], name)
+        notes += more
+    else:
+        frame = _frame(ids, [_of_row(r, ranked, name) for r in rows])
+    sure = next((i for i, n in enumerate(names) if n in CONFIDENCE_COLUMNS), None)
+    if sure is not None:
+        frame["confidence"] = _confidence([r.cells[sure] for r in rows], ids, name)
+    used = {0, sure, *([taxon] if taxon is not None else ranked.values())}
+    left_out = [repr(column) for i, column in enumerate(header) if i not in used]
+    if left_out:
+        notes.append(f"left out the columns {some(left_out, 8)} of {name}")
+    return frame, notes
+
+
+def looks_like_lineages(source: Source) -> bool:
+    """Whether `parse_taxonomy` is the reader for a file, judged by its first line with cells."""
+    if source.kind:
+        return source.kind == "FeatureData[Taxonomy]"
+    with source.path.open("rb") as file:
+        head = file.read(2**18).decode("utf-8-sig", "ignore").replace("\r\n", "\n").replace("\r", "\n")
+    try:
+        first = read_sheet(head.rpartition("\n")[0] or head, source.name).rows[0].cells
+    except FormatError:
+        return False
+    names = _plain_names(first)
+    return _is_lineage_row(first) or _taxon_column(names) is not None or len(_rank_columns(names)) > 2
+
+
+def taxa_of(ids: Sequence[str], lineages: Sequence[str], name: str) -> tuple[pd.DataFrame, list[str]]:
+    """Lineages as a table with a column per rank, as `read_taxonomy` gives it; also tells what was left out.
+
+    Parameters
+    ----------
+    ids, lineages
+        Feature ids, and the lineage of each: names divided by semicolons.
+    name
+        What messages call the file.
+
+    Raises
+    ------
+    TaxonomyError
+        It cannot be told of which rank a name is.
+    """
+    beyond: Counter[str] = Counter()
+    by_lineage: dict[str, Taxa] = {}
+    num_bare = 0
+    for lineage in dict.fromkeys(lineages):  # each distinct one once
+        parts = [_unquoted(p) for p in lineage.split(";")]
+        parts = parts[1:] if parts[0].lower() == "root" else parts
+        while parts and not parts[-1]:
+            parts.pop()
+        matches = [m for p in parts if (m := PREFIX.fullmatch(p))]
+        try:
+            if not matches:
+                by_lineage[lineage] = _by_place(parts)
+                num_bare += any(by_lineage[lineage])
+            elif len(matches) == len(parts):
+                by_lineage[lineage] = _by_prefix(matches, beyond)
+            else:
+                raise TaxonomyError("has names with prefixes such as p__, and names without. Expected one kind")
+        except TaxonomyError as error:
+            feature = ids[lineages.index(lineage)]
+            raise TaxonomyError(
+                f"Lineage {lineage[:80]!r} of {some([feature])} in {name} {error}. Correct it, or export the taxonomy again."
+            ) from None
+    notes = []
+    if num_bare:
+        notes.append(f"took the names of {num_bare} distinct lineages without prefixes for ranks from the domain down")
+    if beyond:
+        counts = some([f"{p}__ {n}x" for p, n in beyond.most_common()])
+        notes.append(f"left out names of ranks other than {', '.join(RANKS)}: {counts}")
+    return _frame(ids, [by_lineage[lineage] for lineage in lineages]), notes
+
+
+def _by_prefix(matches: list[re.Match[str]], beyond: Counter[str]) -> Taxa:
+    """Names by rank; those of other ranks are counted in `beyond`."""
+    taxa: list[str | None] = [None] * len(RANKS)
+    has_domain = any(m["letters"] in ("d", "sk") for m in matches)
+    deepest = -1
+    for match in matches:
+        rank = _rank_of(match)
+        if rank is None or (match["letters"] == "k" and has_domain):
+            beyond.update([match["letters"]] if match["letters"] and _known(match["name"]) else [])
+            continue
+        if rank <= deepest:
+            raise TaxonomyError(f"has ranks twice or out of order. Expected {', '.join(RANKS)}, in that order")
+        deepest, taxa[rank] = rank, _known(match["name"])
+    return tuple(taxa)
+
+
+def _rank_of(match: re.Match[str]) -> int | None:
+    """Place in `RANKS` that a prefix stands for; None for ranks that are not there, as strains (`t__`)."""
+    if match["level"] is None:
+        return PREFIXES.get(match["letters"])
+    if int(match["level"]) >= len(RANKS):
+        raise _too_deep(int(match["level"]) + 1)
+    return int(match["level"])
+
+
+def _by_place(parts: list[str]) -> Taxa:
+    if parts and re.match("[dkpcofgs]:", parts[0]):
+        raise TaxonomyError(
+            "is in SINTAX's form. Expected names divided by semicolons, such as d__Bacteria; p__Bacillota"
+        )
+    if len(parts) > len(RANKS):
+        raise _too_deep(len(parts))
+    return tuple(_known(p) for p in parts + [""] * (len(RANKS) - len(parts)))
+
+
+def _too_deep(num: int) -> TaxonomyError:
+    return TaxonomyError(
+        f"has {num} ranks, and no prefixes such as p__ to say which. Expected at most {len(RANKS)}: {', '.join(RANKS)}. Take the "
+        "seven-rank taxonomy of the reference"
+    )
+
+
+def _of_row(row: Row, ranked: dict[int, int], name: str) -> Taxa:
+    """Names by rank of a row with a column per rank; where they have prefixes, of the column's rank."""
+    taxa: list[str | None] = [None] * len(RANKS)
+    for rank, column in ranked.items():
+        cell = _unquoted(row.cells[column])
+        match = PREFIX.fullmatch(cell)
+        if ";" in cell or (match and _rank_of(match) not in (rank, None)):
+            raise TaxonomyError(
+                f"{name} has {cell[:40]!r} as a {RANKS[rank]} in line {row.line}. Expected one name of that rank. Correct the columns."
+            )
+        taxa[rank] = _known(match["name"] if match else cell)
+    return tuple(taxa)
+
+
+def _frame(ids: Sequence[str], taxa: list[Taxa]) -> pd.DataFrame:
+    deepest = max((i for t in set(taxa) for i, taxon in enumerate(t) if taxon), default=0)
+    index = pd.Index(ids, dtype=str, name="feature_id")
+    columns = {rank: [t[i] or np.nan for t in taxa] for i, rank in enumerate(RANKS[: deepest + 1])}
+    return pd.DataFrame({rank: pd.Series(names, index, dtype=str) for rank, names in columns.items()})
+
+
+def _known(taxon: str) -> str | None:
+    taxon = _unquoted(taxon)
+    return None if taxon.lower() in NO_NAME else taxon
+
+
+def _unquoted(taxon: str) -> str:
+    """RDP writes some names in quotes."""
+    return taxon.strip().strip('"').strip()
+
+
+# -- columns ----------------------------------------------------------------------------------------------------------
+
+
+def _plain_names(header: list[str]) -> list[str]:
+    return [plain(re.sub(r"^tax\.", "", column)) for column in header]  # with bootstraps, R writes `tax.Genus`
+
+
+def _taxon_column(names: list[str]) -> int | None:
+    return next((i for i, n in enumerate(names) if i and n in TAXON_COLUMNS), None)
+
+
+def _rank_columns(names: list[str]) -> dict[int, int]:
+    """Column of each rank; a kingdom's is the domain's where there is no other."""
+    ranked: dict[int, int] = {}
+    for i, name in enumerate(names[1:], 1):
+        rank = RANK_COLUMNS.get(name)
+        if rank is not None and (rank not in ranked or name in RANKS):
+            ranked[rank] = i
+    return ranked
+
+
+def _is_lineage_row(cells: list[str]) -> bool:
+    """Whether a first row is no header but an id and its lineage already."""
+    if len(cells) < 2 or plain(cells[0]) in HASHED_NAMES:
+        return False
+    return ";" in cells[1] or bool(PREFIX.fullmatch(cells[1])) or cells[1].lower() in NO_NAME - {"", "na", "none"}
+
+
+def _confidence(cells: list[str], ids: list[str], name: str) -> list[float]:
+    values = []
+    for cell, feature in zip(cells, ids, strict=True):
+        try:
+            values.append(np.nan if cell.lower() in NO_NAME else float(cell))
+        except ValueError as error:
+            raise TaxonomyError(
+                f"The confidence of {some([feature])} in {name} is {cell[:40]!r}. Expected a number, or nothing. Correct it."
+            ) from error
+    return values
+
+
+def _check_ids(ids: list[str], name: str) -> None:
+    twice = [i for i, times in Counter(ids).items() if times > 1 and i]
+    if "" in ids:
+        raise TaxonomyError(
+            f"{name}: row {ids.index('') + 1} of {len(ids)} has no feature id. Expected it in the first column. Fill it in."
+        )
+    if twice:
+        raise TaxonomyError(
+            f"{len(twice)} feature ids occur more than once in {name} ({some(twice)}). Each feature has one row. Remove the extra ones."
+        )
