@@ -21,11 +21,13 @@ from aam_nb.config import (
     FilterConfig,
     ModelConfig,
     TrainConfig,
+    UnifracConfig,
     UserError,
     from_dict,
     one_line,
     to_dict,
 )
+from aam_nb.study.saving import whole_file
 
 
 class UsageError(UserError, ValueError):
@@ -200,25 +202,26 @@ class Info:
 
 @dataclass(frozen=True, kw_only=True)
 class Unifrac:
-    """UniFrac distances between all samples, as a square TSV."""
+    """UniFrac distances between all samples: a square TSV, or HDF5 that QIIME 2, ssu and scikit-bio read."""
 
     study: TableArgs
     out: Path
-    """The file to write, .tsv."""
-    metric: Literal["unweighted"] = "unweighted"
-    """Which UniFrac."""
-    engine: Literal["auto", "torch", "skbio"] = "auto"
-    """What computes it."""
+    """The file to write: .tsv, or .h5, which is written in blocks so that the matrix is never in memory."""
+    unifrac: UnifracConfig = field(default_factory=UnifracConfig)
 
     def __call__(self) -> None:
-        if self.out.suffix != ".tsv":
+        if self.out.suffix not in (".tsv", ".h5"):
             raise UsageError(
-                f"--out is {self.out}. Expected a name that ends in .tsv. Try `--out {self.out.with_suffix('.tsv')}`."
+                f"--out is {self.out}. Expected a name that ends in .tsv or .h5. Try `--out {self.out.with_suffix('.tsv')}`."
             )
-        distances = aam.unifrac(self.study.read(), metric=self.metric, engine=self.engine)
-        self.out.parent.mkdir(parents=True, exist_ok=True)
-        distances.write(str(self.out))
-        say(f"Wrote {len(distances.ids)} x {len(distances.ids)} distances to {self.out}")
+        study = self.study.read()
+        if self.out.suffix == ".h5":
+            aam.write_unifrac(study, self.out, config=self.unifrac)
+        else:
+            distances = aam.unifrac(study, config=self.unifrac)
+            with whole_file(self.out) as fresh:
+                distances.write(str(fresh))
+        say(f"Wrote {study.num_samples} x {study.num_samples} distances to {self.out}")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,9 @@ import aam_nb as aam
 from aam_nb.study.newick import Tree
 from aam_nb.study.study import Study
 
+# Distances are cached on disk: not where the user keeps theirs.
+CACHE = tempfile.TemporaryDirectory(prefix="aam_nb-tests-")
+os.environ["AAM_NB_CACHE"] = CACHE.name
 torch.set_num_threads(1)  # two pytest workers of two threads each are slower than of one
 
 TINY = aam.ModelConfig(width=16, num_layers=1, num_attn_heads=2)

@@ -13,7 +13,8 @@ import aam_nb as aam
 
 HEAVY = {"torch", "matplotlib", "seaborn", "ipywidgets", "skbio"}
 LOWER_FLOORS = ["study.study", "study.formats", "study.splits", "study.simulate"]
-LOWER_FLOORS += ["phylo.tree", "phylo.unifrac", "phylo.ordination"]
+LOWER_FLOORS += ["study.info", "study.merging", "study.saving", "study.catalog", "study.readers.tables"]
+LOWER_FLOORS += ["phylo.tree", "phylo.unifrac", "phylo.ordination", "phylo.blocks", "phylo.engines", "phylo.matrices"]
 
 
 def loaded_by(statement: str) -> set[str]:

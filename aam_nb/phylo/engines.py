@@ -1,13 +1,13 @@
 """The programs that compute a whole UniFrac matrix, and which of them `auto` takes: torch.
 
-Seconds on one core for the 2,537 samples and 1,260 ASVs of oral_age in float64, reading and writing of temporary files included
-(tests/bench/test_phylo.py measures it anew; two cores change the times and not the order):
+Seconds on one core for the 2,537 samples and 1,260 ASVs of oral_age in float64, from a study in memory to a matrix in memory, which
+for ssu takes temporary files (tests/bench/test_phylo.py measures it anew):
 
-    metric                  torch     ssu
-    unweighted                0.9     1.3
-    weighted_normalized       2.0     5.0
-    weighted_unnormalized     1.9     4.7
-    generalized, alpha 0.5    5.5    31.2
+    metric                                  torch     ssu
+    unweighted                                0.6     1.3
+    weighted_normalized                       1.9     5.2
+    weighted_unnormalized                     1.8     4.9
+    generalized, half of the samples          1.8     8.4
 
 In a larger, sparser table (1,500 samples of 200 of 20,000 ASVs) unweighted takes 6.4 s by torch and 5.6 s by ssu, weighted 10.8 s and
 24.9 s. scikit-bio takes minutes. All engines give scikit-bio's numbers within 1e-6 in float64, and within 1e-4 in float32. What each does

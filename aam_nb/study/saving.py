@@ -28,6 +28,8 @@ Study = Any
 
 ENTRIES_IN_MEMORY = 2**24
 """Counts held in memory while a table on disk is turned from samples to ASVs."""
+CHUNK = 8192
+"""Counts that are packed together: a sample that is read by itself costs no more than its chunk."""
 FORMAT_VERSION = 1
 """Raised when a study folder changes so that older code cannot read it."""
 SAVED = "study.json"
@@ -105,7 +107,9 @@ def _matrix(group: Any, offsets: Any) -> tuple[Any, Any]:
     matrix = group.create_group("matrix")
     kind = np.int32 if offsets[-1] < 2**31 else np.int64
     matrix.create_dataset("indptr", data=offsets.astype(kind), compression="gzip")
-    how = {"shape": (int(offsets[-1]),), "compression": "gzip"} if offsets[-1] else {"shape": (0,)}
+    how: dict[str, Any] = {"shape": (int(offsets[-1]),)}
+    if offsets[-1]:
+        how |= {"compression": "gzip", "chunks": (min(CHUNK, int(offsets[-1])),)}
     return matrix.create_dataset("data", dtype=np.float64, **how), matrix.create_dataset(
         "indices", dtype=np.int32, **how
     )
@@ -176,7 +180,12 @@ def _record(study: Study) -> dict[str, Any]:
 def _write_taxonomy(taxonomy: pd.DataFrame, path: Path) -> None:
     """QIIME 2's table: lineages with prefixes, and the confidence where it is known."""
     ranks = [r for r in RANKS if r in taxonomy]
-    texts = taxonomy[ranks].astype(object).where(taxonomy[ranks].notna(), "").apply(lambda c: c.name[0] + "__" + c.astype(str))
+    texts = (
+        taxonomy[ranks]
+        .astype(object)
+        .where(taxonomy[ranks].notna(), "")
+        .apply(lambda c: c.name[0] + "__" + c.astype(str))
+    )
     frame = pd.DataFrame({"Taxon": texts.agg("; ".join, axis=1)}, index=taxonomy.index.rename("Feature ID"))
     if "confidence" in taxonomy:
         frame["Confidence"] = taxonomy["confidence"]

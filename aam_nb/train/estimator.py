@@ -295,12 +295,14 @@ class AAM:
     @torch.no_grad()
     def _collect(self, study: Study, what: Any) -> np.ndarray:
         """`what(states)` of every sample, rows in the study's order."""
-        network, parts, rows = self.network, [], []
+        network, found = self.network, np.empty(0)
         for batch, asv_ND in self.batches(study):
             states: States = network.encoder(batch, asv_ND=asv_ND)
-            parts.append(what(states).cpu().numpy())
-            rows.append(batch.sample_B)
-        return np.concatenate(parts)[np.argsort(np.concatenate(rows))]
+            part = what(states).cpu().numpy()
+            if not found.size:  # made once: small parts kept from every batch would leave the heap full of holes
+                found = np.empty((study.num_samples, *part.shape[1:]), dtype=part.dtype)
+            found[batch.sample_B] = part
+        return found
 
     # -- on disk ------------------------------------------------------------------------------------------------------
 

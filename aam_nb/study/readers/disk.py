@@ -234,40 +234,41 @@ class DiskTable:
         import h5py
 
         order = np.argsort(rows, kind="stable")
-        runs = np.split(order, np.flatnonzero(np.diff(rows[order]) > MOST_GAP) + 1) if len(rows) else []
-        data: list[npt.NDArray[Any]] = [np.zeros(0)] * len(rows)
-        indices = list(data)
+        ascending = rows[order]
+        data, indices = [np.zeros(0)], [np.zeros(0, np.int64)]
         try:
             with h5py.File(self.path, rdcc_nbytes=CHUNK_CACHE) as file:
                 matrix, num_columns = file["sample/matrix"], file["observation/ids"].shape[0]
-                for run in runs:
-                    start, stop = self.offsets[rows[run[0]]], self.offsets[rows[run[-1]] + 1]
-                    values, columns = matrix["data"][start:stop], matrix["indices"][start:stop]
-                    for k in run:
-                        here = slice(*(self.offsets[rows[k] : rows[k] + 2] - start))
-                        data[k], indices[k] = values[here], columns[here]
-                flat, places = np.concatenate([[], *data]), np.concatenate([np.zeros(0, np.int64), *indices])
-                offsets = np.concatenate([[0], np.cumsum([len(d) for d in data], dtype=np.int64)])
-                if not ((places >= 0) & (places < num_columns)).all():
+                for run in np.split(ascending, np.flatnonzero(np.diff(ascending) > MOST_GAP) + 1) if len(rows) else []:
+                    start, stop = self.offsets[run[0]], self.offsets[run[-1] + 1]
+                    wanted = _places(self.offsets[run] - start, self.offsets[run + 1] - start)
+                    data.append(matrix["data"][start:stop][wanted])
+                    indices.append(matrix["indices"][start:stop][wanted])
+                values, columns = np.concatenate(data), np.concatenate(indices).astype(np.int64)
+                if not ((columns >= 0) & (columns < num_columns)).all():
                     raise ValueError("a count belongs to no observation")
-                bad = not_counts(flat)
+                offsets = np.concatenate([[0], np.cumsum(self.offsets[ascending + 1] - self.offsets[ascending])])
+                bad = not_counts(values)
                 if len(bad):
-                    row = int(np.searchsorted(offsets, bad[0], side="right") - 1)
-                    sample, asv = (
-                        _ids(file["sample/ids"])[rows[row]],
-                        _ids(file["observation/ids"])[int(places[bad[0]])],
-                    )
-                    raise StudyError(what_is_not_counted(flat, bad, sample, asv))
+                    row = ascending[int(np.searchsorted(offsets, bad[0], side="right") - 1)]
+                    sample, asv = _ids(file["sample/ids"])[row], _ids(file["observation/ids"])[columns[bad[0]]]
+                    raise StudyError(what_is_not_counted(values, bad, sample, asv))
         except StudyError:
             raise
         except READ_ERRORS as error:
             raise damaged(self.name, error) from error
-        table = sparse.csr_array((flat.astype(np.int64), places.astype(np.int64), offsets), (len(rows), num_columns))
+        table = sparse.csr_array((values.astype(np.int64), columns, offsets), (len(rows), num_columns))
         table.sort_indices()
         if not table.has_canonical_format:
             raise damaged(self.name, ValueError("a sample has two counts of one observation"))
         table.eliminate_zeros()
-        return table
+        return table if (order == np.arange(len(rows))).all() else table[np.argsort(order)]
+
+
+def _places(start: Ints, stop: Ints) -> Ints:
+    """All numbers of several ranges, one after the other."""
+    sizes = stop - start
+    return np.repeat(start - np.concatenate([[0], np.cumsum(sizes)[:-1]]), sizes) + np.arange(sizes.sum())
 
 
 def refuse_promises(file: Any, num_bytes: int) -> None:
