@@ -27,7 +27,7 @@ from aam_nb.config import (
     one_line,
     to_dict,
 )
-from aam_nb.study.saving import whole_file
+from aam_nb.study.whole import whole_file
 
 
 class UsageError(UserError, ValueError):

@@ -7,8 +7,10 @@ parameter cells and the `config.json` of a run all speak of these, so an option 
 from __future__ import annotations
 
 import dataclasses
+import os
 from collections.abc import Iterable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 ConfigT = TypeVar("ConfigT")
@@ -267,6 +269,16 @@ class UnifracConfig:
         _check(self.dtype in ("float64", "float32"), "dtype", self.dtype, "float64 or float32", "'float64'")
         _check(self.device in ("auto", "cpu", "cuda"), "device", self.device, "auto, cpu or cuda", "'auto'")
         _check(self.block >= 1, "block", self.block, "at least 1 sample", "512")
+
+
+def cache_folder(given: str | Path | None = None) -> Path:
+    """Where downloads and distances are kept: the folder given, else that of AAM_NB_CACHE, else where the system keeps a user's caches."""
+    chosen = given or os.environ.get("AAM_NB_CACHE")
+    if chosen:
+        return Path(chosen)
+    from platformdirs import user_cache_path
+
+    return user_cache_path("aam_nb")
 
 
 def to_dict(config: Any) -> dict[str, Any]:

@@ -7,13 +7,14 @@ import hashlib
 import json
 import logging
 import os
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
+
+from aam_nb.study.whole import whole_file
 
 if TYPE_CHECKING:
     import h5py
@@ -34,38 +35,13 @@ def matrix_file(path: Path, ids: pd.Index, dtype: str) -> Iterator[h5py.Dataset]
     """
     import h5py
 
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-", suffix=".part")
-    os.close(handle)
-    part = Path(name)
-    try:
-        with h5py.File(part, "w") as file:
-            file.create_dataset("format", data=np.array([b"BDSM"]))
-            file.create_dataset("version", data=np.array([b"2020.12"]))
-            file.create_dataset("order", data=[str(i) for i in ids], dtype=h5py.string_dtype())
-            n = len(ids)
-            chunk = (min(n, 256), min(n, 256))
-            yield file.create_dataset("matrix", shape=(n, n), dtype=dtype, chunks=chunk, fletcher32=True)
-        umask = os.umask(0)
-        os.umask(umask)
-        part.chmod(0o666 & ~umask)
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
-
-
-def cache_folder(cache: bool | str | Path) -> Path | None:
-    """The folder of a `cache` argument: a path, the user's (AAM_NB_CACHE, or where the system keeps caches), or none."""
-    if cache is False:
-        return None
-    if cache is not True:
-        return Path(cache)
-    named = os.environ.get("AAM_NB_CACHE")
-    if named:
-        return Path(named)
-    from platformdirs import user_cache_path
-
-    return user_cache_path("aam_nb")
+    with whole_file(path) as fresh, h5py.File(fresh, "w") as file:
+        file.create_dataset("format", data=np.array([b"BDSM"]))
+        file.create_dataset("version", data=np.array([b"2020.12"]))
+        file.create_dataset("order", data=[str(i) for i in ids], dtype=h5py.string_dtype())
+        n = len(ids)
+        chunk = (min(n, 256), min(n, 256))
+        yield file.create_dataset("matrix", shape=(n, n), dtype=dtype, chunks=chunk, fletcher32=True)
 
 
 def cache_key(content: str, settings: dict[str, Any]) -> str:

@@ -11,7 +11,7 @@ import numpy.typing as npt
 import pandas as pd
 from scipy import sparse
 
-from aam_nb.config import UnifracConfig, configured, some
+from aam_nb.config import UnifracConfig, cache_folder, configured, some
 from aam_nb.phylo import engines, matrices
 from aam_nb.phylo.blocks import Pairs, Side
 from aam_nb.phylo.tree import Branches, branches_of
@@ -91,14 +91,14 @@ def unifrac(
     from skbio import DistanceMatrix
 
     config = configured(UnifracConfig, config, settings)
-    folder = matrices.cache_folder(cache)
-    if folder is None:
+    if cache is False:
         return DistanceMatrix(engines.distances(study, config), ids=list(study.sample_ids))
     study.require_tree()
     study.require_reads()
     numbers = {"metric": config.metric, "dtype": config.dtype, "engine": engines.chosen(config)}
     if config.metric == "generalized":
         numbers["alpha"] = repr(float(config.alpha))
+    folder = cache_folder(None if cache is True else cache)
     key = matrices.cache_key(study.content_hash(), numbers)
     found = matrices.cached(folder, key, study.sample_ids)
     if found is None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import gzip
 import hashlib
 import io
-import os
 import tempfile
 import zipfile
 from collections.abc import Callable
@@ -18,7 +17,7 @@ import numpy as np
 import pandas as pd
 from tqdm.auto import tqdm
 
-from aam_nb.config import UserError
+from aam_nb.config import UserError, cache_folder
 from aam_nb.study.formats import read_study
 from aam_nb.study.newick import Tree
 from aam_nb.study.readers.tables import MissingExtraError
@@ -175,13 +174,7 @@ def catalog(*, cache: str | Path | None = None) -> pd.DataFrame:
 
 
 def _folder(cache: str | Path | None) -> Path:
-    if cache is None:
-        cache = os.environ.get("AAM_NB_CACHE")
-    if not cache:
-        from platformdirs import user_cache_path
-
-        cache = user_cache_path("aam_nb")
-    return Path(cache) / "studies"
+    return cache_folder(cache) / "studies"
 
 
 def _state(entry: Entry, folder: Path) -> str:

@@ -3,10 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
@@ -22,6 +18,7 @@ from aam_nb.study.readers.metadata import read_metadata, write_metadata
 from aam_nb.study.readers.sources import FormatError, StudyError
 from aam_nb.study.readers.taxonomy import RANKS, read_taxonomy
 from aam_nb.study.splits import Split
+from aam_nb.study.whole import whole_file, whole_folder
 
 Study = Any
 """`Study` itself saves through this module, so its name cannot be imported here."""
@@ -34,36 +31,6 @@ FORMAT_VERSION = 1
 """Raised when a study folder changes so that older code cannot read it."""
 SAVED = "study.json"
 """The file that makes a folder a saved study."""
-
-
-@contextmanager
-def whole_file(path: str | Path) -> Iterator[Path]:
-    """A temporary name beside `path` to write to; renamed to it when all went well, removed when not. Missing folders are made."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    fresh = path.with_name(f".{path.name}.{os.getpid()}.new")
-    try:
-        yield fresh
-        fresh.replace(path)
-    finally:
-        fresh.unlink(missing_ok=True)
-
-
-@contextmanager
-def whole_folder(folder: Path) -> Iterator[Path]:
-    """A temporary folder beside `folder` to fill; it takes that name, and the place of what was there, when all went well."""
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    fresh, old = (folder.with_name(f".{folder.name}.{os.getpid()}.{end}") for end in ("new", "old"))
-    shutil.rmtree(fresh, ignore_errors=True)
-    fresh.mkdir()
-    try:
-        yield fresh
-        if folder.exists():
-            folder.rename(old)
-        fresh.rename(folder)
-    finally:
-        shutil.rmtree(fresh, ignore_errors=True)
-    shutil.rmtree(old, ignore_errors=True)
 
 
 def write_biom(study: Study, path: str | Path) -> Path:

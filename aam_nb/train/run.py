@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import shutil
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -17,6 +15,7 @@ from torch import Tensor, nn
 
 import aam_nb
 from aam_nb.config import UserError
+from aam_nb.study.whole import whole_folder
 
 FORMAT_VERSION = 1
 """Raised when a run folder changes so that older code cannot read it."""
@@ -53,22 +52,11 @@ def write_run(folder: str | Path, files: dict[str, str], weights: dict[str, Tens
     """
     folder = Path(folder).resolve()  # so that "." has a name and a parent too
     require_free(folder)
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    fresh = folder.with_name(f".{folder.name}.{os.getpid()}.new")
-    old = folder.with_name(f".{folder.name}.{os.getpid()}.old")
-    shutil.rmtree(fresh, ignore_errors=True)
-    fresh.mkdir()
-    try:
+    with whole_folder(folder) as fresh:
         for name, text in files.items():
             (fresh / name).write_text(text, encoding="utf-8")
         plain = {k: v.detach().cpu().contiguous() for k, v in weights.items()}
         (fresh / "model.safetensors").write_bytes(save(plain))  # save_file would make it readable by its owner alone
-        if folder.exists():
-            folder.rename(old)
-        fresh.rename(folder)
-    finally:
-        shutil.rmtree(fresh, ignore_errors=True)
-    shutil.rmtree(old, ignore_errors=True)
     return folder
 
 

@@ -93,12 +93,12 @@ def test_auto_is_the_fastest_engine(metric: str, real_data: Path) -> None:
     if metric == "generalized":
         study = study.keep_samples(study.sample_ids[::2])  # ssu takes half a minute for all
     auto, torch_, ssu = (
-        median_seconds(lambda e=engine: aam.unifrac(study, metric=metric, engine=e, cache=False), repeats=1)
+        median_seconds(lambda e=engine: aam.unifrac(study, metric=metric, engine=e, cache=False))
         for engine in ("auto", "torch", "ssu")
     )
     rows = [("auto", auto, ""), ("torch", torch_, ""), ("ssu", ssu, "writes BIOM and Newick, reads HDF5")]
     table(f"{metric} UniFrac of {study.num_samples} samples of oral_age, float64", rows, torch_ / ssu)
-    assert auto < ssu
+    assert auto <= 1.1 * min(torch_, ssu)
 
 
 def many_samples(n_samples: int, n_asvs: int = 2_000, per_sample: int = 100) -> Study:

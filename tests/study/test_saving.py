@@ -15,9 +15,9 @@ import skbio
 from scipy import sparse
 
 import aam_nb as aam
-from aam_nb.study import saving
 from aam_nb.study.readers.sources import FormatError, StudyError
 from aam_nb.study.study import Study
+from aam_nb.study.whole import whole_file
 
 EVIL = ["<script>alert(1)</script>", 'it\'s "quoted"', "two\nlines", "x" * 10_000, "blank in it", "café ☕", "#hash"]
 
@@ -154,7 +154,7 @@ def test_what_fails_half_way_leaves_what_was_there(full: Study, tmp_path: Path) 
         bad.save(folder)
     assert {p.name: p.read_bytes() for p in folder.iterdir()} == before
     assert os.listdir(tmp_path) == ["s"]
-    with pytest.raises(ZeroDivisionError), saving.whole_file(tmp_path / "file") as fresh:
+    with pytest.raises(ZeroDivisionError), whole_file(tmp_path / "file") as fresh:
         fresh.write_text(f"half {1 / 0}")
     assert os.listdir(tmp_path) == ["s"]
 

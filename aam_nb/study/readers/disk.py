@@ -238,12 +238,13 @@ class DiskTable:
         data, indices = [np.zeros(0)], [np.zeros(0, np.int64)]
         try:
             with h5py.File(self.path, rdcc_nbytes=CHUNK_CACHE) as file:
-                matrix, num_columns = file["sample/matrix"], file["observation/ids"].shape[0]
+                num_columns = file["observation/ids"].shape[0]
+                counts, places = file["sample/matrix/data"], file["sample/matrix/indices"]
                 for run in np.split(ascending, np.flatnonzero(np.diff(ascending) > MOST_GAP) + 1) if len(rows) else []:
                     start, stop = self.offsets[run[0]], self.offsets[run[-1] + 1]
                     wanted = _places(self.offsets[run] - start, self.offsets[run + 1] - start)
-                    data.append(matrix["data"][start:stop][wanted])
-                    indices.append(matrix["indices"][start:stop][wanted])
+                    data.append(counts[start:stop][wanted])
+                    indices.append(places[start:stop][wanted])
                 values, columns = np.concatenate(data), np.concatenate(indices).astype(np.int64)
                 if not ((columns >= 0) & (columns < num_columns)).all():
                     raise ValueError("a count belongs to no observation")

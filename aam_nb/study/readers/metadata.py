@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import io
 import itertools
-import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -18,6 +17,7 @@ from aam_nb.config import UserError, some
 from aam_nb.study.readers.columns import NUMBER, ColumnType, MetadataError, guess, is_missing, typed
 from aam_nb.study.readers.sheets import ID_NAMES, Row, Sheet, plain, read_sheet
 from aam_nb.study.readers.sources import Source, unpacked
+from aam_nb.study.whole import whole_file
 
 # -- in ---------------------------------------------------------------------------------------------------------------
 
@@ -231,10 +231,8 @@ def write_metadata(metadata: pd.DataFrame, path: str | Path) -> Path:
     except (UserError, UnicodeEncodeError) as error:
         raise MetadataError(f"The metadata cannot be written so that they can be read again: {error}") from error
     _check_same(metadata, back)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.partial")
-    partial.write_bytes(raw)
-    os.replace(partial, path)
+    with whole_file(path) as fresh:
+        fresh.write_bytes(raw)
     return path
 
 
