@@ -138,9 +138,12 @@ def fetch_entry(entry: Entry, *, cache: str | Path | None = None) -> Study:
     """A study that need not be in the catalog; arguments, result and errors as for `fetch`."""
     get = _packaged if entry.package else _downloaded
     paths = {file.role: get(entry, file, _folder(cache)) for file in entry.files}
-    study = entry.read(paths.pop("table"), **paths)
+    study = entry.read(paths["table"], **{role: path for role, path in paths.items() if role != "table"})
+    steps = list(study.provenance)
+    for path in paths.values():  # where the files lie on this machine says nothing of the study
+        steps = [step.replace(str(path), path.name) for step in steps]
     source = f"{entry.name}: {entry.origin}. Licence: {entry.licence}. Cite: {entry.citation}"
-    return replace(study, provenance=(source, *study.provenance))
+    return replace(study, provenance=(source, *steps))
 
 
 def catalog(*, cache: str | Path | None = None) -> pd.DataFrame:

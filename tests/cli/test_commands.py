@@ -100,6 +100,74 @@ def test_unifrac_writes_the_matrix(files: Path, tmp_path: Path, study: aam.Study
     assert abs(found.data - aam.unifrac(study).data).max() < 1e-9
 
 
+def test_unifrac_writes_hdf5_in_blocks_from_a_table_on_disk(files: Path, tmp_path: Path, study: aam.Study) -> None:
+    from skbio import DistanceMatrix
+
+    args = ["--table", str(files / "table.biom"), "--tree", str(files / "tree.nwk"), "--lazy", "--block", "10"]
+    args += ["--metric", "generalized", "--alpha", "0.25", "--out", str(tmp_path / "distances.h5")]
+    assert main(["unifrac", *args]) == 0
+    found = DistanceMatrix.read(str(tmp_path / "distances.h5"), format="binary_dm")
+    assert list(found.ids) == list(study.sample_ids)
+    oracle = aam.unifrac(study, metric="generalized", alpha=0.25, cache=False)
+    assert abs(found.data - oracle.data).max() < 1e-12
+
+
+def test_files_of_a_lab_go_in_through_the_flags(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Hashed ids, an unrooted tree and a taxonomy, all by the same hashes; two of the hashes are of one sequence."""
+    hashes = [f"{k:032x}" for k in range(4)]
+    dna = ["ACGTACGTAC", "ACGTACGTAG", "TTTTACGTAC", "acgtacgtac"]
+    (tmp_path / "t.tsv").write_text("#OTU ID\ta\tb\n" + "".join(f"{h}\t{k + 1}\t{k}\n" for k, h in enumerate(hashes)))
+    (tmp_path / "s.fasta").write_text("".join(f">{h}\n{s}\n" for h, s in zip(hashes, dna, strict=True)))
+    (tmp_path / "t.nwk").write_text(f"({hashes[0]}:1,{hashes[1]}:2,({hashes[2]}:4,{hashes[3]}:1):1);")
+    (tmp_path / "x.tsv").write_text(
+        "Feature ID\tTaxon\n" + "".join(f"{h}\td__Bacteria; p__P{k}\n" for k, h in enumerate(hashes))
+    )
+    named = {"--table": "t.tsv", "--sequences": "s.fasta", "--tree": "t.nwk", "--taxonomy": "x.tsv"}
+    flags = [part for flag, name in named.items() for part in (flag, str(tmp_path / name))]
+    out = ["--out", str(tmp_path / "d.tsv")]
+    assert main(["unifrac", *flags, *out]) == 2
+    assert "--sum-duplicates" in capsys.readouterr().err
+    assert main(["unifrac", *flags, "--sum-duplicates", *out]) == 2
+    assert "--root midpoint" in capsys.readouterr().err
+    assert main(["unifrac", *flags, "--sum-duplicates", "--root", "midpoint", "--drop-taxa", "P1", *out]) == 0
+    said = capsys.readouterr().out
+    assert "summed 4 columns of 3 distinct sequences (1 occurred more than once)" in said
+    assert "lineages of 3 of 3 ASVs" in said
+    assert "kept 2 of 3 ASVs" in said
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "code", "said"),
+    [
+        ("t.tsv", "#OTU ID\ta\tb\nACGTACGTAC\t1\t2\n", 0, "feature table (text), 2 samples x 1 ASVs, 1 to 2 reads"),
+        ("h.tsv", f"#OTU ID\ta\n{7:032x}\t1\n", 0, "give their sequences too (--sequences)"),
+        ("s.fasta", ">a\nACGT\n>b\nACGTAC\n", 0, "sequences (FASTA), 2 of 4 to 6 nt"),
+        ("x.tsv", "Feature ID\tTaxon\na\td__Bacteria; p__P\n", 0, "taxonomy, lineages of 1 features"),
+        ("m.csv", "id,ph,when\na,7,2020-01-02\n", 0, "metadata, 1 samples, 1 columns of numbers, 1 columns of dates"),
+        ("r.nwk", "(AC:1,(GT:1,CC:2):1);", 0, "rooted tree (Newick), 3 tips"),
+        ("u.nwk", "(AC:1,GT:1,CC:2);", 0, "unrooted tree (Newick), 3 tips; would be refused without --root midpoint"),
+        ("e.biom", "", 2, "would be refused. "),
+        ("d.tsv", "#OTU ID\ta\nACGTACGTAC\t1\nacgtacgtac\t2\n", 2, "would be refused. 1 ASVs occur more than once"),
+        ("n.nwk", "(AC:1,(GT:-1,CC:2):1);", 2, "negative"),
+        ("g.gz", "\x1f\x8b nothing", 2, "cannot be unpacked"),
+    ],
+)
+def test_info_tells_what_each_file_is_and_what_would_be_refused(
+    name: str, content: str, code: int, said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / name).write_bytes(content.encode("latin-1"))
+    assert main(["info", str(tmp_path / name)]) == code
+    out = capsys.readouterr().out
+    assert said in out
+    assert len(out.strip().split("\n")) == 1
+
+
+def test_info_shows_a_line_end_in_a_file_as_text(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "m.tsv").write_text('id\tph\n"two\nlines"\tx\n"two\nlines"\ty\n')
+    main(["info", str(tmp_path / "m.tsv")])
+    assert len(capsys.readouterr().out.strip().split("\n")) == 1
+
+
 def test_info_says_what_files_are(run: Path, files: Path, capsys: pytest.CaptureFixture[str], study: aam.Study) -> None:
     assert main(["info", *map(str, (files / "table.biom", files / "metadata.tsv", files / "tree.nwk", run))]) == 0
     table, metadata, tree, folder = capsys.readouterr().out.strip().split("\n")

@@ -186,6 +186,97 @@ def test_filter_without_limits_keeps_all(hand_study: Study) -> None:
     assert hand_study.filter().content_hash() == hand_study.content_hash()
 
 
+def test_filter_by_length() -> None:
+    study = make([[1, 2, 4]], asvs=["AC", "ACGT", "ACGTAC"])
+    assert list(study.filter(min_length=3).asv_ids) == ["ACGT", "ACGTAC"]
+    assert list(study.filter(max_length=4).asv_ids) == ["AC", "ACGT"]
+    kept = study.filter(min_length=3, max_length=5)
+    assert kept.depth.tolist() == [2]
+    assert kept.provenance[-2:] == ("kept 1 of 3 ASVs (5 reads fell out)", "filtered with min_length=3, max_length=5")
+
+
+def taxa_study() -> Study:
+    ranks = {
+        "domain": ["Bacteria", "Bacteria", "Eukaryota", None],
+        "order": ["Chloroplast", None, None, None],
+        "genus": ["x", "Blautia", "Homo", None],
+    }
+    study = make([[1, 2, 4, 8]], asvs=["AC", "AG", "AT", "CG"])
+    return replace(study, taxonomy=pd.DataFrame(ranks, index=study.asv_ids).assign(confidence=0.5))
+
+
+def test_filter_by_taxon_at_any_rank() -> None:
+    study = taxa_study()
+    assert list(study.filter(keep_taxa=["Bacteria"]).asv_ids) == ["AC", "AG"]
+    assert list(study.filter(keep_taxa=("bacteria", "HOMO")).asv_ids) == ["AC", "AG", "AT"]  # in whatever case
+    assert list(study.filter(keep_taxa=["Bacteria"], drop_taxa=["Chloroplast"]).asv_ids) == ["AG"]
+    kept = study.filter(drop_taxa=["Chloroplast", "Eukaryota"])
+    assert list(kept.asv_ids) == ["AG", "CG"]  # what is not classified is not of those taxa
+    assert kept.taxonomy is not None
+    assert kept.taxonomy["genus"].tolist()[0] == "Blautia"
+
+
+def test_filters_that_cannot_be_are_refused() -> None:
+    with pytest.raises(UnknownIdError, match=r"1 of 2 taxa are not in the taxonomy \(g__Blautia\).*no prefix"):
+        taxa_study().filter(drop_taxa=["Chloroplast", "g__Blautia"])
+    with pytest.raises(UnknownIdError, match=r"no taxonomy.*taxonomy='taxonomy\.tsv'.*--taxonomy"):
+        make([[1]]).filter(keep_taxa=["Bacteria"])
+    with pytest.raises(aam.ConfigError, match=r"'min_prevalance' is not a setting of FilterConfig.*min_prevalence"):
+        make([[1]]).filter(min_prevalance=3)
+    with pytest.raises(aam.ConfigError, match=r"keep_taxa is 'Bacteria'\. Expected a tuple of names.*\('Bacteria',\)"):
+        taxa_study().filter(keep_taxa="Bacteria")
+    with pytest.raises(aam.ConfigError, match=r"min_depth is -1"):
+        make([[1]]).filter(min_depth=-1)
+
+
+def test_taxonomy_must_line_up_with_the_asvs() -> None:
+    study = taxa_study()
+    assert study.taxonomy is not None
+    with pytest.raises(StudyError, match=r"taxonomy\.reindex\(asv_ids\)"):
+        replace(study, taxonomy=study.taxonomy.iloc[::-1])
+
+
+# -- several splits ---------------------------------------------------------------------------------------------------
+
+
+def test_every_sample_is_held_out_once_and_no_host_crosses(study: Study) -> None:
+    pairs = study.folds(4, target="age", group="host_id", seed=0)
+    assert sorted(i for _, test in pairs for i in test.sample_ids) == sorted(study.sample_ids)
+    for k, (train, test) in enumerate(pairs):
+        assert not set(train.metadata["host_id"]) & set(test.metadata["host_id"])
+        assert set(train.sample_ids) | set(test.sample_ids) == set(study.sample_ids)
+        assert train.split_info is not None
+        assert (train.split_info.part, train.split_info.fold) == ("train", f"fold {k + 1} of 4")
+        assert f"fold {k + 1} of 4 with seed 0, no host_id on both sides" in test.provenance[-1]
+
+
+def test_each_group_is_left_out_in_turn(study: Study) -> None:
+    pairs = study.leave_one_group_out("season", target="age")
+    assert [set(test.metadata["season"]) for _, test in pairs] == [{v} for v in sorted(set(study.metadata["season"]))]
+    for train, test in pairs:
+        assert train.num_samples + test.num_samples == study.num_samples
+        assert not set(train.metadata["season"]) & set(test.metadata["season"])
+
+
+def test_samples_without_the_target_are_in_no_fold(study: Study) -> None:
+    age = study.metadata["age"].where(np.arange(study.num_samples) > 3)
+    pairs = replace(study, metadata=study.metadata.assign(age=age)).folds(3, target="age", seed=1)
+    assert sum(test.num_samples for _, test in pairs) == study.num_samples - 4
+    assert all("4 samples without age left out" in train.provenance[-1] for train, _ in pairs)
+
+
+def test_split_warns_where_the_target_is_a_function_of_a_cage(tmp_path: Any) -> None:
+    cage = [f"c{i // 5}" for i in range(40)]
+    exposure = ["air" if i // 5 % 2 else "smoke" for i in range(40)]
+    study = make(np.ones((40, 2), dtype=int), metadata={"cage": cage, "exposure": exposure})
+    for call in (lambda: study.split(target="exposure"), lambda: study.folds(4, target="exposure")):
+        with pytest.warns(aam.SplitWarning, match=r"'exposure' is nearly a function of 'cage'.*group='cage'") as told:
+            call()
+        assert told[0].filename == __file__  # at the caller's line
+    with pytest.warns(aam.SplitWarning, match=r"number of its values \(8\b.*not of samples \(40\)"):
+        study.split(target="exposure", group="cage", test_size=0.5)
+
+
 # -- rarefaction ------------------------------------------------------------------------------------------------------
 
 
