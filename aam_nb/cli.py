@@ -27,6 +27,7 @@ from aam_nb.config import (
     one_line,
     to_dict,
 )
+from aam_nb.study.readers.columns import ColumnType
 from aam_nb.study.whole import whole_file
 
 
@@ -46,6 +47,8 @@ class ReadArgs:
     """DNA of features that are named by hashes: FASTA or .qza."""
     taxonomy: Path | None = None
     """Lineages of the features: TSV, CSV or .qza."""
+    types: dict[str, ColumnType] = field(default_factory=dict)
+    """Types of metadata columns that are not what they seem: `--types plate categorical day date`."""
     root: Literal["given", "midpoint"] = "given"
     """How to root an unrooted tree."""
     sum_duplicates: bool = False
@@ -64,6 +67,7 @@ class ReadArgs:
             tree=self.tree,
             sequences=self.sequences,
             taxonomy=self.taxonomy,
+            types=self.types,
             root=self.root,
             sum_duplicates=self.sum_duplicates,
             lazy=self.lazy,
@@ -101,7 +105,7 @@ class TableArgs(ReadArgs):
     """The study; metadata is not needed."""
 
     metadata: Path | None = None
-    """Sample metadata, tab-separated; the first column holds the sample ids."""
+    """Sample metadata, TSV or CSV; the first column holds the sample ids."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,7 +113,7 @@ class StudyArgs(ReadArgs):
     """The study, with metadata."""
 
     metadata: Path
-    """Sample metadata, tab-separated; the first column holds the sample ids."""
+    """Sample metadata, TSV or CSV; the first column holds the sample ids."""
 
 
 @dataclass(frozen=True, kw_only=True)

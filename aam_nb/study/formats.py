@@ -86,6 +86,11 @@ def read_study(
     TreeError
         The tree is not rooted or its branch lengths are not lengths.
     """
+    if types and metadata is None:
+        raise StudyError(
+            f"types is given for {some(types)}, and no metadata. Expected the table whose columns they are. Give it: "
+            "`aam.read_study(..., metadata='metadata.tsv')` (`--metadata`)."
+        )
     names: dict[str, str] = {}
     steps: list[str] = []
     if sequences is not None:

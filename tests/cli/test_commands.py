@@ -162,6 +162,14 @@ def test_info_tells_what_each_file_is_and_what_would_be_refused(
     assert len(out.strip().split("\n")) == 1
 
 
+def test_types_of_columns_are_said_by_flags(files: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    args = [*inputs(files), "--target", "age", "--out", str(tmp_path / "run")]
+    assert main(["pretrain", *args, "--types", "age", "date", "season", "categorical"]) == 2
+    assert "'age'" in capsys.readouterr().err
+    assert main(["pretrain", *args, "--types", "aeg", "numeric"]) == 2
+    assert "aeg" in capsys.readouterr().err
+
+
 def test_info_shows_a_line_end_in_a_file_as_text(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "m.tsv").write_text('id\tph\n"two\nlines"\tx\n"two\nlines"\ty\n')
     main(["info", str(tmp_path / "m.tsv")])

@@ -172,6 +172,8 @@ def test_types_of_columns_may_be_said(tmp_path: Path) -> None:
     )
     assert study.metadata["group"].tolist() == ["1", "2"]
     assert study.metadata["when"].dt.year.tolist() == [2020, 2021]
+    with pytest.raises(StudyError, match=r"types is given for ph, and no metadata.*--metadata"):
+        aam.read_study(tmp_path / "t.biom", types={"ph": "numeric"})
 
 
 def test_a_taxonomy_is_joined_and_what_it_misses_is_counted(tmp_path: Path) -> None:

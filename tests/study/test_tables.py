@@ -16,9 +16,12 @@ import h5py
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from scipy import sparse
 
 import aam_nb as aam
+from aam_nb.config import UserError
 from aam_nb.study.formats import NeedsSequencesError
 from aam_nb.study.readers import sources
 from aam_nb.study.readers.sources import FormatError, StudyError
@@ -129,6 +132,25 @@ def write_format(name: str, folder: Path) -> Path:
 )
 def test_every_format_gives_the_same_study(name: str, tmp_path: Path) -> None:
     assert_is_the_table(aam.read_study(write_format(name, tmp_path)))
+
+
+@pytest.mark.anndata
+@settings(max_examples=80, deadline=20_000, derandomize=True, suppress_health_check=list(HealthCheck))
+@given(at=st.floats(0, 1), piece=st.binary(min_size=1, max_size=64))
+def test_mutated_anndata_is_a_study_or_one_of_our_errors(
+    tmp_path_factory: pytest.TempPathFactory, at: float, piece: bytes
+) -> None:
+    folder = tmp_path_factory.getbasetemp()
+    if not (folder / "table.h5ad").exists():
+        write_format("table.h5ad", folder)
+    whole = (folder / "table.h5ad").read_bytes()
+    place = int(at * len(whole))
+    (folder / "hurt.h5ad").write_bytes(whole[:place] + piece + whole[place + len(piece) :])
+    try:
+        study = aam.read_study(folder / "hurt.h5ad")
+    except UserError:
+        return
+    assert isinstance(study, Study)
 
 
 @pytest.mark.anndata
