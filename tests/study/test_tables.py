@@ -23,8 +23,8 @@ from scipy import sparse
 import aam_nb as aam
 from aam_nb.config import UserError
 from aam_nb.study.formats import NeedsSequencesError
-from aam_nb.study.readers import sources
-from aam_nb.study.readers.sources import FormatError, StudyError
+from aam_nb.study.readers import sources, tables
+from aam_nb.study.readers.sources import FormatError, Source, StudyError
 from aam_nb.study.study import Study
 
 SAMPLES = ["0012", "b"]
@@ -186,6 +186,44 @@ def test_a_large_random_table_is_read_as_biom_format_reads_it(tmp_path: Path) ->
     assert list(study.sample_ids) == list(oracle.ids())
     assert list(study.asv_ids) == list(oracle.ids(axis="observation"))
     np.testing.assert_array_equal(study.table[:].toarray(), oracle.matrix_data.toarray().T)
+
+
+@pytest.mark.parametrize(
+    ("above", "corner"),
+    [
+        ("# Constructed from biom file\n", "#OTU ID"),
+        ("# Exported by A, B and C; 2024\n\n", "#OTU ID"),
+        ("", "Feature ID"),
+        ("# one\n# two\n", "ASV"),
+    ],
+)
+def test_comments_above_the_header_are_passed_over(above: str, corner: str, tmp_path: Path) -> None:
+    (tmp_path / "t.tsv").write_text(above + text_table(by_feature(corner=corner), "\t"))
+    assert_is_the_table(aam.read_study(tmp_path / "t.tsv"))
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(0, 2**32 - 1), st.sampled_from("\t,;"), st.booleans(), st.booleans())
+def test_the_quick_way_through_a_text_gives_what_the_slow_one_gives(
+    seed: int, separator: str, quoted: bool, with_lineage: bool
+) -> None:
+    rng = np.random.default_rng(seed)
+    shape = int(rng.integers(1, 9)), int(rng.integers(1, 9))
+    counts = rng.integers(0, 2**31, shape) * (rng.random(shape) < 0.4)
+    names = [f"f{i}{rng.choice(['', ' x', '-1'])}" for i in range(shape[0])]
+    header = ["id", *(f"s{j}" for j in range(shape[1])), *(["taxonomy"] if with_lineage else [])]
+    rows = [[n, *map(int, c), *(["k__A; p__B"] if with_lineage else [])] for n, c in zip(names, counts, strict=True)]
+    out = io.StringIO()
+    quoting = csv.QUOTE_NONNUMERIC if quoted else csv.QUOTE_MINIMAL
+    csv.writer(out, delimiter=separator, lineterminator="\n", quoting=quoting).writerows([header, *rows])
+    lineage = len(header) - 1 if with_lineage else None
+    quick = tables._quickly(out.getvalue(), separator, header, lineage)
+    slow_rows = csv.reader(io.StringIO(out.getvalue()), delimiter=separator)
+    slow = tables._row_by_row(Source(Path("t"), "t"), list(slow_rows)[1:], header, lineage)
+    assert quick is not None
+    assert quick[:2] == slow[:2] == (names, dict.fromkeys(names, "k__A; p__B") if with_lineage else {})
+    np.testing.assert_array_equal(quick[2].toarray(), counts)
+    np.testing.assert_array_equal(slow[2].toarray(), counts)
 
 
 # -- hashed ids -------------------------------------------------------------------------------------------------------

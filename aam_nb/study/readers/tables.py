@@ -7,7 +7,8 @@ import io
 import itertools
 import json
 import re
-from collections.abc import Iterator, Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -31,6 +32,8 @@ LINEAGE = ("taxonomy", "taxon", "consensus lineage", "consensuslineage")
 """Names, in small letters, of a column of lineages beside the counts of a text table."""
 CORNERS = ("otu id", "otuid", "feature id", "featureid", "feature-id", "asv id", "asv")
 """First fields, in small letters, of the header of a text table whose rows are features."""
+CELLS_AT_ONCE = 2**22
+"""Cells of a text table that are held in memory as such; only counts above 0 are kept."""
 DNA_LETTERS = "ACGTRYSWKMBDHVN"
 """The IUPAC letters of DNA: four nucleotides and their ambiguity codes."""
 DNA = re.compile("[ACGTUNRYSWKMBDHV]{2,}", re.IGNORECASE)
@@ -249,7 +252,8 @@ def _lineage(value: Any) -> str:
 def _text(source: Source, sequence_ids: frozenset[str]) -> FeatureTable:
     """TSV or CSV in either orientation; DADA2's `write.table` and `write.csv` too."""
     text = source.text()
-    header, rows = _header(source, text)
+    separator, body = _body(source, text)
+    header, rows = _rows(source, body, separator)
     width = len(header)
     if width < 2:
         raise FormatError(
@@ -265,20 +269,9 @@ def _text(source: Source, sequence_ids: frozenset[str]) -> FeatureTable:
     lineage = next((k for k, name in enumerate(header) if k and name.strip().lower() in LINEAGE), None)
     columns = [k for k in range(1, width) if k != lineage]
     labels = [header[k].strip() for k in columns]
-    names, lineages, counts = [], {}, list[tuple[Ints, Ints]]()
-    for number, row in enumerate(itertools.chain([first], rows), start=1):
-        if len(row) != width:
-            raise FormatError(
-                f"{source.name} has {len(row)} fields in row {number} below its header and {width} in the header. Expected as many. "
-                "A row may be cut off, or the file not a feature table."
-            )
-        names.append(row[0].strip())
-        if lineage is not None:
-            lineages[names[-1]] = row[lineage]
-        counts.append(_counts_of(source, row, columns, header))
-    offsets = np.concatenate([[0], np.cumsum([len(places) for places, _ in counts])])
-    places, values = (np.concatenate(side) for side in zip(*counts, strict=True))
-    table = sparse.csr_array((values, places, offsets), shape=(len(names), len(labels)))
+    names, lineages, table = _quickly(body, separator, header, lineage) or _row_by_row(
+        source, itertools.chain([first], rows), header, lineage
+    )
     by_sample = _rows_are_samples(source, names, labels, header[0], sequence_ids)
     samples, features = (names, labels) if by_sample else (labels, names)
     refuse_duplicates(pd.Index(samples), "sample")
@@ -291,7 +284,8 @@ def _text(source: Source, sequence_ids: frozenset[str]) -> FeatureTable:
 def looks_like_counts(source: Source) -> bool:
     """Whether a text file seems to be a feature table: by its corner, or by DNA on an axis beside numbers."""
     try:
-        header, rows = _header(source, source.text())
+        separator, text = _body(source, source.text())
+        header, rows = _rows(source, text, separator)
         body = list(itertools.islice(rows, 20))
     except FormatError:
         return False
@@ -302,28 +296,29 @@ def looks_like_counts(source: Source) -> bool:
     return numbers and max(_share_of_features(ids, frozenset()) for ids in axes) > 0.5
 
 
-def _header(source: Source, text: str) -> tuple[list[str], Iterator[list[str]]]:
-    """The header's fields and the rows below it. Comments above it are passed over."""
-    lines = text.split("\n")
-    at = 0
-    while at < len(lines) and (not lines[at].strip() or _is_comment(lines[at])):
-        at += 1
-    if at == len(lines):
+def _body(source: Source, text: str) -> tuple[str, str]:
+    """The separator, and the text from the header on: comments above it are passed over, and a header may begin with `#` too."""
+    lines = [k for k, line in enumerate(text.split("\n")) if line.strip()]
+    all_lines = text.split("\n")
+    first = next((k for k in lines if not all_lines[k].startswith("#")), None)
+    above = [k for k in lines if first is None or k < first]
+    model = all_lines[above[-1] if first is None else first]
+    separator = next((s for s in "\t,;" if s in model), "\t")
+    fields = model.count(separator)
+    if above and separator in all_lines[above[-1]] and all_lines[above[-1]].count(separator) == fields:
+        first = above[-1]  # `#OTU ID<tab>s1<tab>s2`
+    if first is None:
         raise FormatError(f"{source.name} holds nothing but comments. Expected a feature table. Export it again.")
-    separator = next((s for s in "\t,;" if s in lines[at]), "\t")
-    body = io.StringIO("\n".join(lines[at:]), newline="")
-    return _rows(source, body, separator)
+    return separator, "\n".join(all_lines[first:])
 
 
-def _is_comment(line: str) -> bool:
-    """`# Constructed from biom file` is one; `#OTU ID<tab>s1<tab>s2` is a header."""
-    return line.startswith("#") and not re.search("[\t,;]", line)
+def _rows(source: Source, body: str, separator: str) -> tuple[list[str], Iterator[list[str]]]:
+    """The header's fields, and the rows below it."""
 
-
-def _rows(source: Source, body: io.StringIO, separator: str) -> tuple[list[str], Iterator[list[str]]]:
     def rows() -> Iterator[list[str]]:
         try:
-            yield from (row for row in csv.reader(body, delimiter=separator, strict=True) if row)
+            lines = csv.reader(io.StringIO(body, newline=""), delimiter=separator, strict=True)
+            yield from (row for row in lines if row)
         except csv.Error as error:
             raise FormatError(
                 f"{source.name} cannot be read as a table ({first_line(error)}). Expected fields separated by tabs or commas, with quotes "
@@ -332,6 +327,63 @@ def _rows(source: Source, body: io.StringIO, separator: str) -> tuple[list[str],
 
     found = rows()
     return next(found), found
+
+
+Rows = tuple[list[str], dict[str, str], sparse.csr_array]
+
+
+def _quickly(body: str, separator: str, header: list[str], lineage: int | None) -> Rows | None:
+    """Ids, lineages and counts by pandas' parser; None where anything is odd, for `_row_by_row` to say what."""
+    width = len(header)
+    kinds: defaultdict[int, type] = defaultdict(lambda: np.float64, {0: str})
+    if lineage is not None:
+        kinds[lineage] = str
+    names: list[str] = []
+    lineages: dict[str, str] = {}
+    parts = []
+    try:
+        chunks = pd.read_csv(
+            io.StringIO(body.partition("\n")[2]),
+            sep=separator,
+            header=None,
+            names=range(width),
+            index_col=False,
+            dtype=kinds,
+            na_filter=False,
+            low_memory=False,
+            chunksize=max(1, CELLS_AT_ONCE // width),
+        )
+        for chunk in chunks:
+            ids = chunk[0].str.strip().tolist()
+            if lineage is not None:
+                lineages |= dict(zip(ids, chunk[lineage], strict=True))
+            values = chunk.drop(columns=[0] if lineage is None else [0, lineage]).to_numpy()
+            if len(not_counts(values.ravel())):
+                return None
+            names += ids
+            parts.append(sparse.csr_array(values.astype(np.int64)))
+    except (ValueError, OverflowError, pd.errors.ParserError):
+        return None
+    return (names, lineages, sparse.csr_array(sparse.vstack(parts, format="csr"))) if parts else None
+
+
+def _row_by_row(source: Source, rows: Iterable[list[str]], header: list[str], lineage: int | None) -> Rows:
+    """The same, slower, with the row and column of whatever cannot be read."""
+    columns = [k for k in range(1, len(header)) if k != lineage]
+    names, lineages, counts = [], {}, list[tuple[Ints, Ints]]()
+    for number, row in enumerate(rows, start=1):
+        if len(row) != len(header):
+            raise FormatError(
+                f"{source.name} has {len(row)} fields in row {number} below its header and {len(header)} in the header. Expected as many. "
+                "A row may be cut off, or the file not a feature table."
+            )
+        names.append(row[0].strip())
+        if lineage is not None:
+            lineages[names[-1]] = row[lineage]
+        counts.append(_counts_of(source, row, columns, header))
+    offsets = np.concatenate([[0], np.cumsum([len(places) for places, _ in counts])])
+    places, values = (np.concatenate(side) for side in zip(*counts, strict=True))
+    return names, lineages, sparse.csr_array((values, places, offsets), shape=(len(names), len(columns)))
 
 
 def _counts_of(source: Source, row: list[str], columns: list[int], header: list[str]) -> tuple[Ints, Ints]:
