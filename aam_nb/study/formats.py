@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
+import unicodedata
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -20,7 +21,7 @@ from aam_nb.study.readers.metadata import ColumnType, parse_metadata
 from aam_nb.study.readers.sequences import normal_dna, parse_sequences
 from aam_nb.study.readers.sources import FormatError, Source, StudyError, unpacked
 from aam_nb.study.readers.tables import DNA, FeatureTable, parse_table
-from aam_nb.study.readers.taxonomy import parse_taxonomy, taxa_of
+from aam_nb.study.readers.taxonomy import TaxonomyError, parse_taxonomy, taxa_of
 from aam_nb.study.study import Study
 
 log = logging.getLogger("aam_nb")
@@ -105,7 +106,8 @@ def read_study(
                 f"{table} is packed. Only a plain BIOM 2.1 file can be opened lazily. Unpack it once, with `gunzip` or "
                 "`qiime tools export`, and give the file inside."
             )
-        study = study_of(parse_table(source, sequence_ids=frozenset(names), lazy=lazy), source, names, sum_duplicates)
+        found_table = parse_table(source, sequence_ids=frozenset(names), lazy=lazy)
+        study = study_of(found_table, source, names, sum_duplicates, own_taxonomy=taxonomy is None)
     steps += study.provenance
     if metadata is not None:
         with unpacked(metadata, "a metadata table") as source:
@@ -138,8 +140,27 @@ def _refuse_kind(source: Source, argument: str, kind: str) -> None:
 # -- features to DNA --------------------------------------------------------------------------------------------------
 
 
-def study_of(found: FeatureTable, source: Source, names: Mapping[str, str], sum_duplicates: bool) -> Study:
-    """The table with DNA for ids, checked; what was changed or is odd is in its provenance."""
+def study_of(
+    found: FeatureTable,
+    source: Source,
+    names: Mapping[str, str],
+    sum_duplicates: bool,
+    *,
+    own_taxonomy: bool = True,
+) -> Study:
+    """The table with DNA for ids, checked; what was changed or is odd is in its provenance.
+
+    Parameters
+    ----------
+    found, source
+        The table as it was read, and from where.
+    names
+        DNA by feature id, where sequences were given.
+    sum_duplicates
+        Sum features of the same DNA.
+    own_taxonomy
+        Take the taxonomy that stands in the table, if there is one.
+    """
     steps = [f"read {source.name}: {len(found.sample_ids)} samples x {len(found.feature_ids)} ASVs", *found.notes]
     ids = pd.Index(found.feature_ids, dtype=str)
     if names:
@@ -163,10 +184,16 @@ def study_of(found: FeatureTable, source: Source, names: Mapping[str, str], sum_
     empty = study.sample_ids[(study.depth == 0).to_numpy()]
     if len(empty):
         steps.append(f"{len(empty)} samples have no reads ({some(empty, 3)})")
-    if found.lineages:
-        ranks, notes = taxa_of(list(found.lineages), list(found.lineages.values()), source.name)
-        steps += notes
-        study = replace(study, taxonomy=_taxonomy_for(study, ranks, source.name, names, steps))
+    if found.lineages and not own_taxonomy:
+        steps.append(f"left out the taxonomy in {source.name}: another is given")
+    elif found.lineages:
+        try:
+            ranks, notes = taxa_of(list(found.lineages), list(found.lineages.values()), source.name)
+        except TaxonomyError as error:
+            steps.append(f"left out the taxonomy in {source.name}: {error}")
+        else:
+            steps += notes
+            study = replace(study, taxonomy=_taxonomy_for(study, ranks, source.name, names, steps))
     return replace(study, provenance=tuple(steps))
 
 
@@ -258,6 +285,8 @@ SLIPS = {
     "blanks": lambda i: re.sub(r"\s", "", i),
     "capital letters": str.lower,
     "leading zeros": lambda i: re.sub(r"^0+(?=\d)", "", i),
+    "an X in front, as R writes": lambda i: re.sub(r"^X(?=\d)", "", i),
+    "accents that are coded in another way": lambda i: unicodedata.normalize("NFC", i),
     "dots, dashes or underscores": lambda i: re.sub(r"[-_.]", "", i),
 }
 """What keeps two ids apart that mean the same sample, and how to see past it."""
@@ -319,10 +348,17 @@ def _taxonomy_for(
     study: Study, ranks: pd.DataFrame, path: str | Path, names: Mapping[str, str], steps: list[str]
 ) -> pd.DataFrame:
     """Lineages of the study's ASVs, in their order."""
-    ranks = ranks[~ranks.index.duplicated()].set_axis(
-        pd.Index([_as_dna(i, names) for i in ranks.index], dtype=str), axis=0
-    )
-    ranks = ranks[~ranks.index.duplicated()]
+    ranks = ranks.set_axis(pd.Index([_as_dna(i, names) for i in ranks.index], dtype=str), axis=0)
+    twice = ranks.index.duplicated()
+    if twice.any():
+        alone = ranks[~twice]
+        first = alone.loc[ranks.index[twice]].astype(object).to_numpy()
+        unlike = (first != ranks[twice].astype(object).to_numpy()) & ~(pd.isna(first) & ranks[twice].isna().to_numpy())
+        steps.append(
+            f"{int(twice.sum())} lineages in {path} are of ASVs that have one above, {int(unlike.any(axis=1).sum())} of them not the same; "
+            "the first is kept"
+        )
+        ranks = alone
     known = study.asv_ids.isin(ranks.index)
     lost = study.asv_ids[~known]
     if not known.any():

@@ -97,12 +97,12 @@ def test_a_missing_file_is_named(argument: str, tmp_path: Path) -> None:
         aam.read_study(**files)
 
 
-@pytest.mark.parametrize(("axis", "what", "twice"), [("sample", "sample", "0012"), ("observation", "feature", "ACGT")])
+@pytest.mark.parametrize(("axis", "what", "twice"), [("sample", "sample ids", "0012"), ("observation", "ASVs", "ACGT")])
 def test_ids_that_occur_twice_are_refused(axis: str, what: str, twice: str, tmp_path: Path) -> None:
     path = write_biom(tmp_path / "t.biom")
     with h5py.File(path, "a") as file:  # biom-format itself refuses to write this
         file[f"{axis}/ids"][1] = file[f"{axis}/ids"][0]
-    with pytest.raises(StudyError, match=rf"1 {what} ids occur more than once \({twice}\)"):
+    with pytest.raises(StudyError, match=rf"1 {what} occur more than once \({twice}\)"):
         aam.read_study(path)
 
 
@@ -145,6 +145,8 @@ def test_the_tree_is_read_and_what_it_misses_is_counted(tmp_path: Path) -> None:
         ("B", "b", "capital letters"),
         ("s 1", "s1", "blanks"),
         ("s-1", "s.1", "dots, dashes or underscores"),
+        ("X12", "12", "an X in front, as R writes"),
+        ("e\u0301", "\u00e9", "accents"),
     ],
 )
 def test_ids_that_nearly_match_are_suggested_and_not_joined(theirs: str, ours: str, slip: str, tmp_path: Path) -> None:

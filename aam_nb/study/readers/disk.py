@@ -7,6 +7,7 @@ verbs that change counts (`keep_asvs`, `rarefy`) are remembered as steps and don
 from __future__ import annotations
 
 import hashlib
+import mmap
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -42,6 +43,8 @@ CHUNK_CACHE = 16 * 2**20
 """Bytes of unpacked chunks that HDF5 keeps while a few samples are read."""
 MOST_RATIO = 1100
 """Bytes of a dataset for each byte of its file; DEFLATE packs at most 1,032 into one, and damaged sizes promise more."""
+HEAP = b"GCOL\x01\0\0\0"
+"""How a heap of texts begins in an HDF5 file."""
 MOST_GAP = 256
 """Wanted samples that lie no further apart than this many rows are read in one go."""
 
@@ -65,7 +68,7 @@ class Columns:
 
 @dataclass(frozen=True)
 class Rarefaction:
-    """`depth` reads of each sample, drawn without replacement. A sample's draw hangs on its key and the seed, not on its company."""
+    """`depth` reads of each sample, drawn without replacement. A draw hangs on the seed, the sample's key and reads, not on its company."""
 
     depth: int
     seed: int
@@ -73,8 +76,10 @@ class Rarefaction:
     def __call__(self, table: sparse.csr_array, keys: Ints) -> sparse.csr_array:
         drawn = table.data.copy()
         for key, start, stop in zip(keys, table.indptr[:-1], table.indptr[1:], strict=True):
-            rng = np.random.default_rng([self.seed, int(key)])
-            drawn[start:stop] = rng.multivariate_hypergeometric(table.data[start:stop], self.depth, method="marginals")
+            reads = table.data[start:stop]
+            # With depth and total, so that rarefying what was rarefied is a new draw.
+            rng = np.random.default_rng([self.seed, int(key), self.depth, int(reads.sum())])
+            drawn[start:stop] = rng.multivariate_hypergeometric(reads, self.depth, method="marginals")
         found = sparse.csr_array((drawn, table.indices, table.indptr), shape=table.shape)
         found.eliminate_zeros()
         return found
@@ -130,16 +135,19 @@ class DiskTable:
         """
         import h5py
 
+        path = path.resolve()
         stat = path.stat()
         try:
             with h5py.File(path) as file:
                 if "sample/matrix" not in file:
                     raise ValueError("it has no counts by sample (sample/matrix)")
                 matrix = file["sample/matrix"]
-                refuse_promises(file, stat.st_size)
+                refuse_tricks(file, path)
                 samples, observations = _ids(file["sample/ids"]), _ids(file["observation/ids"])
                 offsets = matrix["indptr"][:].astype(np.int64)
                 length = matrix["data"].shape[0]
+                if length > len(samples) * len(observations):
+                    raise ValueError(f"it has {length:,} counts for {len(samples)} x {len(observations)} cells")
                 if matrix["indices"].shape[0] != length or len(offsets) != len(samples) + 1:
                     raise ValueError("its counts, their places and its sample ids are not of the same number")
                 if offsets[0] != 0 or offsets[-1] != length or (np.diff(offsets) < 0).any():
@@ -172,7 +180,12 @@ class DiskTable:
             The file is damaged there, or has changed; it holds what is not a count.
         """
         rows, keys = self.rows[which], self.keys[which]
-        stat = self.path.stat()
+        try:
+            stat = self.path.stat()
+        except FileNotFoundError as error:
+            raise FileNotFoundError(
+                f"{self.name} is gone. A lazy study reads it again and again. Put it back, or read the study with `lazy=False`."
+            ) from error
         if (stat.st_size, stat.st_mtime_ns) != self.stamp:
             raise FormatError(
                 f"{self.name} has changed since it was opened. A lazy study reads it again and again. Read the study anew: "
@@ -272,15 +285,49 @@ def _places(start: Ints, stop: Ints) -> Ints:
     return np.repeat(start - np.concatenate([[0], np.cumsum(sizes)[:-1]]), sizes) + np.arange(sizes.sum())
 
 
-def refuse_promises(file: Any, num_bytes: int) -> None:
-    """Refuse (`ValueError`) an HDF5 file whose datasets are said to be larger than the file could hold; reading one would not end."""
+def refuse_tricks(file: Any, path: Path) -> None:
+    """Refuse (`ValueError`) what no writer of tables leaves in an HDF5 file, and what reading would follow anywhere, or never end.
+
+    That is links to other files and data in them; datasets said to be larger than the file could hold; and a heap of texts whose
+    objects overrun it, in which the HDF5 library loops.
+    """
+    import h5py
+
+    num_bytes = path.stat().st_size
 
     def look(name: str, found: Any) -> None:
-        size = getattr(found, "size", 0) or 0
-        if size and size * found.dtype.itemsize > MOST_RATIO * num_bytes:
-            raise ValueError(f"{name} is said to hold {size:,} values, in a file of {num_bytes:,} bytes")
+        if isinstance(found, h5py.Group):
+            for child in found:
+                if not isinstance(found.get(child, getlink=True), h5py.HardLink):
+                    raise ValueError(f"{child} in {name} is a link to another place")
+        elif isinstance(found, h5py.Dataset):
+            if found.external or found.is_virtual:
+                raise ValueError(f"the data of {name} are in another file")
+            if (found.size or 0) * found.dtype.itemsize > MOST_RATIO * num_bytes:
+                raise ValueError(f"{name} is said to hold {found.size:,} values, in a file of {num_bytes:,} bytes")
 
+    look("/", file)
     file.visititems(look)
+    with path.open("rb") as raw, mmap.mmap(raw.fileno(), 0, access=mmap.ACCESS_READ) as content:
+        at = content.find(HEAP)
+        while at >= 0:
+            _walk_heap(content, at)
+            at = content.find(HEAP, at + 1)
+
+
+def _walk_heap(content: mmap.mmap, start: int) -> None:
+    """Follow the objects of a heap of texts as the HDF5 library does (HDF5 file format 3.0, III.E. Global Heap)."""
+    end = min(start + int.from_bytes(content[start + 8 : start + 16], "little"), len(content))
+    at = start + 16
+    while at + 16 <= end:
+        number, size = (
+            int.from_bytes(content[at : at + 2], "little"),
+            int.from_bytes(content[at + 8 : at + 16], "little"),
+        )
+        step = size if number == 0 else 16 + (size + 7) // 8 * 8
+        if step == 0 or at + step > end:
+            raise ValueError(f"a heap of texts at byte {start:,} overruns")
+        at += step
 
 
 def not_counts(values: npt.NDArray[Any]) -> Ints:

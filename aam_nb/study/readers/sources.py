@@ -63,14 +63,17 @@ class Source:
         if not raw.strip():
             raise FormatError(f"{self.name} is empty ({len(raw)} bytes, all blank). Expected text. Export it again.")
         try:
-            return raw.decode("utf-8-sig").replace("\r\n", "\n").replace("\r", "\n")
+            text = raw.decode("utf-8-sig").replace("\r\n", "\n").replace("\r", "\n")
         except UnicodeDecodeError as error:
             line = raw.count(b"\n", 0, error.start) + 1
             kind, name = ("UTF-16", "utf-16") if raw.startswith((b"\xff\xfe", b"\xfe\xff")) else ("Latin-1", "latin1")
             raise FormatError(
                 f"{self.name} is not UTF-8 text: byte 0x{raw[error.start]:02x} in line {line}. It seems to be {kind}, as spreadsheets "
-                f"write. Save it as UTF-8, or convert it: `iconv -f {name} -t utf-8`."
+                f"write. Save it as UTF-8, or convert it: `iconv -f {name} -t utf-8 FILE > NEW`."
             ) from error
+        if not text.strip():
+            raise FormatError(f"{self.name} is empty (a byte-order mark alone). Expected text. Export it again.")
+        return text
 
 
 @contextmanager
@@ -162,6 +165,7 @@ def artifact(archive: zipfile.ZipFile, name: str) -> Artifact:
     base = re.sub(r" % Properties.*", "", kind)  # `FeatureData[Taxonomy] % Properties(...)` is one too
     payload = f"{described[0].split('/')[0]}/data/{PAYLOADS.get(base, '')}"
     if base not in PAYLOADS or payload not in members:
+        kind = kind[:60]
         what = f"of type {kind}" if base not in PAYLOADS else f"of type {kind} without {PAYLOADS[base]}"
         raise FormatError(
             f"{name} is a QIIME 2 artifact {what}. Expected one of {', '.join(PAYLOADS)}. Export that one from QIIME 2; counts, not "

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import io
 import itertools
 import json
 import re
+import subprocess
+import sys
+import warnings
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -23,7 +27,7 @@ from aam_nb.study.readers.disk import (
     Ints,
     damaged,
     not_counts,
-    refuse_promises,
+    refuse_tricks,
     what_is_not_counted,
 )
 from aam_nb.study.readers.sources import HDF5, FormatError, Source, StudyError, first_line
@@ -32,10 +36,16 @@ LINEAGE = ("taxonomy", "taxon", "consensus lineage", "consensuslineage")
 """Names, in small letters, of a column of lineages beside the counts of a text table."""
 CORNERS = ("otu id", "otuid", "feature id", "featureid", "feature-id", "asv id", "asv")
 """First fields, in small letters, of the header of a text table whose rows are features."""
+TRY_OUT_SECONDS = 60.0
+"""Time in which names and attributes of a file must be read."""
 CELLS_AT_ONCE = 2**22
 """Cells of a text table that are held in memory as such; only counts above 0 are kept."""
 DNA_LETTERS = "ACGTRYSWKMBDHVN"
 """The IUPAC letters of DNA: four nucleotides and their ambiguity codes."""
+PLAIN = re.compile(
+    r"\s*(?:[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?|[+-]?(?:nan|inf|infinity))\s*", re.ASCII | re.IGNORECASE
+)
+"""A number as programs write it; Python would take 1_000 and digits of other scripts too."""
 DNA = re.compile("[ACGTUNRYSWKMBDHV]{2,}", re.IGNORECASE)
 
 
@@ -51,7 +61,7 @@ class FeatureTable:
     table
         Counts, samples x features, whole numbers; on disk where it was opened lazily.
     sample_ids, feature_ids
-        Names of rows and columns, each once.
+        Names of rows and columns. Those of samples stand once; features of the same name may be summed.
     format
         Name of the format, for messages.
     metadata
@@ -77,11 +87,11 @@ class FeatureTable:
                     f"The {self.format} table has no {what}s ({len(self.sample_ids)} samples x {len(self.feature_ids)} features). Expected "
                     "at least one. Check the filters that made it, and export it again."
                 )
-            refuse_duplicates(pd.Index(ids), what)
             if "" in ids:
                 raise StudyError(
                     f"A {what} of the {self.format} table has an empty id. Expected a name for each. Name it and read again."
                 )
+        refuse_duplicates(pd.Index(self.sample_ids), "sample")
 
 
 def refuse_duplicates(ids: pd.Index, what: str) -> None:
@@ -187,20 +197,43 @@ def _biom2(source: Source, lazy: bool) -> FeatureTable:
     counts: DiskTable | sparse.csr_array = table
     if not lazy:
         counts = table[:]
-    return FeatureTable(counts, samples, features, "BIOM 2.1", _no_metadata(samples), _biom2_lineages(source, features))
+    lineages, notes = _biom2_annotations(source, features)
+    return FeatureTable(counts, samples, features, "BIOM 2.1", _no_metadata(samples), lineages, notes)
 
 
-def _biom2_lineages(source: Source, features: list[str]) -> dict[str, str]:
-    """The observation metadata "taxonomy", ranks joined, where the file has it."""
+def _biom2_annotations(source: Source, features: list[str]) -> tuple[dict[str, str], tuple[str, ...]]:
+    """The observation metadata "taxonomy", ranks joined, where the file has it; and what else it has, which is left out."""
     import h5py
 
+    left, rows = dict[str, list[str]](), None
     with h5py.File(source.path) as file:
-        try:
-            rows = file["observation/metadata/taxonomy"][:]
-        except READ_ERRORS:
-            return {}
-    texts = ["; ".join(t.decode("utf-8", "replace") for t in np.atleast_1d(r) if isinstance(t, bytes)) for r in rows]
-    return dict(zip(features, texts, strict=True)) if len(texts) == len(features) else {}
+        for axis in ("sample", "observation"):
+            group = file.get(f"{axis}/metadata")
+            left[axis] = sorted(group) if isinstance(group, h5py.Group) else []
+        if "taxonomy" in left["observation"]:
+            try:
+                rows = file["observation/metadata/taxonomy"][:]
+            except READ_ERRORS:
+                rows = None
+            if rows is not None and len(rows) == len(features):
+                left["observation"].remove("taxonomy")
+            else:
+                rows = None
+    texts = [
+        "; ".join(t.decode("utf-8", "replace") for t in np.atleast_1d(r) if isinstance(t, bytes))
+        for r in (() if rows is None else rows)
+    ]
+    return dict(zip(features, texts, strict=bool(texts))), _left_out(left["sample"], left["observation"])
+
+
+def _left_out(of_samples: list[str], of_features: list[str]) -> tuple[str, ...]:
+    """What a table says beside its counts and is not read from there."""
+    told = []
+    if of_samples:
+        told.append(f"left out what the table says of its samples ({some(of_samples)}): give it as metadata")
+    if of_features:
+        told.append(f"left out what the table says of its features ({some(of_features)})")
+    return tuple(told)
 
 
 def _biom1(source: Source) -> FeatureTable:
@@ -223,6 +256,8 @@ def _biom1(source: Source) -> FeatureTable:
             table = sparse.csr_array((cells[:, 2], (places[:, 1], places[:, 0])), shape=shape[::-1])
         lineages = {i: row["metadata"] for i, row in zip(features, found["rows"], strict=True) if row.get("metadata")}
         texts = {i: _lineage(meta.get("taxonomy")) for i, meta in lineages.items() if meta.get("taxonomy")}
+        of_samples = sorted({name for column in found["columns"] for name in column.get("metadata") or ()})
+        of_features = sorted({name for meta in lineages.values() for name in meta} - {"taxonomy"})
     except (
         ValueError,
         KeyError,
@@ -238,8 +273,10 @@ def _biom1(source: Source) -> FeatureTable:
             "again, or convert it with `biom convert --to-hdf5`."
         ) from error
     refuse_duplicates(pd.Index(samples), "sample")
-    refuse_duplicates(pd.Index(features), "feature")
-    return FeatureTable(counted(table, samples, features), samples, features, "BIOM 1.0", _no_metadata(samples), texts)
+    told = _left_out(of_samples, of_features)
+    return FeatureTable(
+        counted(table, samples, features), samples, features, "BIOM 1.0", _no_metadata(samples), texts, told
+    )
 
 
 def _lineage(value: Any) -> str:
@@ -266,6 +303,11 @@ def _text(source: Source, sequence_ids: frozenset[str]) -> FeatureTable:
         )
     if len(first) == width + 1:  # R's write.table names the columns and not the row names
         header, width = ["", *header], width + 1
+    elif len(first) == width and all(_looks_like_dna(name) for name in header):
+        raise FormatError(
+            f"{source.name} has DNA above all its columns ({some(header, 1)}), the first too, and so no sample ids. Expected them "
+            "in the first column. Write the row names: in R, `write.csv(seqtab, row.names = TRUE)`."
+        )
     lineage = next((k for k, name in enumerate(header) if k and name.strip().lower() in LINEAGE), None)
     columns = [k for k in range(1, width) if k != lineage]
     labels = [header[k].strip() for k in columns]
@@ -275,10 +317,11 @@ def _text(source: Source, sequence_ids: frozenset[str]) -> FeatureTable:
     by_sample = _rows_are_samples(source, names, labels, header[0], sequence_ids)
     samples, features = (names, labels) if by_sample else (labels, names)
     refuse_duplicates(pd.Index(samples), "sample")
-    refuse_duplicates(pd.Index(features), "ASV")
     table = sparse.csr_array(table if by_sample else table.T)
     kept = {} if by_sample else lineages
-    return FeatureTable(counted(table, samples, features), samples, features, "text", _no_metadata(samples), kept)
+    sums = [i for i in samples if i.lower() in ("total", "totals", "sum")]
+    told = (f"a sample is called {sums[0]!r}: leave it out if it is a sum",) if sums else ()
+    return FeatureTable(counted(table, samples, features), samples, features, "text", _no_metadata(samples), kept, told)
 
 
 def looks_like_counts(source: Source) -> bool:
@@ -293,13 +336,15 @@ def looks_like_counts(source: Source) -> bool:
     if header[0].strip().lower().lstrip("#") in CORNERS:
         return numbers
     axes = (header[1:], [row[0] for row in body])
-    return numbers and max(_share_of_features(ids, frozenset()) for ids in axes) > 0.5
+    return numbers and any(sum(map(_looks_like_dna, ids)) > len(ids) / 2 for ids in axes)
 
 
 def _body(source: Source, text: str) -> tuple[str, str]:
     """The separator, and the text from the header on: comments above it are passed over, and a header may begin with `#` too."""
-    lines = [k for k, line in enumerate(text.split("\n")) if line.strip()]
     all_lines = text.split("\n")
+    lines = [k for k, line in enumerate(all_lines) if line.strip()]
+    if not lines:
+        raise FormatError(f"{source.name} holds no text. Expected a feature table. Export it again.")
     first = next((k for k in lines if not all_lines[k].startswith("#")), None)
     above = [k for k in lines if first is None or k < first]
     model = all_lines[above[-1] if first is None else first]
@@ -309,6 +354,11 @@ def _body(source: Source, text: str) -> tuple[str, str]:
         first = above[-1]  # `#OTU ID<tab>s1<tab>s2`
     if first is None:
         raise FormatError(f"{source.name} holds nothing but comments. Expected a feature table. Export it again.")
+    if separator not in model and len(model.split()) >= 2:
+        raise FormatError(
+            f"{source.name} is separated by spaces, as R's `write.table` does by default. Expected tabs, commas or semicolons. Write it "
+            "with `sep = '\\t', col.names = NA`."
+        )
     return separator, "\n".join(all_lines[first:])
 
 
@@ -329,11 +379,15 @@ def _rows(source: Source, body: str, separator: str) -> tuple[list[str], Iterato
     return next(found), found
 
 
+ODD = (ValueError, OverflowError, pd.errors.ParserError, pd.errors.ParserWarning)
+"""What pandas says of a text that is not a plain table of numbers."""
 Rows = tuple[list[str], dict[str, str], sparse.csr_array]
 
 
 def _quickly(body: str, separator: str, header: list[str], lineage: int | None) -> Rows | None:
     """Ids, lineages and counts by pandas' parser; None where anything is odd, for `_row_by_row` to say what."""
+    if any(word in body for word in ("True", "TRUE", "true", "False", "FALSE", "false")):
+        return None  # which pandas would take for 1 and 0
     width = len(header)
     kinds: defaultdict[int, type] = defaultdict(lambda: np.float64, {0: str})
     if lineage is not None:
@@ -341,7 +395,8 @@ def _quickly(body: str, separator: str, header: list[str], lineage: int | None) 
     names: list[str] = []
     lineages: dict[str, str] = {}
     parts = []
-    try:
+    with warnings.catch_warnings(), contextlib.suppress(*ODD):
+        warnings.simplefilter("error", pd.errors.ParserWarning)  # of rows too long, which would be cut
         chunks = pd.read_csv(
             io.StringIO(body.partition("\n")[2]),
             sep=separator,
@@ -357,14 +412,14 @@ def _quickly(body: str, separator: str, header: list[str], lineage: int | None) 
             ids = chunk[0].str.strip().tolist()
             if lineage is not None:
                 lineages |= dict(zip(ids, chunk[lineage], strict=True))
-            values = chunk.drop(columns=[0] if lineage is None else [0, lineage]).to_numpy()
-            if len(not_counts(values.ravel())):
+            cells = chunk.drop(columns=[0] if lineage is None else [0, lineage])
+            if (cells.dtypes != np.float64).any() or len(not_counts(cells.to_numpy().ravel())):
                 return None
+            values = cells.to_numpy()
             names += ids
             parts.append(sparse.csr_array(values.astype(np.int64)))
-    except (ValueError, OverflowError, pd.errors.ParserError):
-        return None
-    return (names, lineages, sparse.csr_array(sparse.vstack(parts, format="csr"))) if parts else None
+        return (names, lineages, sparse.csr_array(sparse.vstack(parts, format="csr"))) if parts else None
+    return None
 
 
 def _row_by_row(source: Source, rows: Iterable[list[str]], header: list[str], lineage: int | None) -> Rows:
@@ -390,6 +445,8 @@ def _counts_of(source: Source, row: list[str], columns: list[int], header: list[
     """Places and values of one row's counts; zeros are left out."""
     fields = row[1:] if len(columns) == len(row) - 1 else [row[k] for k in columns]
     try:
+        if not all(map(PLAIN.fullmatch, fields)):
+            raise ValueError
         values = np.array(fields, dtype=np.float64)
     except ValueError:
         wrong = next(k for k in columns if not _is_number(row[k]))
@@ -405,20 +462,22 @@ def _counts_of(source: Source, row: list[str], columns: list[int], header: list[
 
 
 def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True
+    return bool(PLAIN.fullmatch(text))
 
 
 def _rows_are_samples(source: Source, rows: list[str], columns: list[str], corner: str, known: frozenset[str]) -> bool:
     """Which axis holds the samples: the one that is neither DNA nor named among the sequences given."""
-    scores = [_share_of_features(ids, known) for ids in (rows, columns)]
-    if max(scores) > 0.5 and scores[0] != scores[1]:
-        return scores[1] > scores[0]
+    given = [sum(i in known for i in ids) / max(1, len(ids)) for ids in (rows, columns)]
+    if max(given) > 0.5 and given[0] != given[1]:
+        return given[1] > given[0]
     if corner.strip().lower().lstrip("#") in CORNERS:
         return False
+    dna = [sum(map(_looks_like_dna, ids)) / max(1, len(ids)) > 0.5 for ids in (rows, columns)]
+    if all(dna):  # samples may be named by barcodes, which are shorter than any ASV
+        lengths = [float(np.median([len(i) for i in ids])) for ids in (rows, columns)]
+        dna = [length > min(lengths) for length in lengths]
+    if any(dna):
+        return dna[1]
     raise FormatError(
         f"Neither the rows ({some(rows, 2)}) nor the columns ({some(columns, 2)}) of {source.name} are known to be features. Expected "
         "DNA as ids on one axis, or `#OTU ID` as the first header field. For hashed ids give their sequences: "
@@ -426,8 +485,8 @@ def _rows_are_samples(source: Source, rows: list[str], columns: list[str], corne
     )
 
 
-def _share_of_features(ids: Sequence[str], known: frozenset[str]) -> float:
-    return sum(1 for i in ids if i in known or (len(i) >= 8 and DNA.fullmatch(i))) / max(1, len(ids))
+def _looks_like_dna(name: str) -> bool:
+    return len(name) >= 8 and bool(DNA.fullmatch(name))
 
 
 # -- AnnData ----------------------------------------------------------------------------------------------------------
@@ -441,17 +500,19 @@ def _anndata(source: Source) -> FeatureTable:
             f"{source.name} is AnnData, and the package anndata is not installed. Reading `.h5ad` needs it. Install it with "
             "`pip install 'aam-nb[anndata]'`."
         ) from error
-    import warnings
-
     import h5py
 
+    _try_out(source)
     try:
         with h5py.File(source.path) as file:
-            refuse_promises(file, source.path.stat().st_size)
+            refuse_tricks(file, source.path)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of names that are not unique, which are refused below
             found = anndata.read_h5ad(source.path)
+        if found.X is None:
+            raise ValueError("it has no X")
         table = sparse.csr_array(found.X)
+        not_counts(table.data)  # of a type that counts can have
         samples, features = list(map(str, found.obs_names)), list(map(str, found.var_names))
         metadata = found.obs.copy().set_axis(pd.Index(samples, dtype=str, name="sample_id"), axis=0)
     except Exception as error:  # anndata wraps what h5py raises in kinds of its own
@@ -460,8 +521,36 @@ def _anndata(source: Source) -> FeatureTable:
             "ASVs in var. Write it again with `adata.write_h5ad(...)`."
         ) from error
     refuse_duplicates(pd.Index(samples), "sample")
-    refuse_duplicates(pd.Index(features), "ASV")
-    return FeatureTable(counted(table, samples, features), samples, features, "AnnData", metadata)
+    told = _left_out([], [str(c) for c in found.var.columns])
+    return FeatureTable(counted(table, samples, features), samples, features, "AnnData", metadata, {}, told)
+
+
+TRY_OUT = """
+import h5py, sys
+def look(name, found):
+    list(found.attrs.items())
+    if isinstance(found, h5py.Dataset) and found.dtype.kind in "OSV":
+        found[()]
+with h5py.File(sys.argv[1]) as file:
+    look("/", file)
+    file.visititems(look)
+"""
+"""Reads names and attributes, in which the HDF5 library crashes or loops where some bytes of the file are damaged."""
+
+
+def _try_out(source: Source) -> None:
+    """Read a file in a process of its own first, and refuse it where that one crashes or does not end."""
+    try:
+        done = subprocess.run(
+            [sys.executable, "-c", TRY_OUT, source.path], capture_output=True, timeout=TRY_OUT_SECONDS
+        )
+        crashed = done.returncode < 0
+    except subprocess.TimeoutExpired:
+        crashed = True
+    if crashed:
+        raise FormatError(
+            f"{source.name} makes the HDF5 library crash or never end. Expected a whole `.h5ad`. It is damaged: copy or write it again."
+        )
 
 
 class MissingExtraError(UserError, ImportError):
