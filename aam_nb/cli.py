@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import json
+import os
 import sys
 import time
 import warnings
@@ -29,6 +30,9 @@ from aam_nb.config import (
 )
 from aam_nb.study.readers.columns import ColumnType
 from aam_nb.study.whole import whole_file
+
+LONGEST = 1000
+"""Characters of a path that are shown whole."""
 
 
 class UsageError(UserError, ValueError):
@@ -126,9 +130,13 @@ class SplitArgs:
     """Share of the samples held out."""
     min_class_size: int = 0
     """Drop samples of classes with fewer samples."""
+    drop_missing_group: bool = False
+    """Drop samples that have no value of --group."""
 
     def split(self, study: aam.Study, target: str, seed: int) -> tuple[aam.Study, aam.Study]:
         """The training and the test side."""
+        if self.drop_missing_group:
+            study = self._with_group(study)
         if self.min_class_size:
             values = study.target(target)
             study = study.keep_samples(values.isin(values.value_counts().loc[lambda n: n >= self.min_class_size].index))
@@ -136,6 +144,22 @@ class SplitArgs:
         train, test = study.split(target=target, group=self.group, test_size=self.test_size, seed=seed)
         say(f"  {train.provenance[-1]}\n  {test.provenance[-1]}")
         return train, test
+
+    def _with_group(self, study: aam.Study) -> aam.Study:
+        """The samples that have a value of the group."""
+        if self.group is None:
+            raise UsageError(
+                "--drop-missing-group was given without a group. It drops samples that have no value of it. Add `--group COLUMN`."
+            )
+        known = study.column(self.group).notna()
+        if not known.any():
+            raise UsageError(
+                f"None of the {study.num_samples} samples has a {self.group!r}. A group split needs its values. Choose another `--group`."
+            )
+        if not known.all():
+            study = study.keep_samples(known)
+            say(f"  {study.provenance[-1]}: those that have a {self.group}")
+        return study
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -191,13 +215,16 @@ class Info:
     """Files, saved studies or run folders."""
 
     def __call__(self) -> None:
+        if not self.files:
+            raise UsageError("No file was given. Expected one or more. Try `aam-nb info table.biom metadata.tsv`.")
         refused = 0
         for path in self.files:
+            name = str(path) if len(str(path)) <= LONGEST else f"{str(path)[:80]}… ({len(str(path))} characters)"
             try:
-                print(f"{path}: {one_line(what_is(path))}")
-            except (UserError, FileNotFoundError) as error:
+                print(f"{name}: {one_line(what_is(path))}")
+            except (UserError, OSError) as error:
                 refused += 1
-                print(f"{path}: would be refused. {one_line(str(error))}")
+                print(f"{name}: would be refused. {one_line(why(error))}")
         if refused:
             raise UsageError(
                 f"{refused} of {len(self.files)} files would be refused. The lines above say why, and what to do."
@@ -312,8 +339,8 @@ class Predict:
         model = aam.load(self.run)
         study = self.study.read_for(model)
         predictions = model.predict(study)
-        self.out.parent.mkdir(parents=True, exist_ok=True)
-        predictions.to_csv(self.out)
+        with whole_file(self.out) as fresh:
+            predictions.to_csv(fresh)
         say(f"Wrote {len(predictions)} predictions of {model.require_task().target} to {self.out}")
 
 
@@ -345,9 +372,10 @@ class Evaluate:
                 )
             test = study.keep_samples(wanted)
         result = model.evaluate(test, train=model.training_side(study), config=self.evaluation)
-        self.out.mkdir(parents=True, exist_ok=True)
-        (self.out / "evaluation.json").write_text(as_json(result.to_dict()), encoding="utf-8")
-        result.predictions.to_csv(self.out / "predictions.csv")
+        with whole_file(self.out / "evaluation.json") as fresh:
+            fresh.write_text(as_json(result.to_dict()), encoding="utf-8")
+        with whole_file(self.out / "predictions.csv") as fresh:
+            result.predictions.to_csv(fresh)
         say(describe(result))
         say(f"Wrote evaluation.json and predictions.csv to {self.out}")
 
@@ -395,11 +423,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         if command is not None:
             with one_line_warnings():
                 command()
-    except (UserError, FileNotFoundError, PermissionError, NotADirectoryError, IsADirectoryError) as error:
-        print(f"aam-nb {verb}: {' '.join(str(error).split())}", file=sys.stderr)
-        return 2
     except BrokenPipeError:  # the reader of our output has gone, as in `aam-nb fit --help | head`
         return 1
+    except (UserError, OSError) as error:
+        print(f"aam-nb {verb}: {' '.join(why(error).split())}", file=sys.stderr)
+        return 2
     except KeyboardInterrupt:
         print(f"aam-nb {verb}: interrupted", file=sys.stderr)
         return 130
@@ -492,6 +520,18 @@ def what_is(path: Path) -> str:
     if (path / FILES[0]).is_file():
         return f"run folder, {aam.load(path, device='cpu')!r}"
     return info.what_is(path)
+
+
+def why(error: Exception) -> str:
+    """An error in words; of one of the operating system's, the file and the reason."""
+    if isinstance(error, UserError) or not isinstance(error, OSError) or error.errno is None:
+        return str(error)
+    name = "A file" if error.filename is None else str(error.filename)
+    name = name if len(name) <= LONGEST else f"{name[:80]}…"
+    return (
+        f"{name} cannot be read or written ({os.strerror(error.errno)}). Expected one that can be. Check the path, and who "
+        "may use it."
+    )
 
 
 def describe(result: aam.Evaluation) -> str:

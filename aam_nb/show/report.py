@@ -274,7 +274,14 @@ def _code(text: str) -> Markup:
 
 def _numbers(frame: pd.DataFrame) -> pd.DataFrame:
     """Numbers as short text."""
-    return frame.map(lambda v: v if isinstance(v, str) else f"{v:,.0f}" if float(v).is_integer() else f"{v:,.3g}")
+
+    def text(value: object) -> str:
+        if isinstance(value, str):
+            return value
+        number = float(value)  # type: ignore[arg-type]
+        return f"{number:,.0f}" if number.is_integer() or abs(number) >= 1000 else f"{number:,.3g}"
+
+    return frame.map(text)
 
 
 def _picture(drawn: Axes | Figure, alt: str, caption: str) -> Picture:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Literal
+from typing import Literal, cast
 
 import numpy as np
 import pandas as pd
 from scipy import sparse
 
-from aam_nb.config import UserError, some
+from aam_nb.config import UserError, one_line, some
 from aam_nb.study.newick import Tree
 from aam_nb.study.readers.disk import Columns
 from aam_nb.study.study import Study
@@ -48,8 +48,9 @@ def merge(
     ------
     MergeError
         A sample is in both; the studies share no ASV and so no more than a name; ASVs are shorter than `trim`; there is a column
-        `study` already; a column holds numbers in one study and text in the other.
+        `study` already; a column holds numbers in one study and text or dates in the other; `trim` or `names` has no such value.
     """
+    _check_settings(trim, names)
     both = one.sample_ids.intersection(other.sample_ids)
     if len(both):
         raise MergeError(
@@ -84,13 +85,29 @@ def merge(
     )
 
 
+def _check_settings(trim: object, names: object) -> None:
+    is_length = isinstance(trim, (int, np.integer)) and not isinstance(trim, bool) and trim >= 1
+    if not (trim is None or trim == "shortest" or is_length):
+        raise MergeError(
+            f"trim is {trim!r}. Expected a whole number of nucleotides of at least 1, 'shortest' or None. Try `trim='shortest'`."
+        )
+    if names is None:
+        return
+    is_two = isinstance(names, (tuple, list)) and len(names) == 2 and all(isinstance(n, str) and n for n in names)
+    if not is_two or len(set(cast("tuple[str, str]", names))) < 2:
+        raise MergeError(
+            f"names is {one_line(repr(names))}. Expected two names that differ, as texts: of the first study and of the second. Try "
+            "`names=('first', 'second')`."
+        )
+
+
 def _trimmed(study: Study, length: int, steps: list[str]) -> Study:
     """Every ASV cut to `length` letters; those that become the same are one."""
     short = study.asv_ids[study.asv_ids.str.len() < length]
-    if length < 1 or len(short):
+    if len(short):
         raise MergeError(
             f"{len(short)} of {study.num_asvs} ASVs are shorter than {length} nt ({some(short, 2)}). Expected 1 to "
-            f"{study.asv_ids.str.len().min()} nt. Use `trim='shortest'`, or drop them with `study.filter(min_length={max(1, length)})`."
+            f"{study.asv_ids.str.len().min()} nt. Use `trim='shortest'`, or drop them with `study.filter(min_length={length})`."
         )
     place, kept = pd.factorize(study.asv_ids.str.slice(0, length))
     table = Columns(place.astype(np.int64), len(kept))(sparse.csr_array(study.table), np.zeros(0, np.int64))
@@ -108,11 +125,11 @@ def _trimmed(study: Study, length: int, steps: list[str]) -> Study:
 def _metadata(one: Study, other: Study, names: tuple[str, str] | None, steps: list[str]) -> pd.DataFrame:
     frames = [one.metadata, other.metadata]
     for column in frames[0].columns.intersection(frames[1].columns):
-        kinds = [pd.api.types.is_numeric_dtype(f[column]) for f in frames if f[column].notna().any()]
-        if len(set(kinds)) > 1:
+        first, second = (_kind(f[column]) for f in frames)
+        if first and second and first != second:
             raise MergeError(
-                f"Column {column!r} holds numbers in one study and text in the other. Expected one kind. Rename it in one, or read it as "
-                f"text: `aam.read_study(..., types={{{column!r}: 'categorical'}})`."
+                f"Column {column!r} holds {first} in the first study and {second} in the second. Expected one kind. Rename it in "
+                f"one, or read it as text in both: `aam.read_study(..., types={{{column!r}: 'categorical'}})`."
             )
     alone = frames[0].columns.symmetric_difference(frames[1].columns)
     if len(alone):
@@ -126,6 +143,20 @@ def _metadata(one: Study, other: Study, names: tuple[str, str] | None, steps: li
     # Columns without any value decide no type, and pandas warns of it.
     joined = pd.concat([f.dropna(axis=1, how="all") for f in frames])
     return joined.reindex(columns=list(dict.fromkeys([*frames[0].columns, *frames[1].columns])))
+
+
+def _kind(values: pd.Series) -> str | None:
+    """What a column of metadata holds, in words; None where it has no value."""
+    known = values.dropna()
+    if known.empty:
+        return None
+    if isinstance(values.dtype, pd.CategoricalDtype | np.dtypes.ObjectDType):
+        known = known.astype(object).infer_objects()  # what is inside: numbers, dates or text
+    if pd.api.types.is_datetime64_any_dtype(known):
+        return "dates"
+    if pd.api.types.is_bool_dtype(known):
+        return "truth values"
+    return "numbers" if pd.api.types.is_numeric_dtype(known) else "text"
 
 
 def _tree(sides: list[Study], asvs: pd.Index, steps: list[str]) -> Tree | None:

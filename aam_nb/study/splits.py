@@ -63,6 +63,11 @@ class Split:
     seed: int
     fold: str | None = None
 
+    def __post_init__(self) -> None:
+        # Of Python's types, not numpy's, as JSON is to hold them.
+        object.__setattr__(self, "test_size", float(self.test_size))
+        object.__setattr__(self, "seed", int(self.seed))
+
 
 def hold_out(
     sample_ids: pd.Index, *, target: pd.Series | None, group: pd.Series | None, test_size: float, seed: int
@@ -85,9 +90,16 @@ def hold_out(
     Raises
     ------
     SplitError
-        Fewer than two groups, a missing group value, or a class too rare to be on both sides.
+        Fewer than two groups, a missing group value, a group that is the target, a class too rare to be on both sides, or a size or
+        seed that is none.
     """
-    if not 0 < test_size < 1:
+    _refuse_same(target, group)
+    _refuse_seed(seed)
+    if (
+        isinstance(test_size, (bool, np.bool_))
+        or not isinstance(test_size, (int, float, np.number))
+        or not 0 < test_size < 1
+    ):
         raise SplitError(
             f"test_size is {test_size!r}. Expected a share of the samples between 0 and 1. Try `test_size=0.2`."
         )
@@ -142,6 +154,8 @@ def k_fold(
     """
     from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 
+    _refuse_same(target, group)
+    _refuse_seed(seed)
     if not isinstance(folds, (int, np.integer)) or folds < 2:
         raise SplitError(f"folds is {folds!r}. Expected a whole number of at least 2. Try `folds=5`.")
     unit = _units(sample_ids, group)
@@ -198,6 +212,7 @@ def leave_one_group_out(
     SplitError
         Fewer than two groups, a missing group value, or a class that lies in one group only.
     """
+    _refuse_same(target, group)
     _units(sample_ids, group)
     unit, values = pd.factorize(group, sort=True)
     if len(values) < 2:
@@ -292,6 +307,25 @@ def warn_if_function(target: pd.Series, metadata: pd.DataFrame, *, group: str | 
     warnings.warn(message, SplitWarning, stacklevel=stacklevel)
 
 
+def _refuse_same(target: pd.Series | None, group: pd.Series | None) -> None:
+    """Refuse a group that is the target: no side would hold a value that the other knows."""
+    if target is not None and group is not None and target.name == group.name:
+        raise SplitError(
+            f"The group is the target, {target.name!r}, so training would never see a value that is tested. Expected another column, "
+            "such as a host or a study. Name that one with `group=` (`--group`)."
+        )
+
+
+def is_whole(number: object) -> bool:
+    """Whether it is a whole number, Python's or numpy's."""
+    return isinstance(number, (int, np.integer)) and not isinstance(number, bool)
+
+
+def _refuse_seed(seed: int) -> None:
+    if not is_whole(seed) or seed < 0:
+        raise SplitError(f"seed is {seed!r}. Expected a whole number of at least 0. Try `seed=0`.")
+
+
 def _units(sample_ids: pd.Index, group: pd.Series | None) -> npt.NDArray[np.int64]:
     """Number of the unit that must stay whole, for each sample: the sample, or its group."""
     if group is None:
@@ -300,7 +334,7 @@ def _units(sample_ids: pd.Index, group: pd.Series | None) -> npt.NDArray[np.int6
         lost = sample_ids[group.isna().to_numpy()]
         raise SplitError(
             f"{len(lost)} samples have no {group.name!r} ({some(lost)}). A group split needs it for every sample. Drop them "
-            f"with `study.keep_samples(study.metadata[{group.name!r}].notna())`."
+            f"with `study.keep_samples(study.metadata[{group.name!r}].notna())` (`--drop-missing-group`)."
         )
     return pd.factorize(group)[0].astype(np.int64)
 

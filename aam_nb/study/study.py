@@ -21,7 +21,7 @@ from aam_nb.study.readers.disk import SAMPLES_PER_BLOCK, Columns, DiskTable, Rar
 from aam_nb.study.readers.sources import FormatError, StudyError
 from aam_nb.study.readers.tables import counted, refuse_duplicates, refuse_not_dna
 from aam_nb.study.saving import read_folder, write_folder
-from aam_nb.study.splits import Split, hold_out, k_fold, leave_one_group_out, warn_if_function
+from aam_nb.study.splits import Split, hold_out, is_whole, k_fold, leave_one_group_out, warn_if_function
 from aam_nb.study.truth import Truth
 
 DEEPEST = 10**9
@@ -352,8 +352,12 @@ class Study:
         Raises
         ------
         StudyError
-            `depth` is below 1, or no sample has that many reads.
+            `depth` is no whole number of at least 1, `seed` none of at least 0, or no sample has that many reads.
         """
+        if not is_whole(depth):
+            raise StudyError(f"depth is {depth!r}. Expected a whole number of reads. Try `study.rarefy(1000)`.")
+        if not is_whole(seed) or seed < 0:
+            raise StudyError(f"seed is {seed!r}. Expected a whole number of at least 0. Try `seed=0`.")
         if not self.num_samples:
             self.require_reads()
         deep = np.flatnonzero(self.depth.to_numpy() >= depth)
@@ -368,7 +372,7 @@ class Study:
                 f"more. Leave it out: `study.keep_samples(study.depth < {DEEPEST})`."
             )
         step = f"rarefied to {depth} reads with seed {seed}: {self.num_samples - len(deep)} shallower samples dropped"
-        kept, draw = self._taken(deep, step), Rarefaction(depth, seed)
+        kept, draw = self._taken(deep, step), Rarefaction(int(depth), int(seed))
         if isinstance(kept.table, DiskTable):
             return replace(kept, table=kept.table.then(draw))
         return replace(kept, table=draw(kept.table, sample_keys(kept.sample_ids)))
@@ -396,7 +400,7 @@ class Study:
         Raises
         ------
         SplitError
-            There are too few groups, a class has one member, or a group value is missing.
+            There are too few groups, a class has one member, a group value is missing, or the group is the target.
 
         Warns
         -----
@@ -504,13 +508,11 @@ class Study:
             There is no such folder, a file in it is damaged, or its content is no longer what was saved.
         """
         parts = read_folder(folder, lazy=lazy)
-        truth, digest = parts.pop("truth"), parts.pop("content_sha256")
-        if truth is not None:
-            parts["truth"] = Truth(**{name: pd.DataFrame(rows) for name, rows in truth.items()})
+        digest = parts.pop("content_sha256")
         study = cls(**parts)
         if study.content_hash() != digest:
             raise FormatError(
-                f"{folder} does not hold what was saved: its table or tree was changed since. Expected content {str(digest)[:12]}…. "
+                f"{folder} does not hold what was saved: its table or tree was changed since. Expected content {digest[:12]}…. "
                 "Restore it from a copy, or read the files as they are: `aam.read_study(table, metadata=..., tree=...)`."
             )
         return study

@@ -2,38 +2,88 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import secrets
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+
+from aam_nb.config import UserError
+
+
+class NotWrittenError(UserError, OSError):
+    """A file or folder cannot be written where it was asked for."""
 
 
 @contextmanager
 def whole_file(path: str | Path) -> Iterator[Path]:
-    """A temporary name beside `path` to write to; renamed to it when all went well, removed when not. Missing folders are made."""
+    """A temporary name beside `path` to write to; renamed to it when all went well, removed when not. Missing folders are made.
+
+    Raises
+    ------
+    NotWrittenError
+        The place cannot be written to, or is full.
+    """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    fresh = path.with_name(f".{path.name}.{secrets.token_hex(4)}.new")
-    try:
-        yield fresh
-        fresh.replace(path)
-    finally:
-        fresh.unlink(missing_ok=True)
+    fresh = _beside(path, secrets.token_hex(4), "new")
+    with _naming(path, fresh):
+        try:
+            yield fresh
+            fresh.replace(path)
+        finally:
+            with suppress(OSError):
+                fresh.unlink(missing_ok=True)
 
 
 @contextmanager
 def whole_folder(folder: Path) -> Iterator[Path]:
-    """A temporary folder beside `folder` to fill; it takes that name, and the place of what was there, when all went well."""
-    folder.parent.mkdir(parents=True, exist_ok=True)
+    """A temporary folder beside `folder` to fill; it takes that name, and the place of what was there, when all went well.
+
+    Raises
+    ------
+    NotWrittenError
+        The place cannot be written to, or is full.
+    """
     token = secrets.token_hex(4)
-    fresh, old = (folder.with_name(f".{folder.name}.{token}.{end}") for end in ("new", "old"))
-    fresh.mkdir()
-    try:
-        yield fresh
-        if folder.exists():
-            folder.rename(old)
-        fresh.rename(folder)
-    finally:
-        shutil.rmtree(fresh, ignore_errors=True)
+    fresh, old = (_beside(folder, token, end) for end in ("new", "old"))
+    with _naming(folder, fresh):
+        fresh.mkdir()
+        try:
+            yield fresh
+            if folder.exists():
+                folder.rename(old)
+            fresh.rename(folder)
+        finally:
+            shutil.rmtree(fresh, ignore_errors=True)
     shutil.rmtree(old, ignore_errors=True)
+
+
+def _beside(path: Path, token: str, end: str) -> Path:
+    """A hidden name in the same folder, not longer than file systems take."""
+    return path.with_name(f".{path.name[:50]}.{token}.{end}")
+
+
+@contextmanager
+def _naming(path: Path, fresh: Path) -> Iterator[None]:
+    """Make the folder of `path`; what then fails in writing is told of `path`, not of the name that nobody asked for."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise _not_written(path, error) from error
+    try:
+        yield
+    except OSError as error:
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+        if isinstance(error, UserError) or not (full or fresh.name in str(error)):
+            raise
+        raise _not_written(path, error) from error
+
+
+def _not_written(path: Path, error: OSError) -> NotWrittenError:
+    why = os.strerror(error.errno) if error.errno else type(error).__name__
+    return NotWrittenError(
+        f"{path} cannot be written ({why}). Expected a place that can be written to, with room for it. Choose another path, or check its "
+        "folder."
+    )

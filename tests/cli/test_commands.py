@@ -162,6 +162,46 @@ def test_info_tells_what_each_file_is_and_what_would_be_refused(
     assert len(out.strip().split("\n")) == 1
 
 
+def test_info_of_a_file_that_cannot_be_opened_goes_on_with_the_next(
+    files: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["info", "x" * 5000, str(files / "tree.nwk")]) == 2
+    captured = capsys.readouterr()
+    bad, good = captured.out.strip().split("\n")
+    assert "(5000 characters): would be refused. " in bad
+    assert "File name too long" in bad
+    assert len(bad) < 500
+    assert "[Errno" not in bad
+    assert "rooted tree" in good
+    assert "1 of 2 files would be refused" in captured.err
+
+
+def test_samples_without_a_group_are_dropped_by_a_flag(
+    files: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    metadata = pd.read_csv(files / "metadata.tsv", sep="\t", index_col=0, comment="#")
+    metadata.loc[metadata.index[:3], "host_id"] = None
+    metadata.to_csv(tmp_path / "m.tsv", sep="\t")
+    args = [
+        *inputs(files),
+        "--metadata",
+        str(tmp_path / "m.tsv"),
+        "--target",
+        "age",
+        "--group",
+        "host_id",
+        "--epochs",
+        "1",
+    ]
+    args += ["--objectives", "nucleotides", *SMALL, "--out", str(tmp_path / "run")]
+    assert main(["pretrain", *args]) == 2
+    said = capsys.readouterr().err
+    assert "3 samples have no 'host_id'" in said
+    assert "--drop-missing-group" in said
+    assert main(["pretrain", *args, "--drop-missing-group"]) == 0
+    assert "kept 45 of 48 samples: those that have a host_id" in capsys.readouterr().out
+
+
 def test_types_of_columns_are_said_by_flags(files: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     args = [*inputs(files), "--target", "age", "--out", str(tmp_path / "run")]
     assert main(["pretrain", *args, "--types", "age", "date", "season", "categorical"]) == 2
@@ -236,6 +276,32 @@ MISTAKES = {
         ["unifrac", "--table", "TABLE", "--tree", "t", "--out", "d.csv"],
         "--out d.tsv",
     ),
+    "info of nothing": (["info"], "No file was given"),
+    "a group to drop by that is not there": (
+        ["fit", *inputs(Path("FILES")), "--target", "age", "--drop-missing-group", "--out", "o"],
+        "--drop-missing-group was given without a group",
+    ),
+    "the target as the group": (
+        ["fit", *inputs(Path("FILES")), "--target", "age", "--group", "age", "--out", "o"],
+        "The group is the target, 'age'",
+    ),
+    "a place that cannot be written to": (
+        ["unifrac", "--table", "TABLE", "--tree", "FILES/tree.nwk", "--out", "/proc/x.tsv"],
+        "/proc/x.tsv cannot be written (",
+    ),
+    "a place in HDF5 that cannot be written to": (
+        ["unifrac", "--table", "TABLE", "--tree", "FILES/tree.nwk", "--out", "/proc/x.h5"],
+        "/proc/x.h5 cannot be written (",
+    ),
+    "a folder that is a file": (
+        ["predict", "--run", "RUN", "--table", "TABLE", "--out", "FILES/tree.nwk/p.csv"],
+        "tree.nwk/p.csv cannot be written (",
+    ),
+    "a name too long": (["predict", "--run", "RUN", "--table", "t" * 5000, "--out", "o"], "File name too long"),
+    "a config with a name too long": (
+        ["fit", *inputs(Path("FILES")), "--target", "age", "--out", "o", "--config", "c" * 5000],
+        "ccc",
+    ),
     "no config file": (
         ["fit", *inputs(Path("FILES")), "--target", "age", "--out", "o", "--config", "c.json"],
         "c.json",
@@ -262,6 +328,8 @@ def test_a_mistake_is_one_line_and_exit_code_2(
     assert len(captured.err.strip().split("\n")) == 1
     assert said in captured.err + captured.out
     assert "Traceback" not in captured.err
+    assert "[Errno" not in captured.err
+    assert ".new" not in captured.err
     assert not list(tmp_path.iterdir())  # and nothing was written
 
 

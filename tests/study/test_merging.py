@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -97,8 +99,39 @@ def test_what_cannot_be_merged_is_refused() -> None:
         aam.merge(ONE, make({"TTTT": [1]}, ["z"]))
     with pytest.raises(MergeError, match=r"2 of 2 ASVs are shorter than 9 nt .*trim='shortest'"):
         aam.merge(ONE, OTHER, trim=9)
-    with pytest.raises(MergeError, match=r"Column 'ph' holds numbers in one study and text in the other.*types="):
+    with pytest.raises(
+        MergeError, match=r"Column 'ph' holds numbers in the first study and text in the second.*types="
+    ):
         aam.merge(ONE, make({"ACGTAA": [1]}, ["z"], ph=["sour"]))
+
+
+@pytest.mark.parametrize("trim", ["foo", 1.5, 100.0, True, False, (4,), 0, -1])
+def test_a_trim_that_is_no_length_is_refused(trim: Any) -> None:
+    with pytest.raises(MergeError, match=rf"trim is {re.escape(repr(trim))}\. Expected .*`trim='shortest'`"):
+        aam.merge(ONE, OTHER, trim=trim)
+    assert aam.merge(ONE, OTHER, trim=np.int64(4)).num_asvs == 2  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("names", [("a", "b", "c"), ("a",), ("a", "a"), "ab", ("a", 1), ("a", ""), (None, "b"), 2])
+def test_names_that_do_not_name_two_studies_are_refused(names: Any) -> None:
+    with pytest.raises(MergeError, match=rf"names is {re.escape(repr(names))}\. Expected two names that differ"):
+        aam.merge(ONE, OTHER, names=names)
+
+
+DATE, TEXT, NUMBER, TRUTH = pd.Timestamp("2020-01-02"), "x", 1.0, True
+
+
+@pytest.mark.parametrize("one", [DATE, TEXT, NUMBER, TRUTH, None])
+@pytest.mark.parametrize("other", [DATE, TEXT, NUMBER, TRUTH, None])
+def test_columns_are_of_one_kind_or_refused(one: Any, other: Any, tmp_path: Path) -> None:
+    sides = make({"ACGTAA": [1]}, ["a"], x=[one]), make({"ACGTAA": [1]}, ["b"], x=[other])
+    if one is not None and other is not None and type(one) is not type(other):
+        with pytest.raises(MergeError, match=r"Column 'x' holds \w+.* in the first study and \w+.* in the second\."):
+            aam.merge(*sides)
+    else:
+        both = aam.merge(*sides)
+        assert both.metadata["x"].dropna().tolist() == [v for v in (one, other) if v is not None]
+        both.save(tmp_path / "both")
 
 
 @pytest.mark.real

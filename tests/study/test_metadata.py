@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import math
+import time
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -279,6 +280,38 @@ def test_a_type_that_does_not_fit_is_refused(words: list[str], kind: Any, said: 
         read("id\tx\n" + "".join(f"s{i}\t{w}\n" for i, w in enumerate(words)), tmp_path, types={"x": kind})
 
 
+SEMICOLONS = {
+    "with commas in a name": "id;site, x;ph\n0012;Lima, Peru;7\nb;Cusco;8\n",
+    "quoted": '"id";"site, x";"ph"\n"0012";"Lima, Peru";7\n"b";"Cusco";8\n',
+    "with a blank behind": 'id; "site, x"; ph\n0012; "Lima, Peru"; 7\nb; Cusco; 8\n',
+    "with commas in quotes": '"id";"site, x";"ph"\n"0012";"Lima, Peru";"7"\n"b";"Cusco";"8"\n',
+    "#SampleID": "#SampleID;site, x;ph\n0012;Lima, Peru;7\nb;Cusco;8\n",
+    "a type": "# made in Excel\nid;site, x;ph\n#q2:types;categorical;numeric\n0012;Lima, Peru;7\nb;Cusco;8\n",
+}
+
+
+@pytest.mark.parametrize("case", SEMICOLONS)
+def test_semicolons_separate_where_the_header_has_more_of_them_than_commas(case: str, tmp_path: Path) -> None:
+    frame = read(SEMICOLONS[case], tmp_path)
+    assert frame.index.tolist() == ["0012", "b"]
+    assert frame["site, x"].tolist() == ["Lima, Peru", "Cusco"]
+    assert frame["ph"].tolist() == [7, 8]
+
+
+def test_decimal_commas_between_semicolons_stay_text_and_are_told(tmp_path: Path) -> None:
+    text = "#SampleID;ph;temperature\na;7,1;8,25\nb;6,0;9\n"
+    assert read(text, tmp_path)["ph"].tolist() == ["7,1", "6,0"]
+    assert notes(text, tmp_path) == [
+        "column 'ph' is text: its numbers have decimal commas ('6,0', '7,1')",
+        "column 'temperature' is text: its numbers have decimal commas ('8,25', '9')",
+    ]
+
+
+def test_semicolons_within_values_do_not_separate(tmp_path: Path) -> None:
+    assert read("id\ta;b;c\ts1\nx\t1;2\t3\n", tmp_path)["a;b;c"].tolist() == ["1;2"]
+    assert read('id,"a;b;c"\nx,1;2;3\n', tmp_path)["a;b;c"].tolist() == ["1;2;3"]
+
+
 @pytest.mark.parametrize("name", ["y", "id"])
 def test_a_type_for_no_column_is_refused(name: str, tmp_path: Path) -> None:
     with pytest.raises(
@@ -294,9 +327,12 @@ BAD: dict[str, tuple[str | bytes, str]] = {
     "blank": (" \n\n", r"is empty \(3 bytes, all blank\)"),
     "comments alone": ("# a\n# b\n", r"only blank and comment lines.*Remove the #"),
     "header alone": ("id\tph\n", r"no rows below its header\. Expected one row per sample"),
-    "one column": ("id\na\nb\n", r"has 1 column \(it starts: 'id'\)\. Expected .* tabs or commas\. Save"),
+    "one column": ("id\na\nb\n", r"has 1 column \(it starts: 'id'\)\. Expected .* tabs, commas or semicolons\. Save"),
+    "blanks between": ("id ph\na 7\n", r"has 1 column .* semicolons, not by blanks\."),
     "one named column": ("id\t\na\t\nb\t\n", r"has 1 column"),
-    "semicolons": ("id;ph\na;7,1\n", r"has 1 column .*tabs or commas, not semicolons"),
+    "semicolon not quoted": ("id;x\na;Lima; Peru\n", r"has 3 fields in line 2\. .*Quote values with semicolons"),
+    "a field too long": (f"id\tx\na\t1\nb\t{'x' * 140_000}\n", r"a field of more than 131,072 characters in line 3\. .*Cut it"),
+    "a quote left open for long": ('id,x\na,"' + "y,1\n" * 40_000, r"quote that opens in line 2 and is still open 131,072 .* in line \d"),
     "duplicates": ("id\tx\n0012\t1\n0012\t2\n", r"1 sample ids occur more than once \(0012\) in .*metadata\.tsv"),
     "duplicates but for blanks": ("id\tx\na\t1\n a \t2\n", r"1 sample ids occur more than once \(a\)"),
     "no id": ("id\tx\na\t1\n\t2\n \t3\n", r"2 rows of .* have no sample id \(line 3, 4\)\. .*'id'"),
@@ -373,6 +409,47 @@ def test_damaged_bytes_give_a_frame_or_one_of_our_errors(
     else:
         assert frame.index.is_unique
         assert frame.shape[0] >= 1
+
+
+LONG = "x" * 10_000
+LONG_CASES: dict[str, tuple[str, dict[str, Any]]] = {
+    "a name and values": (f"id\t{LONG}\n" + "".join(f"{LONG}{k}\t{k}{LONG}\n" for k in range(9)), {LONG: "numeric"}),
+    "a name, and dates": (f"id\t{LONG}\na\t01/02/2020\n", {LONG: "date"}),
+    "a type": (f"id\t{LONG}\na\t1\n", {LONG: LONG}),
+    "columns": ("id" + "".join(f"\t{LONG}{k}" for k in range(9)) + "\na" + "\t1" * 9 + "\n", {f"{LONG}z": "numeric"}),
+    "a type in the file": (f"id\t{LONG}\n#q2:types\t{LONG}\na\t1\n", {}),
+    "a directive": (f"id\tx\n#q2:{LONG}\tred\na\t1\n", {}),
+    "a directive below": (f"id\tx\na\t1\n#q2:{LONG}\tred\n", {}),
+    "names twice": (f"id\t{LONG}\t{LONG}\na\t1\t2\n", {}),
+    "ids elsewhere": (f"{LONG}\tsample_id\na\ts1\na\ts2\n", {}),
+    "ids twice": (f"{LONG}\tx\n{LONG}\t1\n{LONG}\t2\n", {}),
+    "one column": (f"{LONG}\nb\n", {}),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", LONG_CASES)
+def test_messages_stay_short_whatever_the_file_holds(case: str, tmp_path: Path) -> None:
+    text, types = LONG_CASES[case]
+    with pytest.raises(FormatError) as caught:
+        read(text, tmp_path, types=types)
+    assert len(str(caught.value).replace(str(tmp_path), "")) < 400
+
+
+@pytest.mark.parametrize("values", [[LONG + " ", "a"], [[LONG], "a"], [LONG + "\r", "a"]])
+def test_messages_of_writing_stay_short_too(values: list[Any], tmp_path: Path) -> None:
+    with pytest.raises(MetadataError) as caught:
+        write_metadata(pd.DataFrame({LONG: values}, index=["s", "t"], dtype=object), tmp_path / "m.tsv")
+    assert len(str(caught.value)) < 400
+
+
+def test_many_values_of_a_wrong_type_are_refused_at_once(tmp_path: Path) -> None:
+    text = "id\ta\n" + "".join(f"s{k}\tword {k}\n" for k in range(100_000))
+    start = time.process_time()
+    with pytest.raises(
+        MetadataError, match=r"holds 'word 0' in s0, 'word 1' in s1, 'word 2' in s2 and 99997 more\. Expected"
+    ):
+        read(text, tmp_path, types={"a": "numeric"})
+    assert time.process_time() - start < 10  # 0.5 s where this was written; 2,000 s when each value was looked up
 
 
 # -- round trip -------------------------------------------------------------------------------------------------------
@@ -453,7 +530,10 @@ UNWRITABLE: dict[str, tuple[dict[Any, list[Any]], list[Any], str]] = {
     "complex": ({"x": [1j, 2j]}, ["s", "t"], r"In column 'x', 1j would be"),
     "nanoseconds": ({"x": [pd.Timestamp(1), pd.Timestamp(2)]}, ["s", "t"], r"'1970-01-01 00:00:00\.000000001' in s"),
     "a time zone": ({"x": [pd.Timestamp("2020-01-01", tz="UTC")]}, ["s"], r"time zone UTC.*tz_localize\(None\)"),
-    "id with #": ({"x": [1, 2]}, ["#s", "t"], r"1 of 2 rows would be lost, as their ids start with # \('#s'\)"),
+    "id with #": ({"x": [1, 2]}, ["#s", "t"], r"^1 of 2 sample ids start with # \(#s\)\. .*comments.*Rename them\.$"),
+    "id with # after a blank": ({"x": [1, 2]}, [" #s", "t"], r"^1 of 2 sample ids start with #"),
+    "all ids with #": ({"x": [1, 2]}, ["#s", "#t"], r"^2 of 2 sample ids start with # \(#s, #t\)"),
+    "a blank row": ({"x": [np.nan, 1]}, ["", "t"], r"1 of 2 would be lost of the sample ids, being blank .*\(''\)"),
     "id that is a number": ({"x": [1, 2]}, [5, 6], r"In the sample ids, 5 would be read back as '5'"),
     "no id": ({"x": [1, 2]}, ["", "t"], r"cannot be written.*no sample id"),
     "the same id": ({"x": [1, 2]}, ["s", "s"], r"cannot be written.*occur more than once \(s\)"),

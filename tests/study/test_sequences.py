@@ -67,6 +67,7 @@ def test_lower_case_rna_and_sizes_are_told(tmp_path: Path) -> None:
     ]
 
 
+@settings(deadline=None)  # the first example imports scikit-bio
 @given(st.lists(st.tuples(st.text(IUPAC, min_size=1, max_size=30), st.integers(1, 9)), min_size=1, max_size=5))
 def test_fasta_is_read_as_scikit_bio_reads_it(
     tmp_path_factory: pytest.TempPathFactory, records: list[tuple[str, int]]
@@ -99,7 +100,8 @@ BAD: dict[str, tuple[str | bytes, type[Exception], str]] = {
     "gaps": (">a\nAC-GT\n>b\n..AC\n", SequenceError, r"2 of 2 sequences hold gaps \(.*\), as alignments do \(ids: a, b\).*seqkit seq -g"),
     "protein": (">a\nMKVLA\n>b\nACGT\n", SequenceError, r"1 of 2 sequences hold letters that are no nucleotides \('L'\), as prot"),
     "stop codon": (">a\nMK*\n", SequenceError, r"as proteins do"),
-    "digits": (">a\n1 ACGT 5\n", SequenceError, r"hold characters that are no nucleotides"),
+    "digits": (">a\n1 ACGT 5\n", SequenceError, r"hold characters that are no nucleotides .*nothing else\.$"),
+    "names": (">a\nOTU1\n", SequenceError, r"hold characters that are no nucleotides .*nothing else\.$"),
     "blanks": (">a\nAC GT\n", SequenceError, r"no nucleotides \(' '\)"),
     "sharp s": (">a\nACß\n", SequenceError, r"\('ß'\)"),
 }  # fmt: skip
@@ -125,6 +127,7 @@ def test_an_artifact_of_another_type_is_refused(tmp_path: Path) -> None:
 # -- DNA in one way of writing ----------------------------------------------------------------------------------------
 
 
+@settings(deadline=None)  # the first example imports scikit-bio
 @given(st.lists(st.text(IUPAC + IUPAC.lower() + "Uu", min_size=1), min_size=1), st.booleans())
 def test_dna_is_upper_case_with_t_for_u(sequences: list[str], as_index: bool) -> None:
     import skbio
@@ -149,18 +152,43 @@ def test_dna_is_upper_case_with_t_for_u(sequences: list[str], as_index: bool) ->
     ]
 
 
+NAMES = [
+    "ASV1",
+    "OTU1",
+    "OTU_12",
+    "Otu00012",
+    "zotu5",
+    "228054",
+    "denovo.7",
+    "Bacteroides",
+    "Actinobacteria",
+    "g__Bacteroides",
+]
+NAMES += [
+    "d__Bacteria;p__Bacillota;c__Bacilli",
+    "Escherichia coli",
+    "uncultured bacterium",
+    "4b5eeb300368260019c1fbc7a3c718fc_1",
+]
+
+
 @pytest.mark.parametrize(
     ("bad", "said"),
     [
         ("AC-T", r"1 of 2 sequences hold gaps \('-'\).*\(ids: AC-T\)"),
         ("ACGTQ", r"hold letters that are no nucleotides \('Q'\)"),
-        ("ACGT1", r"hold characters that are no nucleotides \('1'\)"),
+        ("ACGT1", r"hold characters that are no nucleotides \('1'\).*nothing else; where they are names.*--sequences"),
+        ("MKVLAMKVLAMKVLAMKVLAMKVLA", r"as proteins do.*Give the DNA; where they are names.*--sequences"),
         ("AC\nGT", r"hold characters that are no nucleotides \('\\n'\)"),
         ("", r"are empty or no text"),
         (None, r"are empty or no text"),
         (np.nan, r"are empty or no text"),
         (5, r"are empty or no text"),
-        ("d41d8cd98f00b204e9800998ecf8427e", r"1 of 2 sequences are hashes .*`sequences=`"),
+        ("d41d8cd98f00b204e9800998ecf8427e", r"1 of 2 sequences are hashes .*sequences='rep-seqs\.fasta'.*--sequences"),
+        *(
+            (name, r"1 of 2 sequences are names \(ids: .*sequences='rep-seqs\.fasta'.*`--sequences rep-seqs\.fasta`")
+            for name in NAMES
+        ),
     ],
 )
 def test_what_is_not_dna_is_refused(bad: Any, said: str) -> None:
@@ -171,6 +199,16 @@ def test_what_is_not_dna_is_refused(bad: Any, said: str) -> None:
 def test_no_more_than_five_ids_are_named() -> None:
     with pytest.raises(SequenceError, match=r"7 of 7 sequences .*\(ids: s0, s1, s2, s3, s4 and 2 more\)"):
         normal_dna(pd.Series(["AC.GT"] * 7, index=[f"s{i}" for i in range(7)]))
+
+
+@pytest.mark.parametrize("bad", ["x" * 10_000, "é;" * 5_000, "ACGT1" * 2_000, "f" * 64])
+def test_messages_stay_short_whatever_the_ids_are(bad: str, tmp_path: Path) -> None:
+    with pytest.raises(SequenceError) as caught:
+        normal_dna(pd.Index([f"{bad}{k}"[k:] for k in range(9)]))
+    assert len(str(caught.value)) < 400
+    with pytest.raises(SequenceError) as caught:
+        read("".join(f">{bad}{k}\n{bad}\n" for k in range(9)), tmp_path)
+    assert len(str(caught.value).replace(str(tmp_path), "")) < 400
 
 
 def test_many_sequences_take_a_second_or_two() -> None:

@@ -471,6 +471,45 @@ REAL: list[tuple[str, str, str | None, str | None]] = [
 ]
 
 
+@pytest.mark.parametrize("seed", [-1, 1.5, "1", None, True])
+def test_a_seed_that_numpy_cannot_draw_from_is_refused(seed: Any) -> None:
+    study = with_metadata(y=np.arange(20.0), host=[f"h{i // 2}" for i in range(20)])
+    for group in (None, "host"):
+        for verb in (study.split, study.folds, lambda **how: study.hold_out(test_size=0.2, **how)):
+            with pytest.raises(SplitError, match=rf"seed is {re.escape(repr(seed))}\. Expected .* Try `seed=0`"):
+                verb(target="y", group=group, seed=seed)
+
+
+@pytest.mark.parametrize("test_size", ["a", "0.2", None, True, 0, 1, 1.5, -0.1, float("nan"), [0.2]])
+def test_a_size_that_is_no_share_is_refused(test_size: Any) -> None:
+    with pytest.raises(SplitError, match=rf"test_size is {re.escape(repr(test_size))}\. Expected a share"):
+        with_metadata(y=np.arange(20.0)).split(test_size=test_size)
+
+
+def test_a_group_that_is_the_target_is_refused() -> None:
+    study = with_metadata(diagnosis=list("abcd") * 5)
+    verbs = (study.split, study.folds, lambda **how: study.hold_out(test_size=0.2, **how), study.leave_one_group_out)
+    for verb in verbs:
+        with pytest.raises(SplitError, match=r"The group is the target, 'diagnosis'.*`--group`"):
+            verb(target="diagnosis", group="diagnosis")
+
+
+def test_a_split_by_numbers_of_numpy_can_be_saved(tmp_path: Path) -> None:
+    train, _ = with_metadata(y=np.arange(20.0)).split(test_size=np.float32(0.25), seed=np.int64(3))  # type: ignore[arg-type]
+    info = Study.load(train.save(tmp_path / "s")).split_info
+    assert info == train.split_info
+    assert info is not None
+    assert (info.test_size, info.seed) == (0.25, 3)
+
+
+def test_samples_without_a_group_are_refused_with_the_flag_that_drops_them() -> None:
+    study = with_metadata(y=np.arange(20.0), day=[None, *(f"d{i % 5}" for i in range(19))])
+    with pytest.raises(
+        SplitError, match=r"1 samples have no 'day' \(s0\).*`study\.keep_samples.*`--drop-missing-group`"
+    ):
+        study.split(target="y", group="day")
+
+
 @pytest.mark.real
 @pytest.mark.parametrize(("name", "target", "group", "named"), REAL)
 def test_the_traps_of_real_studies_are_named_and_nothing_else(

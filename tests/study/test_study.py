@@ -316,6 +316,33 @@ def test_rarefied_counts_are_hypergeometric() -> None:
         assert abs(x.var() - var) < 5 * var * np.sqrt((excess + 2) / n)
 
 
+@pytest.mark.parametrize("depth", [100.5, 3.0, "100", None, True, [3]])
+def test_a_depth_that_is_no_whole_number_is_refused(depth: Any, hand_study: Study) -> None:
+    with pytest.raises(StudyError, match=rf"depth is {re.escape(repr(depth))}\. Expected a whole number of reads"):
+        hand_study.rarefy(depth)
+
+
+@pytest.mark.parametrize("seed", [-1, 1.5, "1", None, True])
+def test_a_seed_that_numpy_cannot_draw_from_is_refused(seed: Any, hand_study: Study) -> None:
+    with pytest.raises(StudyError, match=rf"seed is {re.escape(repr(seed))}\. Expected .* Try `seed=0`"):
+        hand_study.rarefy(3, seed=seed)
+
+
+def test_numbers_of_numpy_are_numbers(hand_study: Study) -> None:
+    ours, theirs = hand_study.rarefy(3, seed=2), hand_study.rarefy(np.int32(3), seed=np.int64(2))  # type: ignore[arg-type]
+    assert ours.content_hash() == theirs.content_hash()
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_what_is_rarefied_again_is_drawn_anew(seed: int) -> None:
+    """300 of 1,000 reads and then 100 of those are 100 of 1,000, also where both draws have the same seed."""
+    n = 3000
+    drawn = make(np.tile([500, 500], (n, 1))).rarefy(300, seed=0).rarefy(100, seed=seed).table[:].toarray()[:, 0]
+    law = hypergeom(1000, 500, 100)
+    assert abs(drawn.mean() - law.mean()) < 5 * np.sqrt(law.var() / n)
+    assert abs(drawn.var() - law.var()) < 5 * law.var() * np.sqrt(2 / n)
+
+
 @pytest.mark.parametrize("depth", [0, -3, 9, 10**6])
 def test_a_depth_that_leaves_nothing_is_refused(depth: int, hand_study: Study) -> None:
     with pytest.raises(StudyError, match=rf"to {depth} reads.* from 4 to 8") as error:

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from aam_nb.config import some
+from aam_nb.study.readers.sheets import quoted
 from aam_nb.study.readers.sources import FormatError
 
 ColumnType = Literal["numeric", "categorical", "date"]
@@ -37,6 +38,10 @@ OTHER_DATES = [
 MONTHS = ["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"]
 FEW = 0.2
 """Largest share of values that keep a column from being numbers, or dates, for which they are told."""
+
+
+MOST_TOLD = 3
+"""Values of a wrong type that a message names, with their samples."""
 
 
 class MetadataError(FormatError):
@@ -79,11 +84,13 @@ def typed(cells: Sequence[str], index: pd.Index, kind: ColumnType, column: str, 
         values, expected = [_number(w) for w in known], "finite numbers such as 6.5"
     else:
         values, expected = _dates(known, column, name), "dates such as 2016-02-23"
-    bad = [f"{w!r} in {some([index[cells.index(w)]])}" for w, value in zip(known, values, strict=True) if value is None]
+    bad = [w for w, value in zip(known, values, strict=True) if value is None]
     if bad:
+        held = ", ".join(f"{quoted(w)} in {some([index[cells.index(w)]])}" for w in bad[:MOST_TOLD])
+        more = f" and {len(bad) - MOST_TOLD} more" if len(bad) > MOST_TOLD else ""
         raise MetadataError(
-            f"Column {column!r} of {name} is said to be {kind}, but holds {some(bad)}. Expected {expected}, or an empty cell for a missing "
-            f"one. Correct them, or read the column as text: `types={{{column!r}: 'categorical'}}`."
+            f"Column {quoted(column)} of {name} is said to be {kind}, but holds {held}{more}. Expected {expected}, or an empty cell for a "
+            f"missing one. Correct them, or read the column as text: `types={{{quoted(column)}: 'categorical'}}`."
         )
     found: dict[str, Any] = dict(zip(known, values, strict=True))
     if kind == "date":
@@ -148,7 +155,8 @@ def _dates(known: list[str], column: str, name: str) -> list[datetime | None]:
             else "day and month could stand either way"
         )
         raise MetadataError(
-            f"Column {column!r} of {name} has dates such as {some(known, 3)}: {what}. Expected dates such as 2016-02-23. Write them so."
+            f"Column {quoted(column)} of {name} has dates such as {some(known, 3)}: {what}. Expected dates such as 2016-02-23. "
+            "Write them so."
         )
     return [_iso_date(w) or _other_date(m, day_first) for w, m in zip(known, matches, strict=True)]
 

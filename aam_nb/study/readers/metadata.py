@@ -15,7 +15,7 @@ import pandas as pd
 
 from aam_nb.config import UserError, some
 from aam_nb.study.readers.columns import NUMBER, ColumnType, MetadataError, guess, is_missing, typed
-from aam_nb.study.readers.sheets import ID_NAMES, Row, Sheet, plain, read_sheet
+from aam_nb.study.readers.sheets import ID_NAMES, Row, Sheet, plain, quoted, read_sheet
 from aam_nb.study.readers.sources import Source, unpacked
 from aam_nb.study.whole import whole_file
 
@@ -84,7 +84,7 @@ def _parse(text: str, name: str, types: Mapping[str, ColumnType]) -> tuple[pd.Da
         values[column] = typed(cells, ids, kind, column, name)
         words.update({word: n for word, n in Counter(cells).items() if is_missing(word)})
         if why:
-            notes.append(f"column {column!r} is text: {why}")
+            notes.append(f"column {quoted(column)} is text: {why}")
     frame = pd.DataFrame(values, index=ids)
     if words:
         as_words = some([f"{n} {repr(word) if word else 'empty'}" for word, n in words.most_common()])
@@ -102,7 +102,7 @@ def _check_names(header: list[str], name: str) -> None:
             f"{len(empty)} of {len(header)} columns of {name} have no name (column {some(empty)}). Expected a name for each. Name or "
             "remove them."
         )
-    twice = [repr(column) for column, times in Counter(header).items() if times > 1]
+    twice = [quoted(column) for column, times in Counter(header).items() if times > 1]
     if twice:
         raise MetadataError(
             f"{len(twice)} column names occur more than once in {name} ({some(twice)}). Expected each once. Rename or remove the extra "
@@ -127,18 +127,18 @@ def _ids(
         row_numbers = ids in ([str(i + start) for i in range(len(ids))] for start in (0, 1))
         if twice or empty or row_numbers or all("." in i and NUMBER.fullmatch(i) for i in ids):
             raise MetadataError(
-                f"The first column of {name}, {first[:40]!r}, does not hold sample ids ({some(ids, 3)}). Expected them there; they seem to "
-                f"be in column {place}, {column!r}. Put that column first."
+                f"The first column of {name}, {quoted(first)}, does not hold sample ids ({some(ids, 3)}). Expected them there; they seem "
+                f"to be in column {place}, {quoted(column)}. Put that column first."
             )
-        notes.append(f"took the sample ids from the first column, {first!r}, not from {column!r}")
+        notes.append(f"took the sample ids from the first column, {quoted(first)}, not from {quoted(column)}")
     if empty:
         raise MetadataError(
             f"{len(empty)} rows of {name} have no sample id (line {some(empty)}). Each sample has one row, named in the first column, here "
-            f"{first[:40]!r}. Fill in the ids, or remove the rows."
+            f"{quoted(first)}. Fill in the ids, or remove the rows."
         )
     if twice:
         raise MetadataError(
-            f"{len(twice)} sample ids occur more than once ({some(twice)}) in {name}, column {first[:40]!r}. Each sample has one row, "
+            f"{len(twice)} sample ids occur more than once ({some(twice)}) in {name}, column {quoted(first)}. Each sample has one row, "
             "named in the first column. Remove the extra rows, or put the column of sample ids first."
         )
     if not first:
@@ -152,11 +152,11 @@ def _types(sheet: Sheet, header: list[str], given: Mapping[str, ColumnType], not
     for row in sheet.directives:
         kind = row.cells[0].split(":")[1].split(" ")[0]
         if kind == "missing":
-            notes.append(f"did not use {row.cells[0]}: the words for missing are the same in all columns")
+            notes.append(f"did not use {some(row.cells[:1])}: the words for missing are the same in all columns")
             continue
         if kind != "types":
             raise MetadataError(
-                f"{sheet.name} has an unknown directive {row.cells[0]!r} in line {row.line}. Expected `#q2:types`. Remove the line."
+                f"{sheet.name} has an unknown directive {quoted(row.cells[0])} in line {row.line}. Expected `#q2:types`. Remove the line."
             )
         for column, word in zip(header[1:], row.cells[1:], strict=False):
             known = ("numeric", "categorical") + (("date",) if row.cells[0].startswith("#aam:") else ())
@@ -164,22 +164,22 @@ def _types(sheet: Sheet, header: list[str], given: Mapping[str, ColumnType], not
                 said[column] = word.lower()  # type: ignore[assignment]
             elif word:
                 raise MetadataError(
-                    f"{sheet.name} says in line {row.line} that column {column!r} is {word!r}. Expected {' or '.join(known)}. Correct the "
-                    f"{row.cells[0]} line, or remove it."
+                    f"{sheet.name} says in line {row.line} that column {quoted(column)} is {quoted(word)}. Expected "
+                    f"{' or '.join(known)}. Correct the {some(row.cells[:1])} line, or remove it."
                 )
     if said:
         notes.append(f"took the types of {len(said)} metadata columns from the file's own row of types")
-    unknown = [repr(column) for column in given if column not in header[1:]]
+    unknown = [quoted(column) for column in given if column not in header[1:]]
     if unknown:
         raise MetadataError(
-            f"{sheet.name} has no columns {some(unknown)} to give a type to. It has {some(header[1:], 12)}; the ids, {header[0]!r}, are "
+            f"{sheet.name} has no columns {some(unknown)} to give a type to. It has {some(header[1:])}; the ids, {quoted(header[0])}, are "
             "always text. Correct `types=`."
         )
     for column, word in given.items():
         if word not in get_args(ColumnType):
             raise MetadataError(
-                f"The type of column {column!r} is {word!r}. Expected numeric, categorical or date. Try `types={{{column!r}: "
-                "'categorical'}`."
+                f"The type of column {quoted(column)} is {quoted(word)}. Expected numeric, categorical or date. Try "
+                f"`types={{{quoted(column)}: 'categorical'}}`."
             )
     return said | dict(given)
 
@@ -210,6 +210,12 @@ def write_metadata(metadata: pd.DataFrame, path: str | Path) -> Path:
         Something would not be read back as it is: text such as "NA" or "", blanks around a value, an id that starts with `#`.
     """
     path = Path(path)
+    hashed = [i for i in metadata.index if str(i).lstrip().startswith("#")]
+    if hashed:
+        raise MetadataError(
+            f"{len(hashed)} of {len(metadata)} sample ids start with # ({some(hashed)}). Expected other ids: lines that start so are "
+            "comments, for QIIME 2 too. Rename them."
+        )
     written = [_written(column, path) for _, column in metadata.items()]
     kinds = [kind for kind, _ in written]
     buffer = io.StringIO()
@@ -227,7 +233,7 @@ def write_metadata(metadata: pd.DataFrame, path: str | Path) -> Path:
         )
     try:
         raw = text.encode()
-        back = _parse(text, str(path), {})[0]
+        back = _parse(text, path.name, {})[0]
     except (UserError, UnicodeEncodeError) as error:
         raise MetadataError(f"The metadata cannot be written so that they can be read again: {error}") from error
     _check_same(metadata, back)
@@ -246,8 +252,8 @@ def _written(column: pd.Series, path: Path) -> tuple[ColumnType, list[object]]:
     texts: list[object] = known.tolist()
     if isinstance(column.dtype, pd.DatetimeTZDtype):
         raise MetadataError(
-            f"Column {column.name!r} has times in time zone {column.dt.tz}, which {path} cannot hold. Expected times without a zone. Use "
-            "`column.dt.tz_convert('UTC').dt.tz_localize(None)`."
+            f"Column {quoted(column.name)} has times in time zone {column.dt.tz}, which {path.name} cannot hold. Expected times "
+            "without a zone. Use `column.dt.tz_convert('UTC').dt.tz_localize(None)`."
         )
     if types.is_datetime64_any_dtype(column):
         kind, days = "date", bool((known == known.dt.normalize()).all())
@@ -267,19 +273,19 @@ def _check_same(metadata: pd.DataFrame, back: pd.DataFrame) -> None:
         ("the sample ids", metadata.index, back.index),
         ("the column names", metadata.columns, back.columns),
     ]
-    columns = ((f"column {name!r}", metadata[name], back[name]) for name in metadata)
+    columns = ((f"column {quoted(name)}", metadata[name], back[name]) for name in metadata)
     for what, ours, theirs in itertools.chain(names, columns):
         before, after = ([_value(v) for v in values.tolist()] for values in (ours, theirs))
         if before == after:
             continue
         if len(before) != len(after):
             raise MetadataError(
-                f"{len(before) - len(after)} of {len(before)} rows would be lost, as their ids start with # "
-                f"({some([repr(v) for v in before if v not in after])}). Expected other ids, for QIIME 2 too. Rename them."
+                f"{len(before) - len(after)} of {len(before)} would be lost of {what}, being blank like all beside them "
+                f"({some([quoted(v) for v in before if v not in after])}). Expected a name for each. Name them."
             )
         first, again = next((a, b) for a, b in zip(before, after, strict=True) if a != b)
         raise MetadataError(
-            f"In {what}, {first!r} would be read back as {'missing' if again is None else repr(again)}. Expected text (with no "
+            f"In {what}, {quoted(first)} would be read back as {'missing' if again is None else quoted(again)}. Expected text (with no "
             "blank at its ends, and no word for missing), finite numbers, or dates to the microsecond. Change it; None is a missing value."
         )
 

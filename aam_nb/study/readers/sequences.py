@@ -17,6 +17,8 @@ NUCLEOTIDES = re.compile("[ACGTURYSWKMBDHVN]+", re.IGNORECASE | re.ASCII)
 HASH = re.compile("[0-9a-f]{32,64}", re.IGNORECASE)
 SIZE = re.compile(r";size=\d+(?:;?$|(?=;))")
 """What vsearch adds to an id in FASTA, and leaves out of its feature tables."""
+GIVE = "`aam.read_study(..., sequences='rep-seqs.fasta')` (`--sequences rep-seqs.fasta`)"
+"""How the sequences of features that are named otherwise are given."""
 Sequences = TypeVar("Sequences", pd.Index, pd.Series)
 
 
@@ -101,7 +103,8 @@ def normal_dna(sequences: Sequences) -> tuple[Sequences, list[str]]:
     bad = [i for i, s in enumerate(given) if not (isinstance(s, str) and NUCLEOTIDES.fullmatch(s))]
     if bad:
         ids = sequences.index if isinstance(sequences, pd.Series) else sequences
-        raise SequenceError(_not_dna([given[i] for i in bad], some(ids[bad]), len(given)))
+        named = ids is sequences  # the features of a table; else they are sequences in FASTA
+        raise SequenceError(_not_dna([given[i] for i in bad], some(ids[bad], 3 if named else 5), len(given), named))
     upper = [s.upper() for s in given]
     dna = [s.replace("U", "T") for s in upper]
     num_lower = sum(a != b for a, b in zip(given, upper, strict=True))
@@ -113,25 +116,32 @@ def normal_dna(sequences: Sequences) -> tuple[Sequences, list[str]]:
     return pd.Index(dna, dtype=str, name=sequences.name), notes
 
 
-def _not_dna(bad: list[object], ids: str, num: int) -> str:
-    """What is wrong with sequences, and what to do about it."""
+def _not_dna(bad: list[object], ids: str, num: int, named: bool) -> str:
+    """What is wrong with sequences, and what to do about it; `named` where they are the ids of features."""
     letters = Counter(c for s in bad for c in set(str(s)) if not NUCLEOTIDES.fullmatch(c))
-    first = some([repr(c) for c, _ in letters.most_common()], 8)
+    first = some([repr(c) for c, _ in letters.most_common()])
     if any(not isinstance(s, str) or not s for s in bad):
         what, fix = "are empty or no text", "Remove them, or export them again."
     elif all(HASH.fullmatch(str(s)) for s in bad):
-        what, fix = (
-            "are hashes",
-            "Give the sequences that belong to them, as FASTA or FeatureData[Sequence]: `sequences=`.",
-        )
+        what, fix = "are hashes", f"Give the sequences that belong to them: {GIVE}."
     elif set(letters) <= {"-", "."}:
         what = f"hold gaps ({first}), as alignments do"
         fix = "Give the sequences before alignment, or remove the gaps: `seqkit seq -g`."
+    elif named and sum(_looks_like_a_name(str(s)) for s in bad) > len(bad) / 2:
+        what, fix = "are names", f"Give the sequences that belong to them: {GIVE}."
     elif all(c.isalpha() or c == "*" for c in letters):
         what, fix = f"hold letters that are no nucleotides ({first}), as proteins do", "Give the DNA."
+        fix = f"Give the DNA; where they are names, their sequences: {GIVE}." if named else fix
     else:
         what, fix = f"hold characters that are no nucleotides ({first})", "Give the DNA, and nothing else."
+        fix = f"Give the DNA, and nothing else; where they are names, their sequences: {GIVE}." if named else fix
     return f"{len(bad)} of {num} sequences {what} (ids: {ids}). Expected DNA: A, C, G, T or U, and IUPAC's codes for ambiguity. {fix}"
+
+
+def _looks_like_a_name(text: str) -> bool:
+    """Whether text that is not DNA seems to be a name (`OTU1`, `g__Bacteroides`) and no sequence with a slip in it, and no protein."""
+    share = sum(c in "ACGTU" for c in text.upper()) / len(text)
+    return share < 0.7 and not (text.isalpha() and text.isupper())
 
 
 def _check_ids(ids: list[str], name: str) -> None:

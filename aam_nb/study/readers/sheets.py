@@ -13,6 +13,9 @@ ID_NAMES = {"id", "sampleid", "samplename", "featureid", "otuid", "asvid"}
 """What a header calls its column of ids, as `plain` writes it: the names that QIIME 2 and Qiita use."""
 HASHED_NAMES = ID_NAMES | {"sample", "samples", "name", "otu", "asv", "feature"}
 """Those that make a line a header, and no comment, though it starts with `#`."""
+SEPARATORS = {"\t": "tabs", ",": "commas", ";": "semicolons"}
+RANK_PREFIX = re.compile(r"(?:^|[;,\s])(?:[dkpcofgs]|sk|D_\d{1,2})__", re.ASCII)
+"""In a lineage, whose semicolons separate names and not columns."""
 DIRECTIVES = ("#q2:", "#sk:", "#aam:")
 """Starts of lines that say something of the columns: QIIME 2's, scikit-bio's and ours."""
 
@@ -20,6 +23,13 @@ DIRECTIVES = ("#q2:", "#sk:", "#aam:")
 def plain(name: str) -> str:
     """A column name without what people write in different ways: "#Sample ID" and "sample_id" are both "sampleid"."""
     return re.sub(r"[\s_.#-]", "", name).lower()
+
+
+def quoted(value: object) -> str:
+    """A name or value of a file as a message may hold it: in quotes, and cut where it is long."""
+    if isinstance(value, str):
+        return repr(value if len(value) <= 40 else value[:16] + "…")
+    return some([repr(value)])
 
 
 @dataclass(frozen=True)
@@ -52,7 +62,10 @@ class Sheet:
         first, width = self.rows[0].cells, max(_extent(r.cells) for r in self.rows)
         if width < 2:
             raise one_column(self.name, first[0])
-        if _extent(first) < width and all(len(r.cells) == len(first) + 1 for r in self.rows[1:]):
+        short = (
+            self.separator != ";" and _extent(first) < width
+        )  # where semicolons separate, a value may hold one too many
+        if short and all(len(r.cells) == len(first) + 1 for r in self.rows[1:]):
             raise FormatError(
                 f"{self.name} has a header with fewer names ({len(first)}) than its rows have fields ({len(first) + 1}). Expected a name "
                 "for each column, the ids' too. Put one in front of the header (R's write.table leaves it out; `col.names=NA` writes it)."
@@ -62,7 +75,8 @@ class Sheet:
         if ragged:
             row = ragged[0]
             more = f", and {len(ragged) - 1} more lines" if len(ragged) > 1 else ""
-            fix = "Quote values with commas in them" if self.separator == "," else "Remove tabs within values"
+            fix = f"Quote values with {SEPARATORS[self.separator]} in them"
+            fix = "Remove tabs within values" if self.separator == "\t" else fix
             raise FormatError(
                 f"{self.name} has {len(row.cells)} fields in line {row.line}{more}. Expected {width}, as in line {self.rows[0].line}. "
                 f"{fix}, and write an empty field for a missing value."
@@ -87,7 +101,10 @@ class Sheet:
 
 
 def read_sheet(text: str, name: str) -> Sheet:
-    """Rows of tab- or comma-separated text; which of the two, the first row says: a tab in it means tabs.
+    """Rows of text separated by tabs, commas or semicolons; which of them, the first row says.
+
+    A tab in it means tabs; more semicolons than commas outside of quotes mean semicolons, as spreadsheets write CSV where the comma is
+    the decimal sign, unless it holds a lineage such as `k__Bacteria; p__Bacillota`; else commas.
 
     Lines that start with `#` are comments, unless one above all rows is a header such as "#SampleID". Quotes are those of CSV: a
     field that starts with `"` ends with one, and may hold separators, line breaks, and quotes written twice.
@@ -111,8 +128,10 @@ def read_sheet(text: str, name: str) -> Sheet:
             "tab-separated text in UTF-8."
         )
     lines = text.split("\n")
-    first = next((line for line in lines if line.strip() and not _is_comment(line.lstrip())), "\t")
-    separator = "\t" if "\t" in first else ","
+    first = _first_row(lines)
+    bare = re.sub('"[^"]*"', "", first)
+    semicolons = bare.count(";") > bare.count(",") and not RANK_PREFIX.search(first)
+    separator = "\t" if "\t" in first else ";" if semicolons else ","
     if separator not in first:
         raise one_column(name, first.strip())
     sheet = Sheet(name, separator, [], [], [], 0)
@@ -124,7 +143,7 @@ def read_sheet(text: str, name: str) -> Sheet:
         elif start.startswith(DIRECTIVES):
             if len(sheet.rows) != 1:
                 raise FormatError(
-                    f"{name} has {start!r} in line {row.line}. Expected it right below the header. Move or remove the line."
+                    f"{name} has {quoted(start)} in line {row.line}. Expected it right below the header. Move or remove the line."
                 )
             sheet.directives.append(row)
         elif start.startswith("#") and (sheet.rows or not _is_hashed_header(row.cells)):
@@ -145,16 +164,16 @@ def read_sheet(text: str, name: str) -> Sheet:
 
 
 def one_column(name: str, first: str) -> FormatError:
-    semicolons = ", not semicolons" if ";" in first else ""
+    blanks = ", not by blanks" if " " in first else ""
     return FormatError(
-        f"{name} has 1 column (it starts: {first[:40]!r}). Expected ids and at least one more column, separated by tabs or "
-        f"commas{semicolons}. Save it as tab-separated text."
+        f"{name} has 1 column (it starts: {quoted(first)}). Expected ids and at least one more column, separated by tabs, commas or "
+        f"semicolons{blanks}. Save it as tab-separated text."
     )
 
 
 def _records(lines: list[str], separator: str, name: str) -> list[Row]:
     reader = csv.reader(
-        (f"{line}\n" for line in lines), delimiter=separator, strict=True, skipinitialspace=separator == ","
+        (f"{line}\n" for line in lines), delimiter=separator, strict=True, skipinitialspace=separator != "\t"
     )
     records: list[Row] = []
     while True:
@@ -164,6 +183,8 @@ def _records(lines: list[str], separator: str, name: str) -> list[Row]:
         except StopIteration:
             return records
         except csv.Error as error:
+            if "field limit" in str(error):
+                raise _too_long(name, line, reader.line_num) from error
             raise FormatError(
                 f"{name} has a quote in line {line} that is not closed where its field ends ({error}). Expected quotes around a whole "
                 'field, and written twice ("") within it. Close or remove it.'
@@ -175,6 +196,31 @@ def _records(lines: list[str], separator: str, name: str) -> list[Row]:
                 "Expected a quote to close in its own field. Close or remove it."
             )
         records.append(Row(line, [c.strip() for c in cells]))
+
+
+def _too_long(name: str, first: int, last: int) -> FormatError:
+    """A field that csv does not hold: longer than any value, or one whose quote was left open."""
+    limit = f"{csv.field_size_limit():,}"
+    if first == last:
+        return FormatError(
+            f"{name} has a field of more than {limit} characters in line {first}. Expected shorter values. Cut it, or remove its column."
+        )
+    return FormatError(
+        f"{name} has a quote that opens in line {first} and is still open {limit} characters on, in line {last}. Expected a quote to "
+        "close in its own field. Close or remove it."
+    )
+
+
+def _first_row(lines: list[str]) -> str:
+    """The first line that is neither blank nor a comment; a tab where there is none."""
+    filled = (line.strip("\n") for line in lines if line.strip())
+    above = ""
+    for line in filled:
+        if not _is_comment(line.lstrip()):
+            header = above.count(";") == line.count(";") > 0 and _is_hashed_header(above.lstrip().split(";"))
+            return above if header else line  # `#SampleID;ph`
+        above = line
+    return "\t"
 
 
 def _is_comment(line: str) -> bool:

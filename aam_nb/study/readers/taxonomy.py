@@ -5,13 +5,14 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from aam_nb.config import some
-from aam_nb.study.readers.sheets import HASHED_NAMES, Row, plain, read_sheet
+from aam_nb.study.readers.sheets import HASHED_NAMES, Row, Sheet, plain, quoted, read_sheet
 from aam_nb.study.readers.sources import FormatError, Source, unpacked
 
 RANKS = ("domain", "phylum", "class", "order", "family", "genus", "species")
@@ -74,19 +75,19 @@ def parse_taxonomy(source: Source) -> tuple[pd.DataFrame, list[str]]:
         raise FormatError(
             f"{name} is a QIIME 2 artifact of type {source.kind}. Expected a taxonomy, or a FeatureData[Taxonomy]. Give that one."
         )
-    sheet = read_sheet(source.text(), name)
-    rows, notes = sheet.squared(), sheet.notes()
+    sheet, notes = _with_ids_named(read_sheet(source.text(), name))
+    rows, notes = sheet.squared(), sheet.notes() + notes
     header = rows[0].cells
-    if _is_lineage_row(header):
+    if is_lineage_row(header):
         header = ["", "Taxon", "Confidence", *header[3:]][: len(header)]
         notes.append("took the first line for a lineage, not a header")
     else:
         rows = rows[1:]
-    names = _plain_names(header)
-    taxon, ranked = _taxon_column(names), _rank_columns(names)
+    names = plain_names(header)
+    taxon, ranked = taxon_column(names), rank_columns(names)
     if taxon is None and len(ranked) < 2:
         raise TaxonomyError(
-            f"{name} has no column of taxa; its columns are {some(map(repr, header), 8)}. Expected `Taxon`, as QIIME 2 writes it, or a "
+            f"{name} has no column of taxa; its columns are {some(map(quoted, header))}. Expected `Taxon`, as QIIME 2 writes it, or a "
             "column for each rank (Kingdom, Phylum, …), as DADA2 does. Name the column so."
         )
     if not rows:
@@ -102,24 +103,20 @@ def parse_taxonomy(source: Source) -> tuple[pd.DataFrame, list[str]]:
     if sure is not None:
         frame["confidence"] = _confidence([r.cells[sure] for r in rows], ids, name)
     used = {0, sure, *([taxon] if taxon is not None else ranked.values())}
-    left_out = [repr(column) for i, column in enumerate(header) if i not in used]
+    left_out = [quoted(column) for i, column in enumerate(header) if i not in used]
     if left_out:
         notes.append(f"left out the columns {some(left_out, 8)} of {name}")
     return frame, notes
 
 
-def looks_like_lineages(source: Source) -> bool:
-    """Whether `parse_taxonomy` is the reader for a file, judged by its first line with cells."""
-    if source.kind:
-        return source.kind == "FeatureData[Taxonomy]"
-    with source.path.open("rb") as file:
-        head = file.read(2**18).decode("utf-8-sig", "ignore").replace("\r\n", "\n").replace("\r", "\n")
-    try:
-        first = read_sheet(head.rpartition("\n")[0] or head, source.name).rows[0].cells
-    except FormatError:
-        return False
-    names = _plain_names(first)
-    return _is_lineage_row(first) or _taxon_column(names) is not None or len(_rank_columns(names)) > 2
+def _with_ids_named(sheet: Sheet) -> tuple[Sheet, list[str]]:
+    """R's `write.table` of DADA2's taxa names the ranks and not the ids; only where all names are ranks is that beyond doubt."""
+    first, *rest = sheet.rows
+    ranks = all(name in RANK_COLUMNS for name in plain_names(first.cells))
+    if not (rest and ranks and all(len(r.cells) == len(first.cells) + 1 for r in rest)):
+        return sheet, []
+    told = "took the first column for the feature ids, which R's write.table leaves without a name"
+    return replace(sheet, rows=[Row(first.line, ["", *first.cells]), *rest]), [told]
 
 
 def taxa_of(ids: Sequence[str], lineages: Sequence[str], name: str) -> tuple[pd.DataFrame, list[str]]:
@@ -218,7 +215,7 @@ def _of_row(row: Row, ranked: dict[int, int], name: str) -> Taxa:
         match = PREFIX.fullmatch(cell)
         if ";" in cell or (match and _rank_of(match) not in (rank, None)):
             raise TaxonomyError(
-                f"{name} has {cell[:40]!r} as a {RANKS[rank]} in line {row.line}. Expected one name of that rank. Correct the columns."
+                f"{name} has {quoted(cell)} as a {RANKS[rank]} in line {row.line}. Expected one name of that rank. Correct the columns."
             )
         taxa[rank] = _known(match["name"] if match else cell)
     return tuple(taxa)
@@ -244,15 +241,15 @@ def _unquoted(taxon: str) -> str:
 # -- columns ----------------------------------------------------------------------------------------------------------
 
 
-def _plain_names(header: list[str]) -> list[str]:
+def plain_names(header: list[str]) -> list[str]:
     return [plain(re.sub(r"^tax\.", "", column)) for column in header]  # with bootstraps, R writes `tax.Genus`
 
 
-def _taxon_column(names: list[str]) -> int | None:
+def taxon_column(names: list[str]) -> int | None:
     return next((i for i, n in enumerate(names) if i and n in TAXON_COLUMNS), None)
 
 
-def _rank_columns(names: list[str]) -> dict[int, int]:
+def rank_columns(names: list[str]) -> dict[int, int]:
     """Column of each rank; a kingdom's is the domain's where there is no other."""
     ranked: dict[int, int] = {}
     for i, name in enumerate(names[1:], 1):
@@ -262,7 +259,7 @@ def _rank_columns(names: list[str]) -> dict[int, int]:
     return ranked
 
 
-def _is_lineage_row(cells: list[str]) -> bool:
+def is_lineage_row(cells: list[str]) -> bool:
     """Whether a first row is no header but an id and its lineage already."""
     if len(cells) < 2 or plain(cells[0]) in HASHED_NAMES:
         return False
@@ -276,7 +273,7 @@ def _confidence(cells: list[str], ids: list[str], name: str) -> list[float]:
             values.append(np.nan if cell.lower() in NO_NAME else float(cell))
         except ValueError as error:
             raise TaxonomyError(
-                f"The confidence of {some([feature])} in {name} is {cell[:40]!r}. Expected a number, or nothing. Correct it."
+                f"The confidence of {some([feature])} in {name} is {quoted(cell)}. Expected a number, or nothing. Correct it."
             ) from error
     return values
 
