@@ -324,21 +324,6 @@ def _text(source: Source, sequence_ids: frozenset[str]) -> FeatureTable:
     return FeatureTable(counted(table, samples, features), samples, features, "text", _no_metadata(samples), kept, told)
 
 
-def looks_like_counts(source: Source) -> bool:
-    """Whether a text file seems to be a feature table: by its corner, or by DNA on an axis beside numbers."""
-    try:
-        separator, text = _body(source, source.text())
-        header, rows = _rows(source, text, separator)
-        body = list(itertools.islice(rows, 20))
-    except FormatError:
-        return False
-    numbers = all(_is_number(cell) for row in body for cell in row[1:-1])
-    if header[0].strip().lower().lstrip("#") in CORNERS:
-        return numbers
-    axes = (header[1:], [row[0] for row in body])
-    return numbers and any(sum(map(_looks_like_dna, ids)) > len(ids) / 2 for ids in axes)
-
-
 def _body(source: Source, text: str) -> tuple[str, str]:
     """The separator, and the text from the header on: comments above it are passed over, and a header may begin with `#` too."""
     all_lines = text.split("\n")
