@@ -99,3 +99,15 @@ def test_memory_is_flat_while_samples_grow_tenfold(tmp_path: Path) -> None:
         print(f"  {verb:<30}{cells[0]:>16}{cells[1]:>20}{other['mib'] / one['mib']:>8.2f}")
     for verb, one, other in rows:
         assert other["mib"] <= FLAT * one["mib"], verb
+
+
+def test_a_matrix_goes_to_disk_without_standing_in_memory(tmp_path: Path) -> None:
+    files = write(tmp_path, SIZES[0])
+    at_rest = measured(START + "study.summary()" + END, files)
+    wrote = measured(START + f"aam.write_unifrac(study, {str(tmp_path / 'd.h5')!r})" + END, files)
+    matrix = (tmp_path / "d.h5").stat().st_size / 2**20
+    grown = wrote["mib"] - at_rest["mib"]
+    print(
+        f"\nUniFrac of {SIZES[0]:,} samples to HDF5: {wrote['seconds']:.0f} s, a file of {matrix:.0f} MiB, {grown:.0f} MiB more memory"
+    )
+    assert grown < matrix / 3
