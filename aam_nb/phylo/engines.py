@@ -37,7 +37,6 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from datetime import UTC, datetime
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
@@ -45,11 +44,11 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy import sparse
 
 from aam_nb.config import UnifracConfig, UserError
 from aam_nb.phylo.blocks import Floats, Pairs, Side
 from aam_nb.phylo.tree import Branches, branches_of
+from aam_nb.study.saving import write_counts
 from aam_nb.study.study import Study
 
 
@@ -172,29 +171,7 @@ def _files(study: Study, branches: Branches) -> Iterator[Path]:
     """A temporary folder with the study as `table.biom` and `tree.nwk`; samples and ASVs are called by number."""
     with tempfile.TemporaryDirectory(prefix="aam_nb-") as name:
         folder = Path(name)
-        _write_biom(study.table[:], branches, folder / "table.biom")
+        samples, asvs = map(str, range(study.num_samples)), (f"t{rank}" for rank in branches.rank)
+        write_counts(study, folder / "table.biom", samples, asvs)
         (folder / "tree.nwk").write_text(branches.to_newick())
         yield folder
-
-
-def _write_biom(table: sparse.csr_array, branches: Branches, path: Path) -> None:
-    """A BIOM 2.1 file of counts alone, as https://biom-format.org/documentation/format_versions/biom-2.1.html lays it out."""
-    import h5py
-
-    samples = [str(i) for i in range(table.shape[0])]
-    asvs = [f"t{rank}" for rank in branches.rank]
-    with h5py.File(path, "w") as file:
-        file.attrs.update(
-            {"id": "aam_nb", "type": "OTU table", "format-url": "http://biom-format.org", "format-version": (2, 1)}
-        )
-        file.attrs["generated-by"] = "aam_nb"
-        file.attrs["creation-date"] = datetime.now(UTC).isoformat()
-        file.attrs["shape"], file.attrs["nnz"] = table.shape[::-1], table.nnz
-        for axis, ids, matrix in (("sample", samples, table), ("observation", asvs, table.T.tocsr())):
-            group = file.create_group(axis)
-            group.create_dataset("ids", data=ids, dtype=h5py.string_dtype())
-            group.create_group("metadata")
-            group.create_group("group-metadata")
-            group["matrix/data"] = matrix.data.astype(np.float64)
-            group["matrix/indices"] = matrix.indices.astype(np.int32)
-            group["matrix/indptr"] = matrix.indptr.astype(np.int32)

@@ -227,7 +227,7 @@ def _summed(
         )
     steps.append(f"summed {len(dna)} columns of {len(kept)} distinct sequences ({len(twice)} occurred more than once)")
     merge = Columns(place.astype(np.int64), len(kept))
-    summed = table.then(merge, len(kept)) if isinstance(table, DiskTable) else merge(table, np.zeros(0, np.int64))
+    summed = table.then(merge) if isinstance(table, DiskTable) else merge(table)
     return summed, pd.Index(kept, dtype=str)
 
 
@@ -273,11 +273,9 @@ def _joined(study: Study, rows: pd.DataFrame, table: str | Path, metadata: str |
         + (f" ({some(extra, 3)})" if len(extra) else "")
         + (f". Some would match but for {near}" if near else "")
     )
-    joined = rows.loc[kept]
     if study.metadata.shape[1]:
         steps.append(f"the metadata in {table} ({study.metadata.shape[1]} columns) gave way to that of {metadata}")
-    part = study.table.take(np.flatnonzero(shared)) if isinstance(study.table, DiskTable) else study.table[shared]
-    return replace(study, table=part, sample_ids=kept, metadata=joined)
+    return replace(study.keep_samples(shared), metadata=rows.loc[kept])
 
 
 SLIPS = {

@@ -18,7 +18,7 @@ from aam_nb.study.readers.metadata import parse_metadata
 from aam_nb.study.readers.sequences import parse_sequences
 from aam_nb.study.readers.sheets import plain, read_sheet
 from aam_nb.study.readers.sources import FormatError, Source, unpacked
-from aam_nb.study.readers.tables import parse_table, sniff
+from aam_nb.study.readers.tables import DNA_ID, parse_table, sniff
 from aam_nb.study.readers.taxonomy import (
     CONFIDENCE_COLUMNS,
     NO_NAME,
@@ -42,7 +42,6 @@ LONGEST_BARCODE = 24
 FEATURE_CORNERS = {"otuid", "featureid", "asvid", "otu", "asv", "feature", "otus", "asvs"}
 SAMPLE_CORNERS = {"sampleid", "samplename", "sample", "samples"}
 """First names of a header, as `plain` writes them, that say what the rows are."""
-DNA_ID = re.compile("[ACGTUNRYSWKMBDHV]{8,}", re.IGNORECASE)
 FEATURE_NAME = re.compile(
     r"[0-9a-f]{32,64}|[dk]__.+|(?:z?otu|asv|s[qv]|denovo|feature)[_.-]?\d+", re.IGNORECASE | re.ASCII
 )

@@ -72,8 +72,7 @@ def merge(
             "`aam.merge(one, other, trim='shortest')`."
         )
     steps[0] += f": {shared} of {len(asvs)} ASVs are in both"
-    empty = np.zeros(0, np.int64)
-    tables = [Columns(asvs.get_indexer(s.asv_ids), len(asvs))(sparse.csr_array(s.table), empty) for s in sides]
+    tables = [Columns(asvs.get_indexer(s.asv_ids), len(asvs))(sparse.csr_array(s.table)) for s in sides]
     return Study(
         table=sparse.csr_array(sparse.vstack(tables, format="csr")),
         sample_ids=one.sample_ids.append(other.sample_ids),
@@ -110,7 +109,7 @@ def _trimmed(study: Study, length: int, steps: list[str]) -> Study:
             f"{study.asv_ids.str.len().min()} nt. Use `trim='shortest'`, or drop them with `study.filter(min_length={length})`."
         )
     place, kept = pd.factorize(study.asv_ids.str.slice(0, length))
-    table = Columns(place.astype(np.int64), len(kept))(sparse.csr_array(study.table), np.zeros(0, np.int64))
+    table = Columns(place.astype(np.int64), len(kept))(sparse.csr_array(study.table))
     ids = pd.Index(kept, dtype=str)
     taxonomy = study.taxonomy
     if taxonomy is not None:

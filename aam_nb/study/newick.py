@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from aam_nb.config import UserError, some
+from aam_nb.study.readers.sources import first_line
 
 if TYPE_CHECKING:
     from skbio import TreeNode
@@ -131,7 +132,7 @@ class Tree:
             raise
         except Exception as error:  # scikit-bio raises many kinds for a malformed file
             raise TreeError(
-                f"{name} cannot be read as Newick ({str(error).splitlines()[0] if str(error) else type(error).__name__}). "
+                f"{name} cannot be read as Newick ({first_line(error)}). "
                 "Expected one rooted tree that ends with a semicolon. Export it again."
             ) from error
         return cls(*arrays)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
@@ -59,7 +59,26 @@ def write_biom(study: Study, path: str | Path) -> Path:
 
     if study.taxonomy is not None:
         _refuse_semicolons(study.taxonomy)
-    with whole_file(path) as fresh, h5py.File(fresh, "w") as file:
+    with whole_file(path) as fresh:
+        write_counts(study, fresh, study.sample_ids, study.asv_ids)
+        if study.taxonomy is not None:
+            ranks = study.taxonomy[[r for r in RANKS if r in study.taxonomy]].astype(object)
+            text = ranks.where(ranks.notna(), "").to_numpy()
+            with h5py.File(fresh, "a") as file:
+                file["observation/metadata"].create_dataset("taxonomy", data=text, dtype=h5py.string_dtype())
+    return Path(path)
+
+
+def write_counts(study: Study, path: Path, sample_ids: Iterable[str], asv_ids: Iterable[str]) -> None:
+    """Write a study's counts alone as BIOM 2.1, in blocks, under whatever names.
+
+    References
+    ----------
+    https://biom-format.org/documentation/format_versions/biom-2.1.html
+    """
+    import h5py
+
+    with h5py.File(path, "w") as file:
         file.attrs.update(
             {
                 "id": "No Table ID",
@@ -72,18 +91,13 @@ def write_biom(study: Study, path: str | Path) -> Path:
                 "nnz": int(study.richness.sum()),
             }
         )
-        for axis, ids in (("observation", study.asv_ids), ("sample", study.sample_ids)):
+        for axis, ids in (("observation", asv_ids), ("sample", sample_ids)):
             group = file.create_group(axis)
             group.create_dataset("ids", data=list(ids), dtype=h5py.string_dtype(), compression="gzip")
             group.create_group("metadata")
             group.create_group("group-metadata")
-        if study.taxonomy is not None:
-            ranks = [r for r in RANKS if r in study.taxonomy]
-            text = study.taxonomy[ranks].astype(object).where(study.taxonomy[ranks].notna(), "").to_numpy()
-            file["observation/metadata"].create_dataset("taxonomy", data=text, dtype=h5py.string_dtype())
         _write_by_sample(study, file["sample"])
         _write_by_asv(study, file["observation"])
-    return Path(path)
 
 
 def _refuse_semicolons(taxonomy: pd.DataFrame) -> None:

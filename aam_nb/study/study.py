@@ -17,7 +17,7 @@ from scipy import sparse
 
 from aam_nb.config import FilterConfig, UserError, configured, one_line, some
 from aam_nb.study.newick import Tree
-from aam_nb.study.readers.disk import SAMPLES_PER_BLOCK, Columns, DiskTable, Rarefaction, sample_keys
+from aam_nb.study.readers.disk import SAMPLES_PER_BLOCK, Columns, DiskTable, Rarefaction, blocks, sample_keys
 from aam_nb.study.readers.sources import FormatError, StudyError
 from aam_nb.study.readers.tables import counted, refuse_duplicates, refuse_not_dna
 from aam_nb.study.saving import read_folder, write_folder
@@ -148,9 +148,7 @@ class Study:
 
     def blocks(self, size: int = SAMPLES_PER_BLOCK) -> Iterator[tuple[slice, sparse.csr_array]]:
         """Consecutive ranges of samples, each with its reads in memory, shape (at most `size`, n_asvs)."""
-        for start in range(0, self.num_samples, size):
-            part = slice(start, min(start + size, self.num_samples))
-            yield part, self.table[part]
+        return blocks(self.table, size)
 
     def in_memory(self) -> Study:
         """The same study with its counts in memory; itself where they are."""
@@ -280,7 +278,7 @@ class Study:
                 )
         if isinstance(self.table, DiskTable):
             place = np.where(keep, np.cumsum(keep) - 1, -1)
-            table: Any = self.table.then(Columns(place, int(keep.sum())), int(keep.sum()))
+            table: Any = self.table.then(Columns(place, int(keep.sum())))
         else:
             table = self.table[:, keep].tocsr()
         taxonomy = None if self.taxonomy is None else self.taxonomy[keep]

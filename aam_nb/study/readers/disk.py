@@ -56,7 +56,7 @@ class Columns:
     place: Ints
     num: int
 
-    def __call__(self, table: sparse.csr_array, keys: Ints) -> sparse.csr_array:
+    def __call__(self, table: sparse.csr_array, keys: Ints | None = None) -> sparse.csr_array:
         kept = self.place[table.indices] >= 0
         offsets = np.concatenate([[0], np.cumsum(kept)])[table.indptr]
         found = sparse.csr_array(
@@ -83,6 +83,15 @@ class Rarefaction:
         found = sparse.csr_array((drawn, table.indices, table.indptr), shape=table.shape)
         found.eliminate_zeros()
         return found
+
+
+def blocks(
+    table: sparse.csr_array | DiskTable, size: int = SAMPLES_PER_BLOCK
+) -> Iterator[tuple[slice, sparse.csr_array]]:
+    """Consecutive ranges of samples, each with its counts in memory, shape (at most `size`, n_columns)."""
+    for start in range(0, table.shape[0], size):
+        part = slice(start, min(start + size, table.shape[0]))
+        yield part, table[part]
 
 
 def sample_keys(sample_ids: Iterable[str]) -> Ints:
@@ -202,23 +211,17 @@ class DiskTable:
         known = {name: values[rows] for name, values in self._known.items() if name != "prevalence"}
         return replace(self, rows=self.rows[rows], keys=self.keys[rows], _known=known)
 
-    def then(self, step: Step, num_columns: int | None = None) -> DiskTable:
+    def then(self, step: Step) -> DiskTable:
         """The same table with one more step."""
-        columns = self.num_columns if num_columns is None else num_columns
-        return replace(self, steps=(*self.steps, step), num_columns=columns, _known={})
-
-    def blocks(self, size: int = SAMPLES_PER_BLOCK) -> Iterator[tuple[slice, sparse.csr_array]]:
-        """Consecutive ranges of samples with their counts."""
-        for start in range(0, len(self.rows), size):
-            part = slice(start, min(start + size, len(self.rows)))
-            yield part, self[part]
+        num_columns = step.num if isinstance(step, Columns) else self.num_columns
+        return replace(self, steps=(*self.steps, step), num_columns=num_columns, _known={})
 
     def count(self) -> dict[str, Ints]:
         """`depth` (reads) and `richness` (ASVs) of each sample and `prevalence` (samples) of each ASV, in one pass over the file."""
         if "prevalence" not in self._known:
             depth, richness = np.zeros(len(self.rows), np.int64), np.zeros(len(self.rows), np.int64)
             prevalence = np.zeros(self.num_columns, np.int64)
-            for part, table in self.blocks():
+            for part, table in blocks(self):
                 depth[part], richness[part] = table.sum(axis=1), np.diff(table.indptr)
                 prevalence += np.bincount(table.indices, minlength=self.num_columns)
             self._known.update(depth=depth, richness=richness, prevalence=prevalence)

@@ -21,6 +21,7 @@ import pandas as pd
 from scipy import sparse
 
 from aam_nb.config import UserError, some
+from aam_nb.study.readers.columns import NUMBER
 from aam_nb.study.readers.disk import (
     READ_ERRORS,
     DiskTable,
@@ -42,11 +43,11 @@ CELLS_AT_ONCE = 2**22
 """Cells of a text table that are held in memory as such; only counts above 0 are kept."""
 DNA_LETTERS = "ACGTRYSWKMBDHVN"
 """The IUPAC letters of DNA: four nucleotides and their ambiguity codes."""
-PLAIN = re.compile(
-    r"\s*(?:[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?|[+-]?(?:nan|inf|infinity))\s*", re.ASCII | re.IGNORECASE
-)
+PLAIN = re.compile(rf"\s*(?:{NUMBER.pattern}|[+-]?(?:nan|inf|infinity))\s*", re.ASCII | re.IGNORECASE)
 """A number as programs write it; Python would take 1_000 and digits of other scripts too."""
 DNA = re.compile("[ACGTUNRYSWKMBDHV]{2,}", re.IGNORECASE)
+DNA_ID = re.compile("[ACGTUNRYSWKMBDHV]{8,}", re.IGNORECASE)
+"""DNA too long to be a word or a name."""
 
 
 Ids = Sequence[str] | pd.Index
@@ -205,24 +206,18 @@ def _biom2_annotations(source: Source, features: list[str]) -> tuple[dict[str, s
     """The observation metadata "taxonomy", ranks joined, where the file has it; and what else it has, which is left out."""
     import h5py
 
-    left, rows = dict[str, list[str]](), None
+    left = dict[str, list[str]]()
+    texts: list[str] = []
     with h5py.File(source.path) as file:
         for axis in ("sample", "observation"):
             group = file.get(f"{axis}/metadata")
             left[axis] = sorted(group) if isinstance(group, h5py.Group) else []
-        if "taxonomy" in left["observation"]:
-            try:
-                rows = file["observation/metadata/taxonomy"][:]
-            except READ_ERRORS:
-                rows = None
-            if rows is not None and len(rows) == len(features):
+        with contextlib.suppress(*READ_ERRORS):  # what cannot be read is left out, and told
+            rows = file["observation/metadata/taxonomy"][:]
+            if len(rows) == len(features):
+                names = ([t for t in np.atleast_1d(row) if isinstance(t, bytes)] for row in rows)
+                texts = ["; ".join(t.decode("utf-8", "replace") for t in row) for row in names]
                 left["observation"].remove("taxonomy")
-            else:
-                rows = None
-    texts = [
-        "; ".join(t.decode("utf-8", "replace") for t in np.atleast_1d(r) if isinstance(t, bytes))
-        for r in (() if rows is None else rows)
-    ]
     return dict(zip(features, texts, strict=bool(texts))), _left_out(left["sample"], left["observation"])
 
 
@@ -303,7 +298,7 @@ def _text(source: Source, sequence_ids: frozenset[str]) -> FeatureTable:
         )
     if len(first) == width + 1:  # R's write.table names the columns and not the row names
         header, width = ["", *header], width + 1
-    elif len(first) == width and all(_looks_like_dna(name) for name in header):
+    elif len(first) == width and all(map(DNA_ID.fullmatch, header)):
         raise FormatError(
             f"{source.name} has DNA above all its columns ({some(header, 1)}), the first too, and so no sample ids. Expected them "
             "in the first column. Write the row names: in R, `write.csv(seqtab, row.names = TRUE)`."
@@ -428,26 +423,18 @@ def _row_by_row(source: Source, rows: Iterable[list[str]], header: list[str], li
 
 def _counts_of(source: Source, row: list[str], columns: list[int], header: list[str]) -> tuple[Ints, Ints]:
     """Places and values of one row's counts; zeros are left out."""
-    fields = row[1:] if len(columns) == len(row) - 1 else [row[k] for k in columns]
-    try:
-        if not all(map(PLAIN.fullmatch, fields)):
-            raise ValueError
-        values = np.array(fields, dtype=np.float64)
-    except ValueError:
-        wrong = next(k for k in columns if not _is_number(row[k]))
+    wrong = next((k for k in columns if not PLAIN.fullmatch(row[k])), None)
+    if wrong is not None:
         raise FormatError(
             f"{source.name} has {row[wrong][:40]!r} in row {some([row[0]])}, column {some([header[wrong]])}. Expected a count. Leave only "
             "ids and counts in the table (a column `taxonomy` may stay); 0 where nothing was found."
-        ) from None
+        )
+    values = np.array([row[k] for k in columns], dtype=np.float64)
     bad = not_counts(values)
     if len(bad):
         raise StudyError(what_is_not_counted(values, bad, row[0], header[columns[int(bad[0])]]))
     places = np.flatnonzero(values)
     return places, values[places].astype(np.int64)
-
-
-def _is_number(text: str) -> bool:
-    return bool(PLAIN.fullmatch(text))
 
 
 def _rows_are_samples(source: Source, rows: list[str], columns: list[str], corner: str, known: frozenset[str]) -> bool:
@@ -457,7 +444,7 @@ def _rows_are_samples(source: Source, rows: list[str], columns: list[str], corne
         return given[1] > given[0]
     if corner.strip().lower().lstrip("#") in CORNERS:
         return False
-    dna = [sum(map(_looks_like_dna, ids)) / max(1, len(ids)) > 0.5 for ids in (rows, columns)]
+    dna = [sum(bool(DNA_ID.fullmatch(i)) for i in ids) / max(1, len(ids)) > 0.5 for ids in (rows, columns)]
     if all(dna):  # samples may be named by barcodes, which are shorter than any ASV
         lengths = [float(np.median([len(i) for i in ids])) for ids in (rows, columns)]
         dna = [length > min(lengths) for length in lengths]
@@ -468,10 +455,6 @@ def _rows_are_samples(source: Source, rows: list[str], columns: list[str], corne
         "DNA as ids on one axis, or `#OTU ID` as the first header field. For hashed ids give their sequences: "
         "`aam.read_study(..., sequences='rep-seqs.fasta')` (`--sequences`)."
     )
-
-
-def _looks_like_dna(name: str) -> bool:
-    return len(name) >= 8 and bool(DNA.fullmatch(name))
 
 
 # -- AnnData ----------------------------------------------------------------------------------------------------------
