@@ -18,6 +18,7 @@ _HOME = {
         "FilterConfig",
         "ModelConfig",
         "SimulateConfig",
+        "TargetConfig",
         "TrainConfig",
         "UnifracConfig",
     ],
@@ -33,7 +34,20 @@ _HOME = {
     "study.simulate": ["simulate_study"],
     "phylo.unifrac": ["faith_pd", "unifrac", "unifrac_between", "write_unifrac"],
     "phylo.ordination": ["pcoa", "project"],
-    "model.objectives": ["Classification", "MaskedNucleotides", "Objective", "Regression", "UniFrac"],
+    "model.objectives": [
+        "BetaDiversity",
+        "Classification",
+        "Contrastive",
+        "Counts",
+        "FaithPD",
+        "MaskedNucleotides",
+        "Objective",
+        "Quantiles",
+        "Regression",
+        "Taxonomy",
+        "UniFrac",
+    ],
+    "train.callbacks": ["Callback"],
     "train.estimator": ["AAM", "load"],
     "evaluate.metrics": ["Evaluation"],
     "show.report": ["report"],
@@ -50,13 +64,20 @@ if TYPE_CHECKING:
     from aam_nb.config import FilterConfig as FilterConfig
     from aam_nb.config import ModelConfig as ModelConfig
     from aam_nb.config import SimulateConfig as SimulateConfig
+    from aam_nb.config import TargetConfig as TargetConfig
     from aam_nb.config import TrainConfig as TrainConfig
     from aam_nb.config import UnifracConfig as UnifracConfig
     from aam_nb.evaluate.metrics import Evaluation as Evaluation
+    from aam_nb.model.objectives import BetaDiversity as BetaDiversity
     from aam_nb.model.objectives import Classification as Classification
+    from aam_nb.model.objectives import Contrastive as Contrastive
+    from aam_nb.model.objectives import Counts as Counts
+    from aam_nb.model.objectives import FaithPD as FaithPD
     from aam_nb.model.objectives import MaskedNucleotides as MaskedNucleotides
     from aam_nb.model.objectives import Objective as Objective
+    from aam_nb.model.objectives import Quantiles as Quantiles
     from aam_nb.model.objectives import Regression as Regression
+    from aam_nb.model.objectives import Taxonomy as Taxonomy
     from aam_nb.model.objectives import UniFrac as UniFrac
     from aam_nb.phylo.ordination import pcoa as pcoa
     from aam_nb.phylo.ordination import project as project
@@ -78,6 +99,7 @@ if TYPE_CHECKING:
     from aam_nb.study.simulate import simulate_study as simulate_study
     from aam_nb.study.splits import SplitWarning as SplitWarning
     from aam_nb.study.study import Study as Study
+    from aam_nb.train.callbacks import Callback as Callback
     from aam_nb.train.estimator import AAM as AAM
     from aam_nb.train.estimator import load as load
 

@@ -12,7 +12,7 @@ import aam_nb as aam
 from aam_nb import config as c
 from aam_nb.study import study
 
-KINDS = [c.SimulateConfig, c.ModelConfig, c.TrainConfig, c.EvaluateConfig]
+KINDS = [c.SimulateConfig, c.ModelConfig, c.TrainConfig, c.TargetConfig, c.EvaluateConfig]
 WRONG = [
     (c.SimulateConfig, "length", 19),
     (c.SimulateConfig, "tree_height", 0.0),
@@ -26,21 +26,66 @@ WRONG = [
     (c.ModelConfig, "width", 60),  # 60 / 4 heads = 15, which is odd
     (c.ModelConfig, "num_layers", 0),
     (c.ModelConfig, "num_attn_heads", 0),
-    (c.ModelConfig, "patch", 0),
+    (c.ModelConfig, "scales", (0,)),
+    (c.ModelConfig, "scales", (1, 3, 4)),  # 4 is no multiple of 3
+    (c.ModelConfig, "scales", ()),
+    (c.ModelConfig, "window", 0),
+    (c.ModelConfig, "positions", "none"),
+    (c.ModelConfig, "learned_length", 0),
+    (c.ModelConfig, "abundance", "multiply"),
+    (c.ModelConfig, "fusion", "attention"),
     (c.ModelConfig, "dropout", 1.0),
+    (c.ModelConfig, "drop_path", -0.1),
     (c.TrainConfig, "epochs", 0),
     (c.TrainConfig, "batch_size", -4),
-    (c.TrainConfig, "max_entries", 0),
+    (c.TrainConfig, "max_tokens", 0),
     (c.TrainConfig, "learning_rate", float("nan")),
     (c.TrainConfig, "weight_decay", -0.1),
     (c.TrainConfig, "warmup", 1.0),
-    (c.TrainConfig, "clip_norm", 0.0),
+    (c.TrainConfig, "best", "+"),
+    (c.TrainConfig, "accumulation", -1),
+    (c.TrainConfig, "max_asvs", -1),
+    (c.TrainConfig, "asv_choice", "first"),
+    (c.TrainConfig, "coverage", 0.0),
+    (c.TrainConfig, "rarefy", -1),
+    (c.TrainConfig, "mutation", 1.0),
+    (c.TrainConfig, "mixup", -0.2),
+    (c.TrainConfig, "covariate_dropout", 1.0),
+    (c.TrainConfig, "optimizer", "lamb"),
+    (c.TrainConfig, "encoder_rate", 0.0),
+    (c.TrainConfig, "covariate_rate", float("nan")),
+    (c.TrainConfig, "head_rate", -1.0),
+    (c.TrainConfig, "schedule", "linear"),
+    (c.TrainConfig, "cycles", 0),
+    (c.TrainConfig, "decay", 0.0),
+    (c.TrainConfig, "clip", "all"),
+    (c.TrainConfig, "clip_at", 0.0),
+    (c.TrainConfig, "loss_weighting", "equal"),
+    (c.TrainConfig, "ema", 1.0),
+    (c.TrainConfig, "freeze", "all"),
+    (c.TrainConfig, "unfreeze_every", -1),
+    (c.TrainConfig, "cache", "ram"),
+    (c.TrainConfig, "save_every", 0),
     (c.TrainConfig, "asv_dropout", 1.0),
     (c.TrainConfig, "validation", 0.0),
     (c.TrainConfig, "patience", 0),
     (c.TrainConfig, "seed", -1),
     (c.TrainConfig, "device", "tpu"),
     (c.TrainConfig, "precision", "fp8"),
+    (c.TargetConfig, "loss", "rmse"),
+    (c.TargetConfig, "loss", ()),
+    (c.TargetConfig, "huber_delta", 0.0),
+    (c.TargetConfig, "over_cost", 0.0),
+    (c.TargetConfig, "transform", "zscore"),
+    (c.TargetConfig, "output", "integer"),
+    (c.TargetConfig, "low", 1.0),  # not below high
+    (c.TargetConfig, "quantiles", (0.1, 0.9)),  # none in the middle
+    (c.TargetConfig, "quantiles", (0.5, 0.1, 0.9)),
+    (c.TargetConfig, "class_weights", "inverse"),
+    (c.TargetConfig, "label_smoothing", 1.0),
+    (c.TargetConfig, "focal", -1.0),
+    (c.TargetConfig, "hidden", (0,)),
+    (c.TargetConfig, "head_dropout", 1.0),
     (c.EvaluateConfig, "num_resamples", 1),
     (c.EvaluateConfig, "confidence", 1.0),
     (c.EvaluateConfig, "num_trees", 0),
@@ -62,6 +107,31 @@ def test_a_value_out_of_range_is_refused_with_one_that_works(kind: type, name: s
 def test_through_json_and_back(kind: type) -> None:
     config = kind(seed=7) if hasattr(kind, "seed") else kind()
     assert c.from_dict(kind, json.loads(json.dumps(c.to_dict(config)))) == config
+
+
+@pytest.mark.parametrize(
+    ("name", "width", "layers", "heads", "scales"),
+    [("tiny", 32, 1, 2, (4,)), ("small", 64, 2, 4, (4,)), ("base", 128, 4, 4, (4,)), ("aam", 128, 4, 4, (1,))],
+)
+def test_presets(name: str, width: int, layers: int, heads: int, scales: tuple[int, ...]) -> None:
+    found = aam.ModelConfig.preset(name)
+    assert (found.width, found.num_layers, found.num_attn_heads, found.scales) == (width, layers, heads, scales)
+    assert aam.ModelConfig.preset(name, dropout=0.1).dropout == 0.1
+
+
+def test_an_unknown_preset_and_an_unknown_field_of_one_are_refused() -> None:
+    with pytest.raises(aam.ConfigError, match=r"preset is 'huge'\. Expected tiny, small, base or aam"):
+        aam.ModelConfig.preset("huge")
+    with pytest.raises(aam.ConfigError, match="'depth' is not a setting of ModelConfig"):
+        aam.ModelConfig.preset("aam", depth=3)
+
+
+def test_the_default_is_the_small_preset() -> None:
+    assert aam.ModelConfig() == aam.ModelConfig.preset("small")
+
+
+def test_a_lone_value_stands_for_a_tuple_of_one() -> None:
+    assert c.TargetConfig(loss="huber", hidden=64) == c.TargetConfig(loss=("huber",), hidden=(64,))
 
 
 def test_an_integer_does_for_a_number() -> None:

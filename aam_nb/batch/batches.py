@@ -1,175 +1,301 @@
-"""Ragged batches in which every distinct ASV stands once.
+"""The batches of a study, epoch after epoch.
 
-Shape letters: B samples, S ASVs of the largest sample of the batch, E entries (non-zero sample x ASV cells), N distinct ASVs in the
-batch, L positions, D width, H attention heads, C classes.
+Shape letters: B samples, E entries (non-zero sample x ASV cells), N distinct ASVs in the batch, L nucleotides.
 """
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 import torch
 from scipy import sparse
-from torch import Tensor
 
+from aam_nb.batch.augment import Rngs, depths, drop_asvs, limit, mix, mutate, rarefy
+from aam_nb.batch.batch import Batch, TargetMaker, distinct
 from aam_nb.batch.tokens import PAD, tokenize
-from aam_nb.study.study import Study
+from aam_nb.config import TrainConfig
+from aam_nb.study.readers.disk import sample_keys
+from aam_nb.study.readers.sources import StudyError
+from aam_nb.study.study import DEEPEST, Study
 
-TargetMaker = Callable[["Batch", np.random.Generator], "Batch"]
-"""Adds an objective's target to a batch; it may corrupt the batch's tokens, as masking does."""
+Ints = npt.NDArray[np.int64]
 BUCKET = 16
 """Batches' worth of shuffled samples that are sorted by size together: like-sized batches, still in random company."""
+SHELF = 256
+"""Neighbouring samples of a large study that are read, and shuffled, together: one place of a file on disk."""
+POOL = 16 * SHELF
+"""Samples, of random shelves, that batches are drawn from before the next are read. A study of no more is shuffled as a whole."""
 
 
-@dataclass(frozen=True, eq=False)
-class Batch:
-    """A few samples, each ASV among them once.
+@dataclass(frozen=True)
+class LeftOut:
+    """What the limits on a sample's ASVs leave out of a study.
 
     Parameters
     ----------
-    tokens_NL
-        Distinct ASVs, padded to the longest of this batch; uint8.
-    asv_E
-        Which of the N each entry is.
-    offsets_B1
-        Entries of sample b are `offsets_B1[b]:offsets_B1[b + 1]`.
-    counts_E
-        Reads of each entry.
-    total_B
-        Reads of each sample, hidden ASVs included, so that relative abundances do not move when ASVs are hidden.
-    sample_B, asv_N
-        Row and column numbers in the study that the batch was made from.
-    sample_ids
-        Ids of the B samples.
-    targets
-        One tensor (or several) per objective, made with the batch.
+    limits
+        The limits that were set.
+    num_samples, num_limited
+        Samples of the study, and those of them that lose anything.
+    reads, entries
+        Share of all reads, and of all sample x ASV cells that have any, that are left out; 0 to 1.
     """
 
-    tokens_NL: Tensor
-    asv_E: Tensor
-    offsets_B1: Tensor
-    counts_E: Tensor
-    total_B: Tensor
-    sample_B: npt.NDArray[np.int64]
-    asv_N: npt.NDArray[np.int64]
-    sample_ids: tuple[str, ...]
-    targets: dict[str, Tensor]
+    limits: str
+    num_samples: int
+    num_limited: int
+    reads: float
+    entries: float
 
-    def __len__(self) -> int:
-        return len(self.sample_ids)
-
-    def to(self, device: torch.device | str) -> Batch:
-        """The same batch with its tensors on `device`."""
-        moved: dict[str, Any] = {
-            name: getattr(self, name).to(device, non_blocking=True)
-            for name in ("tokens_NL", "asv_E", "offsets_B1", "counts_E", "total_B")
-        }
-        targets = {name: t.to(device, non_blocking=True) for name, t in self.targets.items()}
-        return replace(self, **moved, targets=targets)
-
-    def with_target(self, name: str, target: Tensor) -> Batch:
-        """The same batch with one more target."""
-        return replace(self, targets={**self.targets, name: target})
-
-    def table(self, num_asvs: int) -> sparse.csr_array:
-        """The batch's reads as a table of B samples x the study's `num_asvs` ASVs."""
-        columns = self.asv_N[self.asv_E.numpy()]
-        return sparse.csr_array((self.counts_E.numpy(), columns, self.offsets_B1.numpy()), shape=(len(self), num_asvs))
+    def __str__(self) -> str:
+        return (
+            f"{self.limits} leaves out {self.reads:.2%} of the reads and {self.entries:.1%} of the ASVs of samples, in "
+            f"{self.num_limited:,} of {self.num_samples:,} samples."
+        )
 
 
 class Batches:
-    """The batches of one study, epoch after epoch; a function of study, settings, seed and epoch alone.
+    """The batches of one study; a function of study, settings, seed and epoch (or draw) alone.
+
+    A sample's reads are rarefied, mixed with another's, limited to some ASVs, and then some ASVs are hidden, in this order, each only
+    where `config` says so. Nucleotides are exchanged last, after the makers: what was hidden is still to be guessed right.
 
     Parameters
     ----------
     study
-        Every sample needs reads.
-    batch_size
-        Most samples in a batch.
-    max_entries
-        Most slots (samples x ASVs of the largest) in a batch. A sample that is larger by itself makes a batch of one: nothing is cut.
+        Every sample needs reads. Its table may be on disk.
+    config
+        `batch_size`, the limits, the augmentation, `weight_by` and `seed` are used.
     makers
         Add the targets, in this order.
-    shuffle
-        A new order each epoch; else samples come by size.
-    asv_dropout
-        Share of entries hidden; at least one of each sample stays.
+    training
+        A new order and new draws each epoch, with mixup, ASV dropout and mutation. Otherwise samples come by size, and only what shapes
+        every sample that the model sees is done (`rarefy`, `max_asvs`, `coverage`), with draws that hang on the seed, the attribute
+        `draw` and the sample's id alone.
+    views
+        How often each sample stands in its batch, in neighbouring rows: each time rarefied anew, with other ASVs hidden. A further view
+        that neither would change is drawn from half of the sample's reads.
+    batch_size
+        Most samples in a batch; by default the config's.
+
+    Attributes
+    ----------
+    epoch
+        Number of the pass over the samples, which order and draws of training hang on.
+    draw
+        Number of the random draw when not training; another number gives other subsets, to average over.
+
+    Raises
+    ------
+    EmptySampleError, UnknownIdError
+        A sample has no reads; there is no column `weight_by`.
+    StudyError
+        A sample has too many reads to draw from.
     """
 
     def __init__(
         self,
         study: Study,
         *,
-        batch_size: int,
-        max_entries: int,
+        config: TrainConfig,
         makers: Sequence[TargetMaker] = (),
-        shuffle: bool = False,
-        asv_dropout: float = 0.0,
-        seed: int = 0,
+        training: bool = False,
+        views: int = 1,
+        batch_size: int | None = None,
     ) -> None:
         study.require_reads()
-        self.study, self.makers, self.shuffle, self.asv_dropout, self.seed = study, makers, shuffle, asv_dropout, seed
-        self.batch_size, self.max_entries = batch_size, max_entries
+        self.study, self.config, self.makers, self.training, self.views = study, config, makers, training, views
+        self.batch_size = batch_size or config.batch_size
+        self.epoch = self.draw = 0
         self.tokens = tokenize(study.asv_ids)
+        self.lengths = (self.tokens != PAD).sum(1)
         self.sizes = study.richness.to_numpy()
         self.depth = study.depth.to_numpy()
-        self.epoch = 0
+        self._hides = training and config.asv_dropout > 0
+        self._draws = config.rarefy > 0 or (views > 1 and not self._hides)
+        if self._draws or (training and config.mixup):
+            _refuse_too_deep(study)
+        self._ids = study.sample_ids.to_numpy(dtype=object)
+        self._weights = _weights(study.column(config.weight_by)) if config.weight_by else None
+        self._planned: tuple[int, list[Ints], list[Ints], Ints] | None = None
+        self._held: tuple[Ints, sparse.csr_array] | None = None
 
-    def plan(self) -> list[npt.NDArray[np.int64]]:
+    # -- which samples ------------------------------------------------------------------------------------------------
+
+    def plan(self) -> list[Ints]:
         """Sample numbers of each batch of this epoch."""
-        rng = np.random.default_rng([self.seed, self.epoch])
-        n = len(self.sizes)
-        order = rng.permutation(n) if self.shuffle else np.arange(n)
-        bucket = BUCKET * self.batch_size if self.shuffle else max(1, n)
-        batches: list[list[int]] = []
-        for start in range(0, n, bucket):
-            part = order[start : start + bucket]
-            batch: list[int] = []
-            for i in part[np.argsort(self.sizes[part], kind="stable")]:  # ascending, so the newest is the largest
-                if batch and (len(batch) == self.batch_size or (len(batch) + 1) * self.sizes[i] > self.max_entries):
-                    batches.append(batch)
-                    batch = []
-                batch.append(int(i))
-            batches.append(batch)
-        picked = rng.permutation(len(batches)) if self.shuffle else np.arange(len(batches))
-        return [np.array(batches[k], dtype=np.int64) for k in picked]
+        return self._plan()[0]
 
     def __len__(self) -> int:
         return len(self.plan())
 
     def __iter__(self) -> Iterator[Batch]:
-        for k, rows in enumerate(self.plan()):
-            yield self.make(rows, np.random.default_rng([self.seed, self.epoch, k]))
+        return self.from_step(0)
 
-    def make(self, rows: npt.NDArray[np.int64], rng: np.random.Generator) -> Batch:
+    def from_step(self, start: int) -> Iterator[Batch]:
+        """The batches of this epoch from number `start` on, without making those before."""
+        return (self.batch(k) for k in range(start, len(self)))
+
+    def batch(self, k: int) -> Batch:
+        """Batch number `k` of this epoch, or of this draw; the same whether or not others were made before."""
+        plan, pools, pool_of = self._plan()
+        turn = self.epoch if self.training else self.draw
+        rng = np.random.default_rng([self.config.seed, turn, k])
+        return self._make(self._read(plan[k], pools[pool_of[k]]), plan[k], rng)
+
+    def make(self, rows: Ints, rng: np.random.Generator) -> Batch:
         """The batch of the given samples."""
-        table = self.study.table[rows]
-        columns, counts, offsets = table.indices, table.data, table.indptr
-        if self.asv_dropout:
-            draw = rng.random(len(columns))
-            keep = draw >= self.asv_dropout
-            keep[[a + int(draw[a:b].argmax()) for a, b in itertools.pairwise(offsets)]] = True
-            offsets = np.concatenate([[0], np.cumsum(keep)])[offsets]
-            columns, counts = columns[keep], counts[keep]
-        asv_N, asv_E = np.unique(columns, return_inverse=True)
-        tokens = self.tokens[asv_N]
-        longest = int((tokens != PAD).any(0).sum())
+        return self._make(self.study.table[rows], rows, rng)
+
+    def _plan(self) -> tuple[list[Ints], list[Ints], Ints]:
+        """Sample numbers of each batch and of each pool, and the pool of each batch."""
+        turn = self.epoch if self.training else 0
+        if self._planned is None or self._planned[0] != turn:
+            rng = np.random.default_rng([self.config.seed, turn])
+            pools = self._pools(rng)
+            batches = [self._cut(pool, rng) for pool in pools]
+            pool_of = np.repeat(np.arange(len(pools)), [len(part) for part in batches])
+            self._planned = turn, [rows for part in batches for rows in part], pools, pool_of
+        return self._planned[1:]
+
+    def _pools(self, rng: np.random.Generator) -> list[Ints]:
+        """Samples that are at hand together, in this epoch's order: all of them unless the study is large."""
+        n = len(self.sizes)
+        if not self.training:
+            return [np.arange(start, min(start + POOL, n)) for start in range(0, n, POOL)]
+        if n <= POOL:
+            return [rng.permutation(n)]
+        shelves = rng.permutation(-(-n // SHELF))
+        parts = [np.arange(shelf * SHELF, min((shelf + 1) * SHELF, n)) for shelf in shelves]
+        together = POOL // SHELF
+        return [
+            rng.permutation(np.concatenate(parts[start : start + together])) for start in range(0, len(parts), together)
+        ]
+
+    def _cut(self, pool: Ints, rng: np.random.Generator) -> list[Ints]:
+        """A pool's batches."""
+        bucket = BUCKET * self.batch_size if self.training else len(pool)
+        batches = []
+        for start in range(0, len(pool), bucket):
+            part = pool[start : start + bucket]
+            part = part[np.argsort(self.sizes[part], kind="stable")]
+            batches += [part[i : i + self.batch_size] for i in range(0, len(part), self.batch_size)]
+        return [batches[k] for k in rng.permutation(len(batches))] if self.training else batches
+
+    def _read(self, rows: Ints, pool: Ints) -> sparse.csr_array:
+        """Reads of a batch's samples. Of a table on disk the whole pool is read, once, in the order of the file."""
+        if not self.study.lazy:
+            return self.study.table[rows]
+        ordered = np.sort(pool)
+        if self._held is None or not np.array_equal(ordered, self._held[0]):
+            self._held = ordered, self.study.table[ordered]
+        return self._held[1][np.searchsorted(ordered, rows)]
+
+    # -- what is in them ----------------------------------------------------------------------------------------------
+
+    def left_out(self) -> LeftOut | None:
+        """What `max_asvs` and `coverage` leave out of the whole study; None where they set no limit.
+
+        Where reads or ASVs are drawn at random, this is one such draw; the limits look at samples before they are mixed.
+        """
+        if not self._limits():
+            return None
+        limited, left, of = 0, np.zeros(2), np.zeros(2)
+        for part, table in self.study.blocks():
+            rngs = self._own_rngs(np.arange(part.start, part.stop), views=1)
+            table = self._drawn(table, rngs, views=1)
+            out = self._limited(table, rngs)[1]
+            limited += int((np.diff(out.indptr) > 0).sum())
+            left += out.data.sum(), len(out.data)
+            of += table.data.sum(), len(table.data)
+        return LeftOut(", ".join(self._limits()), len(self.sizes), limited, *(left / of).tolist())
+
+    def _limits(self) -> list[str]:
+        """The limits on a sample's ASVs that are set."""
+        config = self.config
+        most = f"max_asvs={config.max_asvs} (by {config.asv_choice})" if config.asv_choice == "abundance" else ""
+        most = most or f"max_asvs={config.max_asvs} (at random)"
+        return [most] * (config.max_asvs > 0) + [f"coverage={config.coverage:g}"] * (config.coverage < 1)
+
+    def _limited(self, table: sparse.csr_array, rngs: Rngs) -> tuple[sparse.csr_array, sparse.csr_array]:
+        c = self.config
+        return limit(table, rngs, max_asvs=c.max_asvs, choice=c.asv_choice, coverage=c.coverage)
+
+    def _own_rngs(self, rows: Ints, *, views: int) -> list[np.random.Generator]:
+        """A generator for each row, of its sample's id, its view, the seed and the draw alone."""
+        keys, seed, draw = sample_keys(self._ids[rows]), self.config.seed, self.draw
+        return [np.random.default_rng([seed, draw, int(key), b % views]) for b, key in enumerate(keys)]
+
+    def _drawn(self, table: sparse.csr_array, rngs: Rngs, *, views: int) -> sparse.csr_array:
+        """Fresh reads of each sample, where they are asked for."""
+        if not self._draws:
+            return table
+        depth = depths(table)
+        reads = np.minimum(depth, self.config.rarefy or DEEPEST)
+        if views > 1 and not self._hides:
+            same = (reads == depth) & (np.arange(len(depth)) % views > 0)
+            reads = np.where(same, (depth + 1) // 2, reads)
+        return rarefy(table, reads, rngs)
+
+    def _make(self, table: sparse.csr_array, rows: Ints, rng: np.random.Generator) -> Batch:
+        """The batch of the samples `rows`, whose reads are `table`."""
+        config, training = self.config, self.training
+        if self.views > 1:
+            twice = np.repeat(np.arange(len(rows)), self.views)
+            table, rows = table[twice], rows[twice]
+        own = not training and (self._draws or config.asv_choice == "random")
+        rngs: Rngs = self._own_rngs(rows, views=self.views) if own else [rng] * len(rows)
+        table = self._drawn(table, rngs, views=self.views)
+        partner_B = share_B = None
+        if training and config.mixup:
+            table, partner, share_B = mix(table, config.mixup, rng, views=self.views)
+            partner_B = rows[partner]
+        total_B = depths(table)
+        if self._limits():
+            table, _ = self._limited(table, rngs)
+        if self._hides:
+            table = drop_asvs(table, config.asv_dropout, rng)
+        asv_N, asv_E = distinct(table.indices, self.study.num_asvs)
+        weight_B = None
+        if self._weights is not None:
+            weight_B = self._weights[rows]
+            if partner_B is not None and share_B is not None:
+                weight_B = share_B * weight_B + (1 - share_B) * self._weights[partner_B]
         batch = Batch(
-            tokens_NL=torch.from_numpy(tokens[:, :longest]),
-            asv_E=torch.from_numpy(asv_E.astype(np.int64)),
-            offsets_B1=torch.from_numpy(offsets.astype(np.int64)),
-            counts_E=torch.from_numpy(counts.astype(np.int64)),
-            total_B=torch.from_numpy(self.depth[rows].astype(np.int64)),
+            tokens_NL=torch.from_numpy(self.tokens[asv_N, : int(self.lengths[asv_N].max())]),
+            asv_E=torch.from_numpy(asv_E),
+            offsets_B1=torch.from_numpy(table.indptr.astype(np.int64)),
+            counts_E=torch.from_numpy(table.data.astype(np.int64)),
+            total_B=torch.from_numpy(total_B.astype(np.int64)),
             sample_B=rows,
-            asv_N=asv_N.astype(np.int64),
-            sample_ids=tuple(self.study.sample_ids[rows]),
+            asv_N=asv_N,
+            sample_ids=tuple(self._ids[rows]),
             targets={},
+            weight_B=None if weight_B is None else torch.from_numpy(weight_B.astype(np.float32)),
+            partner_B=partner_B,
+            share_B=share_B,
         )
         for maker in self.makers:
             batch = maker(batch, rng)
+        if training and config.mutation:
+            mutated = mutate(batch.tokens_NL.numpy(), config.mutation, rng)
+            batch = replace(batch, tokens_NL=torch.from_numpy(mutated))
         return batch
+
+
+def _weights(categories: pd.Series) -> npt.NDArray[np.float64]:
+    """n / (k n_c) for samples of a category that n_c of n samples have, with k categories; a missing one is a category too."""
+    number, names = pd.factorize(categories, use_na_sentinel=False)
+    return len(number) / (len(names) * np.bincount(number)[number])
+
+
+def _refuse_too_deep(study: Study) -> None:
+    if study.depth.max() >= DEEPEST:
+        raise StudyError(
+            f"Sample {study.depth.idxmax()} has {study.depth.max():,} reads. Expected fewer than {DEEPEST:,}: numpy cannot draw from "
+            f"more. Leave it out: `study.keep_samples(study.depth < {DEEPEST})`."
+        )

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 
 from aam_nb.config import some
-from aam_nb.study.readers.sources import StudyError
-from aam_nb.study.readers.tables import DNA_LETTERS
+from aam_nb.study.letters import DNA_LETTERS
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 PAD = 0
 MASK = len(DNA_LETTERS) + 1
@@ -36,6 +38,8 @@ def tokenize(asv_ids: Sequence[str] | pd.Index) -> npt.NDArray[np.uint8]:
     lengths = (tokens != PAD).sum(1)
     wrong = [str(a) for a, b, n in zip(asv_ids, raw, lengths, strict=True) if n != len(b) or not b]
     if wrong:
+        from aam_nb.study.readers.sources import StudyError  # reads files, for which a GPU bench has no libraries
+
         raise StudyError(
             f"{len(wrong)} sequences are not DNA ({some(wrong)}). Expected capital IUPAC letters ({DNA_LETTERS}). Write them in "
             "capitals, with T for U, and without gaps."

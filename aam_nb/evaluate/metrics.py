@@ -153,6 +153,7 @@ class Evaluation:
         model: AAM,
         test: Study,
         *,
+        target: str | None = None,
         train: Study | None = None,
         baselines: Sequence[str] = BASELINES,
         find_leaks: bool = True,
@@ -166,6 +167,8 @@ class Evaluation:
             A fitted model.
         test
             Samples to judge by. Those without the target are left out and counted.
+        target
+            Which target, of a model of several; by default the first.
         train
             The study the baselines learn from; by default the one given to `fit` (a loaded model has none).
         baselines
@@ -180,7 +183,8 @@ class Evaluation:
         NotFittedError, UnknownIdError, TargetError
             The model has no target; the study lacks its column or has no value in it.
         """
-        config, task = config or EvaluateConfig(), model.require_task()
+        config, whole = config or EvaluateConfig(), model.require_task()
+        task = whole.only(target if target is not None else whole.target)
         train = train if train is not None else model.train_study
         if train is not None and (labelled := train.target(task.target).notna()).sum() < train.num_samples:
             train = train.keep_samples(labelled)
@@ -191,6 +195,11 @@ class Evaluation:
                 "`model.predict(study)`."
             )
         notes = _notes(model, test, train, int((~known).sum()))
+        if target is None and len(whole.targets) > 1:
+            notes.append(
+                f"The model predicts {', '.join(whole.targets)}, and this judges {task.target} alone. For another: "
+                f"`model.evaluate(test, target={whole.targets[1]!r})`."
+            )
         test = test.keep_samples(known) if not known.all() else test
         truth, by_model = labels(test, task), {MODEL: model.predict(test)}
         if train is not None:

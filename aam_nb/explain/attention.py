@@ -64,6 +64,8 @@ def attention(model: AAM, study: Study, *, samples: Sequence[str]) -> AttentionM
     """
     chosen = study.keep_samples(samples)
     network, found = model.network, {}
+    known = model.covariates if network.encoder.num_extra_tokens > 1 else None
+    covariates = [f"({name})" for name in known.names] if known else []
     for batch, asv_ND in model.batches(chosen):
         maps = Maps()
         network.encoder(batch, asv_ND=asv_ND, maps=maps)
@@ -71,7 +73,7 @@ def attention(model: AAM, study: Study, *, samples: Sequence[str]) -> AttentionM
         offsets = batch.offsets_B1.cpu().numpy()
         for b, sample in enumerate(batch.sample_ids):
             asvs = chosen.asv_ids[batch.asv_N[batch.asv_E[offsets[b] : offsets[b + 1]].cpu().numpy()]]
-            index = pd.Index([SAMPLE_TOKEN, *asvs], name="asv_id")
+            index = pd.Index([SAMPLE_TOKEN, *covariates, *asvs], name="asv_id")
             heads = pd.DataFrame(weights_BHK[b, :, : len(index)].T, index=index).rename(
                 columns=lambda h: f"head_{h + 1}"
             )

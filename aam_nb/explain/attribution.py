@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import html
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -18,7 +18,7 @@ import torch
 from scipy import sparse
 from torch import Tensor
 
-from aam_nb.batch.batches import Batch
+from aam_nb.batch.batch import Batch
 from aam_nb.config import some
 from aam_nb.model.encoder import States
 from aam_nb.model.objectives import Classification
@@ -135,7 +135,8 @@ def attribute(model: AAM, study: Study, *, level: str = "asv", output: str | Non
     level
         "asv".
     output
-        For a class target: the class whose log-odds are explained; by default each sample's predicted class.
+        For a class target: the class whose log-odds are explained; by default each sample's predicted class. Else one of the targets or
+        quantiles; by default the first target.
 
     Returns
     -------
@@ -156,12 +157,13 @@ def attribute(model: AAM, study: Study, *, level: str = "asv", output: str | Non
         raise UnknownIdError(
             f"level is {level!r}. Expected 'asv'. Try `aam.explain.attribute(model, study, level='asv')`."
         )
-    classes = task.classes if isinstance(task, Classification) else [task.target]
+    classes = task.output_names
     if output is not None and output not in classes:
         raise UnknownIdError(f"{output!r} is not an output. The model predicts {some(classes, 10)}. Name one of those.")
+    chosen = output if output is not None or isinstance(task, Classification) else task.target
     blocks, rows, checks = [], [], []
     for batch, asv_ND in model.batches(study, batch_size=BATCH, desc="explain"):
-        gradients, check = _explain(model, batch, asv_ND, None if output is None else classes.index(output))
+        gradients, check = _explain(model, batch, asv_ND, None if chosen is None else classes.index(chosen))
         columns = batch.asv_N[batch.asv_E.cpu().numpy()]
         blocks.append(
             sparse.csr_array((gradients, columns, batch.offsets_B1.cpu().numpy()), shape=(len(batch), study.num_asvs))
@@ -170,8 +172,8 @@ def attribute(model: AAM, study: Study, *, level: str = "asv", output: str | Non
         checks.append(check.assign(output=[classes[k] for k in check["output"]]))
     order = np.argsort(np.concatenate(rows))
     return Attributions(
-        target=task.target,
-        unit="log-odds" if isinstance(task, Classification) else f"units of {task.target}",
+        target=chosen if chosen in task.targets else task.target,
+        unit=task.unit(chosen or task.target),
         values=sparse.csr_array(sparse.vstack(blocks, format="csr")[order]),
         sample_ids=study.sample_ids,
         asv_ids=study.asv_ids,
@@ -186,23 +188,28 @@ def _explain(
     from captum.attr import IntegratedGradients
 
     network, task = model.network, model.require_task()
-    encoder = network.encoder.sample
+    encoder = network.encoder
     with torch.no_grad():
-        entry_BSD, filled_BS = encoder.entries(asv_ND, batch)
+        entry_BSD, filled_BS = encoder.sample.entries(asv_ND, batch)
+    own = {
+        name: t for name, t in batch.targets.items() if batch.axes.get(name) == "B"
+    }  # covariates, groups of transforms
 
-    def outputs(gate_BS: Tensor, entry_BSD: Tensor, filled_BS: Tensor) -> Tensor:
-        sample_BD, entries = encoder(entry_BSD, filled_BS, gate_BS**OPENING)
-        return task.outputs(task(States(nucleotide_NPD=None, asv_ND=asv_ND, entry_BSD=entries, sample_BD=sample_BD)))
+    def outputs(gate_BS: Tensor, entry_BSD: Tensor, filled_BS: Tensor, *of_sample: Tensor) -> Tensor:
+        here = replace(batch, targets=dict(zip(own, of_sample, strict=True)))
+        sample_BD, entries = encoder.finish(here, entry_BSD, filled_BS, gate_BS**OPENING)
+        states = States(nucleotide_NPD=None, asv_ND=asv_ND, entry_BSD=entries, sample_BD=sample_BD)
+        return task.outputs(task(states), here)
 
-    def chosen(gate_BS: Tensor, entry_BSD: Tensor, filled_BS: Tensor, which_B: Tensor) -> Tensor:
-        return outputs(gate_BS, entry_BSD, filled_BS).gather(1, which_B[:, None])[:, 0]
+    def chosen(gate_BS: Tensor, entry_BSD: Tensor, filled_BS: Tensor, which_B: Tensor, *of_sample: Tensor) -> Tensor:
+        return outputs(gate_BS, entry_BSD, filled_BS, *of_sample).gather(1, which_B[:, None])[:, 0]
 
     open_BS, shut_BS = torch.ones_like(entry_BSD[..., 0]), torch.zeros_like(entry_BSD[..., 0])
     with torch.no_grad():
-        full = outputs(open_BS, entry_BSD, filled_BS)
+        full = outputs(open_BS, entry_BSD, filled_BS, *own.values())
         which_B = full.argmax(1) if output is None else torch.full_like(full.argmax(1), output)
         prediction = full.gather(1, which_B[:, None])[:, 0]
-        reference = chosen(shut_BS, entry_BSD, filled_BS, which_B)
+        reference = chosen(shut_BS, entry_BSD, filled_BS, which_B, *own.values())
     change = (prediction - reference).abs()
     scale = torch.maximum(change, change.median()).clamp_min(1e-9)
     prediction, reference, scale = (x.cpu().double() for x in (prediction, reference, scale))
@@ -211,7 +218,7 @@ def _explain(
         gradients = captum.attribute(
             open_BS,
             baselines=shut_BS,
-            additional_forward_args=(entry_BSD, filled_BS, which_B),
+            additional_forward_args=(entry_BSD, filled_BS, which_B, *own.values()),
             n_steps=steps,
             method="gausslegendre",
             internal_batch_size=max(len(batch), SLOTS // entry_BSD.shape[1]),

@@ -1,29 +1,42 @@
 """Nucleotides to ASVs to samples.
 
-Shape letters: B samples, S ASVs of the largest sample of the batch, E entries, N distinct ASVs, L nucleotides, P patches, D width.
+Shape letters: B samples, S ASVs of the largest sample of the batch, E entries, N distinct ASVs (with R of the reference before them
+while they are encoded), L nucleotides, P positions, C covariates, D width.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from aam_nb.batch.batches import Batch
+from aam_nb.batch.batch import Batch
 from aam_nb.batch.tokens import PAD, VOCABULARY, tokenize
-from aam_nb.config import ModelConfig
-from aam_nb.model.layers import AttentionPool, Block
+from aam_nb.config import ModelConfig, UserError
+from aam_nb.model.covariates import CovariateEncoder, Covariates
+from aam_nb.model.layers import AttentionPool, Block, Blocks, rotation, run, sinusoids
 
 TOKEN_WIDTH = 16
 """Numbers for one nucleotide before its patch is made; 17 tokens need no more."""
+IN_CACHE = 2**22
+"""Numbers in the widest activations that a CPU makes at once: ASVs are encoded by the dozen, to the same result. Larger ones leave the
+processor's cache, and the operating system takes their memory back and clears it each time."""
+
+
+class LengthError(UserError, ValueError):
+    """An ASV is longer than the model's positions reach."""
 
 
 @dataclass
 class Maps:
-    """Attention weights of one forward pass, filled where explicit attention is asked for: one tensor per layer."""
+    """Attention weights of one forward pass, filled where explicit attention is asked for: one tensor per layer.
+
+    `nucleotide` has the blocks of the last scale. In `asv` and `pool` key 0 is the sample token, then come covariate tokens, then ASVs.
+    """
 
     nucleotide: list[Tensor] = field(default_factory=list)
     nucleotide_pool: list[Tensor] = field(default_factory=list)
@@ -41,8 +54,31 @@ class States:
     sample_BD: Tensor
 
 
+class Scale(nn.Module):
+    """Local attention at a fine scale, and `ratio` neighbouring positions made one for the next."""
+
+    def __init__(self, config: ModelConfig, ratio: int) -> None:
+        super().__init__()
+        self.ratio = ratio
+        self.block = Block(config.width, config.num_attn_heads, config.dropout, reach=config.window)
+        self.norm = nn.LayerNorm(config.width)
+        self.merge = nn.Linear(ratio * config.width, config.width)
+
+    def forward(
+        self, x_NPD: Tensor, turn: Tensor | None, filled_NP: Tensor, mask: Tensor | None, *, checkpointing: bool
+    ) -> tuple[Tensor, Tensor]:
+        """States at this scale, zero where padded, and the input of the next."""
+        x = self.norm(run(self.block, x_NPD, mask, turn, checkpointing=checkpointing))
+        if mask is not None:
+            x = x * filled_NP[..., None]
+        return x, self.merge(x.unflatten(1, (-1, self.ratio)).flatten(2))
+
+
 class AsvEncoder(nn.Module):
     """DNA to a vector: patches of neighbouring nucleotides, transformer blocks over positions, attention pooling.
+
+    With several scales, each but the last attends locally and is pooled to the next. States of nucleotides then are those of the finest
+    scale plus those of the coarser positions that hold them.
 
     ASVs are relatives, so their pooled vectors are nearly alike, and learning first what all share would take most of a short training.
     Each vector is therefore standardised by the mean and spread of a fixed set of reference ASVs, encoded along with it (virtual batch
@@ -51,16 +87,20 @@ class AsvEncoder(nn.Module):
 
     reference_ids: tuple[str, ...] = ()
     reference_RL: Tensor
+    compiled = False
+    """Whether sizes are made such as torch compiles only once: keys with a mask a multiple of eight, ASVs never one alone."""
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
-        self.patch = config.patch
+        self.config = config
         self.token = nn.Embedding(VOCABULARY, TOKEN_WIDTH, padding_idx=PAD)
-        self.stem = nn.Linear(config.patch * TOKEN_WIDTH, config.width)
-        self.blocks = nn.ModuleList(
-            Block(config.width, config.num_attn_heads, config.dropout, positional=True)
-            for _ in range(config.num_layers)
+        self.stem = nn.Linear(config.scales[0] * TOKEN_WIDTH, config.width)
+        self.places = nn.ParameterList(
+            nn.Parameter(torch.randn(-(-config.learned_length // scale), config.width) * 0.02)
+            for scale in (config.scales if config.positions == "learned" else ())
         )
+        self.fine = nn.ModuleList(Scale(config, coarse // fine) for fine, coarse in pairwise(config.scales))
+        self.blocks = Blocks(config.num_layers, config.width, config.num_attn_heads, config.dropout, config.drop_path)
         self.norm = nn.LayerNorm(config.width)
         self.pool = AttentionPool(config.width, config.num_attn_heads)
         self.register_buffer("reference_RL", torch.zeros(0, 1, dtype=torch.uint8), persistent=False)
@@ -71,37 +111,95 @@ class AsvEncoder(nn.Module):
         self.reference_RL = torch.from_numpy(tokenize(self.reference_ids)).to(self.reference_RL.device)
 
     def forward(self, tokens_NL: Tensor, maps: Maps | None = None) -> tuple[Tensor, Tensor]:
-        """Vectors of ASVs (N x D) and states of their patches (N x P x D)."""
-        R = len(self.reference_RL)
-        longest = max(tokens_NL.shape[1], self.reference_RL.shape[1])
-        longest += -longest % self.patch
-        tokens = torch.cat(
-            [F.pad(t, (0, longest - t.shape[1]), value=PAD) for t in (self.reference_RL, tokens_NL)]
-        ).long()
-        filled_NP = (tokens != PAD).view(len(tokens), -1, self.patch).any(-1)
-        bias = None if bool(filled_NP.all()) else filled_NP[:, None, None, :]  # ASVs of one length need no mask
-        x = self.stem(self.token(tokens).view(*filled_NP.shape, -1))
-        for block in self.blocks:
-            x = block(x, bias, maps and maps.nucleotide)
-        x = self.norm(x)
-        asv = self.pool(x, bias, maps and maps.nucleotide_pool)
+        """Vectors of ASVs (N x D) and states of their positions at the finest scale (N x P x D).
+
+        Raises
+        ------
+        LengthError
+            An ASV is longer than learned positions reach.
+        """
+        R, L = len(self.reference_RL), tokens_NL.shape[1]
+        longest = max(L, self.reference_RL.shape[1])
+        if self.places and longest > self.config.learned_length:
+            raise LengthError(
+                f"An ASV has {longest} nucleotides. Learned positions reach learned_length={self.config.learned_length}. Raise it, or use "
+                '`ModelConfig(positions="rotary")`, which reaches any length.'
+            )
+        last = self.config.scales[-1]
+        longest += -longest % last
+        both = (self.reference_RL, tokens_NL)
+        tokens_NL = torch.cat([F.pad(t, (0, longest - t.shape[1]), value=PAD) for t in both])
+        rows = len(tokens_NL)
+        if tokens_NL.device.type == "cpu" and maps is None:
+            rows = max(8, IN_CACHE // (4 * self.config.width * tokens_NL.shape[1] // self.patch) // 8 * 8)
+        parts = [self.encode(some, maps) for some in tokens_NL.split(max(1, rows))]
+        asv, x = parts[0] if len(parts) == 1 else (torch.cat(t) for t in zip(*parts, strict=True))
         if R:
             std, mean = torch.std_mean(asv[:R], 0, correction=0)
             asv = (asv - mean) / (std + 1e-3)
-        return asv[R:], x[R:]
+        return asv[R:], x[R:, : -(-L // self.patch)]
+
+    @property
+    def patch(self) -> int:
+        """Nucleotides in a position of the finest scale."""
+        return self.config.scales[0]
+
+    def encode(self, tokens_NL: Tensor, maps: Maps | None) -> tuple[Tensor, Tensor]:
+        """As `forward`, before standardising."""
+        N, L = tokens_NL.shape
+        whole = bool(self.filled(tokens_NL).all())  # ASVs of one length need no mask
+        if self.compiled and maps is None:
+            slots = 0 if whole else aligned(L // self.config.scales[-1]) * self.config.scales[-1] - L
+            tokens_NL = F.pad(tokens_NL.expand(2, -1) if N == 1 else tokens_NL, (0, slots), value=PAD)
+        filled = self.filled(tokens_NL)
+        filled[:, 0] = True  # a row without an ASV sees one padding, so that nothing is undefined
+        x = self.stem(self.token(tokens_NL.int()).view(*filled.shape, -1))
+        states = []
+        for k, scale in enumerate(self.fine):
+            mask = None if whole else filled[:, None, None, :]
+            fine, x = scale(*self.placed(k, x), filled, mask, checkpointing=self.blocks.checkpointing)
+            states.append((fine, scale.ratio))
+            filled = filled.unflatten(1, (-1, scale.ratio)).any(-1)
+        mask = None if whole else filled[:, None, None, :]
+        x, turn = self.placed(len(self.fine), x)
+        x = self.norm(self.blocks(x, mask, turn, maps and maps.nucleotide))
+        asv = self.pool(x, mask, maps and maps.nucleotide_pool)
+        for fine, ratio in reversed(states):
+            x = fine + x.repeat_interleave(ratio, dim=1)
+        return asv[:N], x[:N, : L // self.patch]
+
+    def filled(self, tokens_NL: Tensor) -> Tensor:
+        """Positions of the finest scale that hold a nucleotide, N x P."""
+        return (tokens_NL != PAD).unflatten(1, (-1, self.patch)).any(-1)
+
+    def placed(self, k: int, x_NPD: Tensor) -> tuple[Tensor, Tensor | None]:
+        """The states at scale `k` with their positions added, or as they are beside the turns that rotary attention gives them."""
+        _, P, D = x_NPD.shape
+        if self.config.positions == "rotary":
+            return x_NPD, rotation(P, D, self.config.num_attn_heads, x_NPD)
+        if self.config.positions == "sinusoidal":
+            return x_NPD + sinusoids(P, D, x_NPD), None
+        known = self.places[k][:P]
+        return x_NPD + F.pad(known, (0, 0, 0, P - len(known))), None
 
 
 class SampleEncoder(nn.Module):
-    """A set of ASVs to a vector. The set also holds one learned token, so that it is never empty; it has no order."""
+    """A set of ASVs to a vector; it has no order. A learned token is always in it, so that it is never empty, and covariates may be."""
+
+    compiled = False
+    """As in `AsvEncoder`, for samples."""
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
+        self.how = config.abundance
         self.abundance = nn.Sequential(nn.Linear(1, config.width), nn.GELU(), nn.Linear(config.width, config.width))
+        self.hidden_abundance = nn.Parameter(torch.randn(config.width) * 0.02)
+        if self.how != "add":
+            self.join = (
+                nn.Linear(2 * config.width, config.width) if self.how == "concat" else nearly_nothing(config.width)
+            )
         self.sample_token = nn.Parameter(torch.randn(1, 1, config.width) * 0.02)
-        self.blocks = nn.ModuleList(
-            Block(config.width, config.num_attn_heads, config.dropout, positional=False)
-            for _ in range(config.num_layers)
-        )
+        self.blocks = Blocks(config.num_layers, config.width, config.num_attn_heads, config.dropout, config.drop_path)
         self.norm = nn.LayerNorm(config.width)
         self.pool = AttentionPool(config.width, config.num_attn_heads)
         self.norm_out = nn.LayerNorm(config.width)
@@ -113,43 +211,171 @@ class SampleEncoder(nn.Module):
         sample_E = torch.repeat_interleave(torch.arange(B, device=size_B.device), size_B)
         slot_E = sample_E * S + torch.arange(len(sample_E), device=size_B.device) - batch.offsets_B1[sample_E]
         log_share_E1 = (batch.counts_E / batch.total_B[sample_E]).log10()[:, None].to(asv_ND.dtype)
-        entry_ED = asv_ND[batch.asv_E] + self.abundance(log_share_E1 + 2.0)  # centred on a share of 1 %
+        abundance_ED = self.abundance(log_share_E1 + 2.0)  # centred on a share of 1 %
+        if batch.hidden_E is not None:
+            abundance_ED = torch.where(
+                batch.hidden_E[:, None], self.hidden_abundance.to(abundance_ED.dtype), abundance_ED
+            )
+        entry_ED = self.with_abundance(asv_ND[batch.asv_E], abundance_ED)
         entry_BSD = entry_ED.new_zeros(B * S, entry_ED.shape[1]).index_copy(0, slot_E, entry_ED).view(B, S, -1)
         filled_BS = torch.arange(S, device=size_B.device) < size_B[:, None]
         return entry_BSD, filled_BS
 
+    def with_abundance(self, asv_ED: Tensor, abundance_ED: Tensor) -> Tensor:
+        """An ASV's vector and that of its abundance as one."""
+        if self.how == "add":
+            return asv_ED + abundance_ED
+        if self.how == "concat":
+            return self.join(torch.cat([asv_ED, abundance_ED], dim=-1))
+        scale_ED, shift_ED = self.join(abundance_ED).chunk(2, dim=-1)
+        return asv_ED * (1 + scale_ED) + shift_ED
+
     def forward(
-        self, entry_BSD: Tensor, filled_BS: Tensor, gate_BS: Tensor | None = None, maps: Maps | None = None
+        self,
+        entry_BSD: Tensor,
+        filled_BS: Tensor,
+        gate_BS: Tensor | None = None,
+        maps: Maps | None = None,
+        covariate_BCD: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
         """Vectors of samples (B x D) and states of their entries (B x S x D).
 
         `gate_BS` fades ASVs out of the set: attention to each is multiplied by its gate before it is normalised, so 1 is the sample as
-        it is, and 0 the sample without that ASV. In attention maps, key 0 is the sample token.
+        it is, and 0 the sample without that ASV. In attention maps, key 0 is the sample token; covariates follow.
         """
-        x = torch.cat([self.sample_token.expand(len(entry_BSD), -1, -1).to(entry_BSD.dtype), entry_BSD], dim=1)
-        bias = F.pad(filled_BS, (1, 0), value=True)[:, None, None, :]
+        B, extra = len(entry_BSD), [self.sample_token.expand(len(entry_BSD), -1, -1)]
+        if covariate_BCD is not None:
+            extra.append(covariate_BCD)
+        x = torch.cat([*(t.to(entry_BSD.dtype) for t in extra), entry_BSD], dim=1)
+        num_extra = x.shape[1] - entry_BSD.shape[1]
+        mask = F.pad(filled_BS, (num_extra, 0), value=True)[:, None, None, :]
         if gate_BS is not None:
-            log_gate = F.pad(gate_BS.log(), (1, 0))[:, None, None, :]
-            bias = torch.where(bias, log_gate, -torch.inf).to(x.dtype)
-        for block in self.blocks:
-            x = block(x, bias, maps and maps.asv)
-        x = self.norm(x)
-        return self.norm_out(self.pool(x, bias, maps and maps.pool)), x[:, 1:]
+            log_gate = F.pad(gate_BS.log(), (num_extra, 0))[:, None, None, :]
+            mask = torch.where(mask, log_gate, -torch.inf).to(x.dtype)
+        if self.compiled and maps is None:
+            slots, samples = aligned(x.shape[1]) - x.shape[1], max(2, B) - B
+            x = F.pad(x, (0, 0, 0, slots, 0, samples))
+            mask = F.pad(mask, (0, slots), value=False if mask.dtype == torch.bool else -torch.inf)
+            mask = F.pad(mask, (0, 0, 0, 0, 0, 0, 0, samples), value=1)
+        x = self.norm(self.blocks(x, mask, None, maps and maps.asv))
+        sample_BD = self.norm_out(self.pool(x, mask, maps and maps.pool))
+        return sample_BD[:B], x[:B, num_extra : num_extra + entry_BSD.shape[1]]
+
+
+class Fusion(nn.Module):
+    """Covariates and a pooled sample as one vector: concatenated and mixed, or by a gated multimodal unit (GMU, Arevalo et al. 2017,
+    arXiv 1702.01992), in which each number of the result is the sample's or the covariates' in learned proportion."""
+
+    def __init__(self, width: int, num_covariates: int, *, gated: bool) -> None:
+        super().__init__()
+        self.gated = gated
+        both = (1 + num_covariates) * width
+        if gated:
+            self.sample, self.covariate = nn.Linear(width, width), nn.Linear(both - width, width)
+            self.gate = nn.Linear(both, width)
+        else:
+            self.mix = nn.Linear(both, width)
+
+    def forward(self, sample_BD: Tensor, covariate_BCD: Tensor) -> Tensor:
+        covariate = covariate_BCD.flatten(1).to(sample_BD.dtype)
+        both = torch.cat([sample_BD, covariate], dim=-1)
+        if not self.gated:
+            return self.mix(both)
+        return torch.lerp(self.covariate(covariate).tanh(), self.sample(sample_BD).tanh(), self.gate(both).sigmoid())
 
 
 class Encoder(nn.Module):
-    """Both stages."""
+    """Both stages, and the covariates of samples.
 
-    def __init__(self, config: ModelConfig) -> None:
+    Parameters
+    ----------
+    config
+        Shape.
+    covariates
+        What is known of the metadata columns that samples bring along; batches then carry their values.
+    """
+
+    def __init__(self, config: ModelConfig, covariates: Covariates | None = None) -> None:
         super().__init__()
+        self.config = config
         self.asv = AsvEncoder(config)
         self.sample = SampleEncoder(config)
+        self.covariates = self.fusion = None
+        if covariates:  # and there are any
+            self.covariates = CovariateEncoder(covariates, config.width)
+            if config.fusion != "tokens":
+                self.fusion = Fusion(config.width, len(covariates), gated=config.fusion == "gmu")
+
+    @property
+    def patch(self) -> int:
+        """Nucleotides in a position of the finest scale."""
+        return self.asv.patch
+
+    @property
+    def num_extra_tokens(self) -> int:
+        """Keys that stand before a sample's ASVs in attention maps: the sample token and those of covariates."""
+        return 1 + (len(self.covariates.names) if self.covariates is not None and self.fusion is None else 0)
+
+    @property
+    def checkpointing(self) -> bool:
+        """Whether blocks compute their activations again in the backward pass instead of keeping them."""
+        return self.asv.blocks.checkpointing
+
+    @checkpointing.setter
+    def checkpointing(self, value: bool) -> None:
+        self.asv.blocks.checkpointing = self.sample.blocks.checkpointing = value
+
+    def compile_blocks(self, backend: str = "inductor") -> None:
+        """Compile the transformer blocks, in place; names of weights stay.
+
+        Sizes are dynamic, so that compiling ends once each form was met: in both stages, masked or not, with gradients or without.
+        """
+        from torch._dynamo import config  # slow to import
+
+        config.recompile_limit = max(32, config.recompile_limit)  # torch would give up, in silence, at eight forms
+        for module in self.modules():
+            if isinstance(module, Block):
+                module.compile(dynamic=True, backend=backend)
+        self.asv.compiled = self.sample.compiled = True
 
     def forward(self, batch: Batch, asv_ND: Tensor | None = None, maps: Maps | None = None) -> States:
         """States of a batch; `asv_ND` gives vectors of its distinct ASVs made earlier, so that they are not made again."""
         nucleotide_NPD = None
         if asv_ND is None:
             asv_ND, nucleotide_NPD = self.asv(batch.tokens_NL, maps)
-        entry_BSD, filled_BS = self.sample.entries(asv_ND, batch)
-        sample_BD, entry_BSD = self.sample(entry_BSD, filled_BS, maps=maps)
+        sample_BD, entry_BSD = self.finish(batch, *self.sample.entries(asv_ND, batch), maps=maps)
         return States(nucleotide_NPD=nucleotide_NPD, asv_ND=asv_ND, entry_BSD=entry_BSD, sample_BD=sample_BD)
+
+    def finish(
+        self,
+        batch: Batch,
+        entry_BSD: Tensor,
+        filled_BS: Tensor,
+        gate_BS: Tensor | None = None,
+        maps: Maps | None = None,
+    ) -> tuple[Tensor, Tensor]:
+        """What follows `sample.entries`: vectors of samples (B x D) and states of their entries (B x S x D).
+
+        `gate_BS` fades ASVs out as in `SampleEncoder.forward`; covariates stay.
+        """
+        if self.covariates is None:
+            return self.sample(entry_BSD, filled_BS, gate_BS, maps)
+        covariate_BCD = self.covariates(batch)
+        if self.fusion is None:
+            return self.sample(entry_BSD, filled_BS, gate_BS, maps, covariate_BCD)
+        sample_BD, entry_BSD = self.sample(entry_BSD, filled_BS, gate_BS, maps)
+        return self.fusion(sample_BD, covariate_BCD), entry_BSD
+
+
+def nearly_nothing(width: int) -> nn.Linear:
+    """FiLM's scale and shift from an abundance, small at the start, so that an ASV's vector is at first nearly itself."""
+    linear = nn.Linear(width, 2 * width)
+    with torch.no_grad():
+        linear.weight.mul_(0.1)
+        linear.bias.zero_()
+    return linear
+
+
+def aligned(n: int) -> int:
+    """The multiple of eight that `n` is rounded up to."""
+    return -(-n // 8) * 8

@@ -1,6 +1,6 @@
 """The parts of both transformers. One attention with two paths: fused for speed, explicit where its weights are asked for.
 
-Shape letters: B sequences or samples, H attention heads, Q queries, K keys, D width, L positions.
+Shape letters: B sequences or samples, H attention heads, Q queries, K keys, D width, L positions, W positions of a window.
 """
 
 from __future__ import annotations
@@ -8,65 +8,176 @@ from __future__ import annotations
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+SHORT = 128
+"""Most keys for which a CPU is faster with open matrix products than with its fused attention."""
 
 
 def attend(
-    q_BHQD: Tensor, k_BHKD: Tensor, v_BHKD: Tensor, bias_B11K: Tensor | None, maps: list[Tensor] | None
+    q_BHQD: Tensor, k_BHKD: Tensor, v_BHKD: Tensor, mask_B1QK: Tensor | None, maps: list[Tensor] | None
 ) -> Tensor:
     """Softmax attention. With a list in `maps` the weights (B x H x Q x K) are computed openly and appended to it.
 
-    `bias_B11K` is a mask (True where a key may be seen) or numbers added to the logits.
+    `mask_B1QK` is True where a key may be seen, or numbers added to the logits; every query sees at least one key.
     """
-    if maps is None:
-        return F.scaled_dot_product_attention(q_BHQD, k_BHKD, v_BHKD, attn_mask=bias_B11K)
-    logits = q_BHQD @ k_BHKD.transpose(-1, -2) / q_BHQD.shape[-1] ** 0.5
-    if bias_B11K is not None:
-        logits = logits.masked_fill(~bias_B11K, -torch.inf) if bias_B11K.dtype == torch.bool else logits + bias_B11K
+    short = q_BHQD.device.type == "cpu" and not torch.compiler.is_compiling() and k_BHKD.shape[-2] <= SHORT
+    if maps is None and not short:
+        return F.scaled_dot_product_attention(q_BHQD, k_BHKD, v_BHKD, attn_mask=mask_B1QK)
+    logits = (q_BHQD * q_BHQD.shape[-1] ** -0.5) @ k_BHKD.transpose(-1, -2)
+    if mask_B1QK is not None:
+        logits = logits.masked_fill(~mask_B1QK, -torch.inf) if mask_B1QK.dtype == torch.bool else logits + mask_B1QK
     weights = logits.softmax(-1)
-    maps.append(weights.detach())
-    return weights @ v_BHKD
+    if maps is not None:
+        maps.append(weights.detach())
+    return weights.to(v_BHKD.dtype) @ v_BHKD
 
 
-def rotate(x_BHLD: Tensor) -> Tensor:
-    """Rotary positions (Su et al. 2021, arXiv 2104.09864): attention then depends on distances, at any length."""
-    length, half = x_BHLD.shape[-2], x_BHLD.shape[-1] // 2
-    rate = 10000.0 ** (-torch.arange(half, device=x_BHLD.device, dtype=torch.float32) / half)
-    angle = torch.arange(length, device=x_BHLD.device, dtype=torch.float32)[:, None] * rate
-    cos, sin = angle.cos().to(x_BHLD.dtype), angle.sin().to(x_BHLD.dtype)
-    a, b = x_BHLD[..., :half], x_BHLD[..., half:]
-    return torch.cat([a * cos - b * sin, a * sin + b * cos], dim=-1)
+def rotation(length: int, width: int, num_heads: int, like: Tensor) -> Tensor:
+    """Cosine and sine (L x D/2 x 2) of the turn of each pair of numbers at each position, on the device and in the type of `like`."""
+    pairs = width // num_heads // 2
+    rate = 10000.0 ** (-torch.arange(pairs, device=like.device, dtype=torch.float32) / pairs)
+    angle = torch.arange(length, device=like.device, dtype=torch.float32)[:, None] * rate.repeat(num_heads)
+    return torch.stack([angle.cos(), angle.sin()], -1).to(like.dtype)
+
+
+def rotate(x_BLD: Tensor, turn_LD2: Tensor) -> Tensor:
+    """Rotary positions (Su et al. 2021, arXiv 2104.09864): attention then depends on distances, at any length.
+
+    A turn of a pair is a product of complex numbers: one pass over memory, where the tensor's type has them.
+    """
+    pairs = x_BLD.unflatten(-1, (-1, 2))
+    if x_BLD.dtype == turn_LD2.dtype and x_BLD.device.type != "mps" and not torch.compiler.is_compiling():
+        return torch.view_as_real(torch.view_as_complex(pairs) * torch.view_as_complex(turn_LD2)).flatten(-2)
+    (a, b), (cos, sin) = pairs.unbind(-1), turn_LD2.to(x_BLD.dtype).unbind(-1)
+    return torch.stack([a * cos - b * sin, a * sin + b * cos], -1).flatten(-2)
+
+
+def sinusoids(length: int, width: int, like: Tensor) -> Tensor:
+    """Sine and cosine positions (L x D) of Vaswani et al. 2017, arXiv 1706.03762."""
+    rate = 10000.0 ** (-torch.arange(0, width, 2, device=like.device, dtype=torch.float32) / width)
+    angle = torch.arange(length, device=like.device, dtype=torch.float32)[:, None] * rate
+    return torch.stack([angle.sin(), angle.cos()], -1).flatten(1).to(like.dtype)
+
+
+def windows(
+    q_BLD: Tensor, k_BLD: Tensor, v_BLD: Tensor, seen_B11L: Tensor | None, reach: int
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Local attention as full attention among few: each run of `reach` queries becomes a row of its own, with the keys of its own run
+    and of both neighbours, and a mask that lets a query see the filled positions at most `reach` away.
+
+    Returns
+    -------
+    Queries (BC x W x D), keys and values (BC x 3W x D) of the C runs, and the mask (BC x 1 x W x 3W). A position sees itself even
+    where it is padding, so that no row of the mask is empty.
+    """
+    B, L, _ = q_BLD.shape
+    C = -(-L // reach)
+
+    def runs(x_BLD: Tensor) -> Tensor:
+        return F.pad(x_BLD, (0, 0, 0, C * reach - L)).unflatten(1, (C, reach))
+
+    def with_neighbours(x_BCWD: Tensor) -> Tensor:
+        before, after = F.pad(x_BCWD[:, :-1], (0, 0, 0, 0, 1, 0)), F.pad(x_BCWD[:, 1:], (0, 0, 0, 0, 0, 1))
+        return torch.cat([before, x_BCWD, after], dim=2)
+
+    filled_BL = q_BLD.new_ones(B, L, dtype=torch.bool) if seen_B11L is None else seen_B11L[:, 0, 0]
+    near_BCK = with_neighbours(runs(filled_BL[..., None])).squeeze(-1)
+    query = torch.arange(reach, 2 * reach, device=q_BLD.device)[:, None]
+    key = torch.arange(3 * reach, device=q_BLD.device)
+    mask = near_BCK[:, :, None] & ((query - key).abs() <= reach) | (query == key)
+    k, v = with_neighbours(runs(k_BLD)), with_neighbours(runs(v_BLD))
+    return runs(q_BLD).flatten(0, 1), k.flatten(0, 1), v.flatten(0, 1), mask.flatten(0, 1)[:, None]
 
 
 class Attention(nn.Module):
-    """Self-attention; `positional` turns on rotary positions, off for sets."""
+    """Self-attention among all, or among those at most `reach` positions apart."""
 
-    def __init__(self, width: int, num_heads: int, *, positional: bool) -> None:
+    def __init__(self, width: int, num_heads: int, *, reach: int | None = None) -> None:
         super().__init__()
-        self.num_heads, self.positional = num_heads, positional
+        self.num_heads, self.reach = num_heads, reach
         self.qkv = nn.Linear(width, 3 * width)
         self.out = nn.Linear(width, width)
 
-    def forward(self, x_BLD: Tensor, bias_B11K: Tensor | None, maps: list[Tensor] | None = None) -> Tensor:
+    def forward(
+        self, x_BLD: Tensor, mask_B11K: Tensor | None, turn_LD2: Tensor | None, maps: list[Tensor] | None
+    ) -> Tensor:
         B, L, D = x_BLD.shape
-        q, k, v = self.qkv(x_BLD).view(B, L, 3, self.num_heads, D // self.num_heads).permute(2, 0, 3, 1, 4)
-        if self.positional:
-            q, k = rotate(q), rotate(k)
-        return self.out(attend(q, k, v, bias_B11K, maps).transpose(1, 2).reshape(B, L, D))
+        q, k, v = self.qkv(x_BLD).chunk(3, dim=-1)
+        if turn_LD2 is not None:
+            q, k = rotate(q, turn_LD2), rotate(k, turn_LD2)
+        if self.reach is not None:
+            q, k, v, mask_B11K = windows(q, k, v, mask_B11K, self.reach)
+        q, k, v = (t.unflatten(-1, (self.num_heads, -1)).transpose(1, 2) for t in (q, k, v))
+        return self.out(attend(q, k, v, mask_B11K, maps).transpose(1, 2).reshape(B, -1, D)[:, :L])
 
 
 class Block(nn.Module):
     """A pre-norm transformer block."""
 
-    def __init__(self, width: int, num_heads: int, dropout: float, *, positional: bool) -> None:
+    def __init__(self, width: int, num_heads: int, dropout: float, *, reach: int | None = None) -> None:
         super().__init__()
         self.norm_1, self.norm_2 = nn.LayerNorm(width), nn.LayerNorm(width)
-        self.attention = Attention(width, num_heads, positional=positional)
+        self.attention = Attention(width, num_heads, reach=reach)
         self.mlp = nn.Sequential(nn.Linear(width, 4 * width), nn.GELU(), nn.Linear(4 * width, width))
         self.dropout = nn.Dropout(dropout)
 
-    def forward(self, x: Tensor, bias: Tensor | None, maps: list[Tensor] | None = None) -> Tensor:
-        x = x + self.dropout(self.attention(self.norm_1(x), bias, maps))
+    def forward(
+        self,
+        x_BLD: Tensor,
+        mask_B11K: Tensor | None,
+        turn_LD2: Tensor | None = None,
+        maps: list[Tensor] | None = None,
+    ) -> Tensor:
+        x = x_BLD + self.dropout(self.attention(self.norm_1(x_BLD), mask_B11K, turn_LD2, maps))
         return x + self.dropout(self.mlp(self.norm_2(x)))
+
+
+class Blocks(nn.ModuleList):
+    """Transformer blocks one after another.
+
+    `drop_path` is the share of rows that skip the last block in training (stochastic depth, Huang et al. 2016, arXiv 1603.09382);
+    block i of n is skipped by i/n of that, and those that pass count for the others, so that the expectation stays.
+    """
+
+    checkpointing = False
+    """Whether activations inside a block are computed again in the backward pass instead of being kept."""
+
+    def __init__(self, num_layers: int, width: int, num_heads: int, dropout: float, drop_path: float) -> None:
+        super().__init__(Block(width, num_heads, dropout) for _ in range(num_layers))
+        self.skipped = [drop_path * (i + 1) / num_layers for i in range(num_layers)]
+
+    def forward(
+        self,
+        x_BLD: Tensor,
+        mask_B11K: Tensor | None,
+        turn_LD2: Tensor | None = None,
+        maps: list[Tensor] | None = None,
+    ) -> Tensor:
+        for block, skipped in zip(self, self.skipped, strict=True):
+            y = run(block, x_BLD, mask_B11K, turn_LD2, maps, checkpointing=self.checkpointing)
+            if self.training and skipped:
+                passes_B11 = (torch.rand(len(y), 1, 1, device=y.device) >= skipped).to(y.dtype) / (1 - skipped)
+                y = x_BLD + passes_B11 * (y - x_BLD)
+            x_BLD = y
+        return x_BLD
+
+
+def run(
+    block: nn.Module,
+    x_BLD: Tensor,
+    mask_B11K: Tensor | None,
+    turn_LD2: Tensor | None,
+    maps: list[Tensor] | None = None,
+    *,
+    checkpointing: bool,
+) -> Tensor:
+    """A block's output: by its compiled form if it has one, openly where maps are asked for."""
+    if maps is not None:
+        return block.forward(x_BLD, mask_B11K, turn_LD2, maps)
+    if checkpointing and block.training and torch.is_grad_enabled():
+        return checkpoint(block, x_BLD, mask_B11K, turn_LD2, use_reentrant=False)
+    return block(x_BLD, mask_B11K, turn_LD2)
 
 
 class AttentionPool(nn.Module):
@@ -79,8 +190,8 @@ class AttentionPool(nn.Module):
         self.kv = nn.Linear(width, 2 * width)
         self.out = nn.Linear(width, width)
 
-    def forward(self, x_BLD: Tensor, bias_B11K: Tensor | None, maps: list[Tensor] | None = None) -> Tensor:
+    def forward(self, x_BLD: Tensor, mask_B11K: Tensor | None, maps: list[Tensor] | None = None) -> Tensor:
         B, L, D = x_BLD.shape
         k, v = self.kv(x_BLD).view(B, L, 2, self.num_heads, D // self.num_heads).permute(2, 0, 3, 1, 4)
-        pooled = attend(self.query.expand(B, -1, -1, -1).to(k.dtype), k, v, bias_B11K, maps)
+        pooled = attend(self.query.expand(B, -1, -1, -1).to(k.dtype), k, v, mask_B11K, maps)
         return self.out(pooled.reshape(B, D))

@@ -8,15 +8,19 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from aam_nb.batch.batches import Batch
+from aam_nb.batch.batch import Batch
 from aam_nb.config import ModelConfig
+from aam_nb.model.covariates import Covariates
 from aam_nb.model.encoder import Encoder
-from aam_nb.model.objectives import Objective
+from aam_nb.model.objectives.base import Objective, mean_loss
 
 
 @dataclass(frozen=True)
 class StepResult:
-    """The loss of a batch, its parts, and what each objective compared."""
+    """The loss of a batch, its parts by objective, and what each objective compared.
+
+    `loss` is what to make small: the weighted sum of `parts`, each times the share that this part of a batch has in the whole.
+    """
 
     loss: Tensor
     parts: dict[str, Tensor]
@@ -24,16 +28,40 @@ class StepResult:
 
 
 class Network(nn.Module):
-    """An encoder and the heads of its objectives, built from a seed."""
+    """An encoder and the heads of its objectives, built from a seed.
 
-    def __init__(self, config: ModelConfig, objectives: Sequence[Objective], *, seed: int = 0) -> None:
+    Parameters
+    ----------
+    config
+        Shape.
+    objectives
+        Each with a name of its own.
+    covariates
+        What is known of the metadata columns that samples bring along.
+    uncertainty
+        Learn the objectives' weights: each loss is divided by its own learned variance (Kendall et al. 2018, arXiv 1705.07115).
+    """
+
+    def __init__(
+        self,
+        config: ModelConfig,
+        objectives: Sequence[Objective],
+        *,
+        covariates: Covariates | None = None,
+        uncertainty: bool = False,
+        seed: int = 0,
+    ) -> None:
         super().__init__()
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            self.encoder = Encoder(config)
+            self.encoder = Encoder(config, covariates)
+            self.covariates = covariates
             for objective in objectives:
                 objective.build(config)
         self._heads = nn.ModuleDict({o.name: o for o in objectives})
+        self.log_variance = nn.ParameterDict(
+            {o.name: nn.Parameter(torch.zeros(())) for o in objectives} if uncertainty else {}
+        )
 
     @property
     def objectives(self) -> dict[str, Objective]:
@@ -41,9 +69,20 @@ class Network(nn.Module):
         return {name: o for name, o in self._heads.items() if isinstance(o, Objective)}
 
     def forward(self, batch: Batch, asv_ND: Tensor | None = None) -> StepResult:
-        """Weighted sum of the objectives' losses on a batch that carries their targets; `asv_ND` as in `Encoder`."""
+        """Losses of a batch that carries its targets, or of a part of one; `asv_ND` as in `Encoder`."""
         states = self.encoder(batch, asv_ND=asv_ND)
         pairs = {name: o.compare(states, batch) for name, o in self.objectives.items()}
-        parts = {name: o.loss(*pairs[name]) for name, o in self.objectives.items()}
-        loss = torch.stack([self.objectives[name].weight * part for name, part in parts.items()]).sum()
-        return StepResult(loss=loss, parts=parts, pairs=pairs)
+        parts = {name: mean_loss(o, *pairs[name], batch) for name, o in self.objectives.items()}
+        terms = [self._term(name, part, batch) for name, part in parts.items()]
+        return StepResult(loss=torch.stack(terms).sum(), parts=parts, pairs=pairs)
+
+    def _term(self, name: str, part: Tensor, batch: Batch) -> Tensor:
+        """An objective's say in the loss; over all parts of a batch, gradients add up to those of the whole."""
+        objective, company = self.objectives[name], batch.company
+        share = company.shares[name] if company else 1.0
+        term = objective.weight * part
+        if name not in self.log_variance:
+            return share * term
+        s = self.log_variance[name]
+        scale, own = (-s).exp(), (1 / company.of if company and objective.pairwise else share)
+        return share * scale.detach() * term + own * ((scale - scale.detach()) * term.detach() + s / 2)

@@ -188,11 +188,29 @@ def write_unifrac(study: Study, path: str | Path, *, config: UnifracConfig | Non
     return path
 
 
-def unifrac_block(branches: Branches, table: sparse.csr_array) -> npt.NDArray[np.float64]:
-    """Unweighted UniFrac among a few samples (a batch), shape (n_samples, n_samples).
+def unifrac_block(
+    branches: Branches, table: sparse.csr_array, *, metric: str = "unweighted", alpha: float = 0.5
+) -> npt.NDArray[np.float64]:
+    """UniFrac among a few samples (a batch), shape (n_samples, n_samples), in float64 on the CPU.
 
-    `table` holds their reads over the ASVs that `branches` was made of. A sample without reads is at distance 1 from the others.
+    Parameters
+    ----------
+    branches
+        Those above the columns of the table.
+    table
+        Reads, shape (n_samples, n_asvs). A sample without reads is at distance 1 from the others in unweighted UniFrac; in the other
+        metrics every sample needs reads.
+    metric, alpha
+        As in `UnifracConfig`.
     """
+    if metric != "unweighted":
+        config = UnifracConfig(metric=metric, alpha=alpha, device="cpu")  # type: ignore[arg-type]
+        pairs = Pairs(config, branches.within(table))
+        reach = pairs.span(table)
+        found = pairs.distances(table, table, reach, reach).astype(np.float64, copy=False)
+        found = (found + found.T) / 2
+        np.fill_diagonal(found, 0.0)
+        return found
     near = branches.within(table)
     present = (near.reads(table) > 0).astype(np.float64)
     shared = (present.T * near.length) @ present

@@ -31,6 +31,7 @@ def whole_file(path: str | Path) -> Iterator[Path]:
     with _naming(path, fresh):
         try:
             yield fresh
+            _to_disk(fresh)
             fresh.replace(path)
         finally:
             with suppress(OSError):
@@ -52,12 +53,34 @@ def whole_folder(folder: Path) -> Iterator[Path]:
         fresh.mkdir()
         try:
             yield fresh
+            for path in fresh.rglob("*"):
+                _to_disk(path)
             if folder.exists():
                 folder.rename(old)
             fresh.rename(folder)
         finally:
             shutil.rmtree(fresh, ignore_errors=True)
     shutil.rmtree(old, ignore_errors=True)
+
+
+def recover_folder(folder: Path) -> None:
+    """Give a folder back that was lost because its writer was killed between the two renames, and remove what is left beside it."""
+    left = f".{folder.name[:50]}."
+    if not folder.parent.is_dir():
+        return
+    for end in (".old", ".new"):
+        for path in sorted(folder.parent.glob(f"{left}*{end}")):
+            if end == ".old" and not folder.exists():
+                path.rename(folder)
+            else:
+                shutil.rmtree(path, ignore_errors=True)
+
+
+def _to_disk(path: Path) -> None:
+    """Have the system write a file out, so that after a power cut its name does not stand for nothing."""
+    if path.is_file():
+        with path.open("rb+") as file:
+            os.fsync(file.fileno())
 
 
 def _beside(path: Path, token: str, end: str) -> Path:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,27 +14,33 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 import aam_nb
-from aam_nb.batch.batches import Batch, Batches
-from aam_nb.batch.tokens import tokenize
-from aam_nb.config import ModelConfig, TrainConfig, UserError, from_dict, to_dict
-from aam_nb.model.encoder import States
+from aam_nb.batch.batch import Batch
+from aam_nb.batch.batches import Batches
+from aam_nb.config import ConfigError, ModelConfig, TrainConfig, UserError, from_dict, some, to_dict
+from aam_nb.model.covariates import Covariates
+from aam_nb.model.encoder import Encoder, States
 from aam_nb.model.module import Network
-from aam_nb.model.objectives import (
-    OBJECTIVES,
-    Classification,
-    Objective,
-    ObjectiveError,
-    Regression,
-    Task,
-    make_objective,
-    task_for,
-)
+from aam_nb.model.objectives import OBJECTIVES, Objective, ObjectiveError, Task, averaged, make_objective, task_for
 from aam_nb.study.study import Study
-from aam_nb.train.run import FORMAT_VERSION, RunError, as_json, load_weights, read_run, versions, write_run
-from aam_nb.train.trainer import Trainer, encode_asvs, make_accelerator
+from aam_nb.train.cache import AsvVectors
+from aam_nb.train.callbacks import Callback
+from aam_nb.train.run import (
+    FORMAT_VERSION,
+    RunError,
+    as_json,
+    load_weights,
+    read_run,
+    require_free,
+    versions,
+    write_run,
+)
+from aam_nb.train.search import RateSearch, find_rate
+from aam_nb.train.trainer import Trainer, make_accelerator
 
 NUM_REFERENCE_ASVS = 64
 """Most ASVs of the first training study that become the encoder's reference."""
+COVARIATES = ("covariates.", "fusion.")
+"""Weights of an encoder that belong to the covariates of one fit."""
 
 
 class NotFittedError(UserError, RuntimeError):
@@ -59,6 +65,10 @@ class AAM:
         Ids of the samples seen, by use: "pretrain", "train", "validation"; and "test" once evaluated on a test side.
     evaluation
         The last result of `evaluate`, None before.
+    covariates
+        What `fit` learned of the metadata columns that samples bring along, None where there are none.
+    interrupted
+        Whether the last training was stopped early (Ctrl-C, stop button); it then has the best weights until there.
     """
 
     def __init__(self, config: ModelConfig | None = None) -> None:
@@ -69,6 +79,9 @@ class AAM:
         self.train_study: Study | None = None
         self.record: dict[str, Any] = {}
         self.reference_asvs: tuple[str, ...] = ()
+        self.covariates: Covariates | None = None
+        self.interrupted = False
+        self.vectors = AsvVectors()
         self._network: Network | None = None
         self._pretrained: dict[str, Tensor] | None = None
         self._train_config = TrainConfig()
@@ -81,6 +94,9 @@ class AAM:
         *,
         objectives: Sequence[str | Objective] = ("unifrac", "nucleotides"),
         config: TrainConfig | None = None,
+        callbacks: Sequence[Callback] = (),
+        out: str | Path | None = None,
+        resume: bool = False,
     ) -> AAM:
         """Learn from a study without labels.
 
@@ -89,9 +105,15 @@ class AAM:
         train
             Keep the test samples out of it: what is pre-trained on is not unseen. "unifrac" needs a tree.
         objectives
-            Names ("unifrac", "nucleotides") or `Objective` instances.
+            Names ("unifrac", "nucleotides", …) or `Objective` instances.
         config
             How to train.
+        callbacks
+            Called at each step and epoch.
+        out
+            Run folder for checkpoints and history while it trains; `save` it there in the end.
+        resume
+            Go on from the last checkpoint in `out`, to the same weights as if it had never stopped.
 
         Returns
         -------
@@ -101,24 +123,28 @@ class AAM:
         ------
         MissingTipError, EmptySampleError, SplitError
             The study lacks what the objectives need, or is too small to hold samples back.
+        RunError
+            `out` holds something else, a training that did not end, or, to resume, one of other data or settings.
         """
-        if isinstance(objectives, str):
-            raise ObjectiveError(
-                f"objectives is the text {objectives!r}. Expected a list. Use `objectives=[{objectives!r}]`."
-            )
-        chosen = [o if isinstance(o, Objective) else make_objective(o) for o in objectives]
-        if not chosen:
-            raise ObjectiveError(
-                "There are no objectives. Pre-training needs one. Use `objectives=['unifrac', 'nucleotides']`."
-            )
-        self._run(train, chosen, config, stage="pretrain", start=None)
+        chosen = _chosen_objectives(objectives)
+        self._run(train, chosen, config, "pretrain", None, None, callbacks, out, resume)
         assert self._network is not None
         self._pretrained = {k: v.clone() for k, v in self._network.encoder.state_dict().items()}
         self.evaluation = None
         return self
 
-    def fit(self, train: Study, *, target: str | Task, config: TrainConfig | None = None) -> AAM:
-        """Learn to predict a metadata column, from the pre-trained weights where there are any.
+    def fit(
+        self,
+        train: Study,
+        *,
+        target: str | Sequence[str] | Task,
+        covariates: Sequence[str] = (),
+        config: TrainConfig | None = None,
+        callbacks: Sequence[Callback] = (),
+        out: str | Path | None = None,
+        resume: bool = False,
+    ) -> AAM:
+        """Learn to predict metadata, from the pre-trained weights where there are any.
 
         Parameters
         ----------
@@ -126,9 +152,12 @@ class AAM:
             Samples without the target are left out. Part of the rest is held back to choose the best epoch; whole groups of it where
             `train` comes from a split by group.
         target
-            A column (numbers are regressed, text is classified), or `aam.Regression(...)` / `aam.Classification(...)`.
-        config
-            How to train.
+            A column (numbers are regressed, text is classified), several columns of numbers, or `aam.Regression(...)`,
+            `aam.Quantiles(...)`, `aam.Classification(...)`.
+        covariates
+            Metadata columns that are known of every sample, also of those to predict: season, site, age …
+        config, callbacks, out, resume
+            As in `pretrain`.
 
         Returns
         -------
@@ -138,13 +167,12 @@ class AAM:
         ------
         UnknownIdError, TargetError
             There is no such column; it is missing or constant, or a class has a single sample.
+        RunError
+            As in `pretrain`.
         """
-        task = target if isinstance(target, (Regression, Classification)) else task_for(train, target)
-        known = train.target(task.target).notna()
-        if not known.all():
-            train = train.keep_samples(known)
-        task.learn(train)
-        self._run(train, [task], config, stage="fit", start=self._pretrained)
+        task, train = _task_and_samples(train, target)
+        known = Covariates.learn(train, list(covariates)) if covariates else None
+        self._run(train, [task], config, "fit", known, self._pretrained, callbacks, out, resume)
         self.train_study, self.evaluation = train, None
         return self
 
@@ -153,25 +181,38 @@ class AAM:
         train: Study,
         objectives: list[Objective],
         config: TrainConfig | None,
-        *,
         stage: str,
+        covariates: Covariates | None,
         start: dict[str, Tensor] | None,
+        callbacks: Sequence[Callback],
+        out: str | Path | None,
+        resume: bool,
     ) -> None:
         config = config or TrainConfig()
         train.require_reads()
-        network = Network(self.config, objectives, seed=config.seed)
-        if start is not None:
-            network.encoder.load_state_dict(start)
-        reference = _choose_reference(train, config.seed) if start is None else self.reference_asvs
-        network.encoder.asv.set_reference(reference)
-        target = next((o.target for o in objectives if isinstance(o, (Regression, Classification))), None)
-        trainer = Trainer(network, train, config, stage=stage, target=target)
+        if out is not None:
+            require_free(out, unfinished=resume)
+        network, reference = self._new_network(train, objectives, config, covariates, start)
+        trainer = Trainer(
+            network,
+            train,
+            config,
+            stage=stage,
+            target=_stratify_by(objectives),
+            callbacks=callbacks,
+            folder=None if out is None else Path(out).resolve(),
+            resume=resume,
+            vectors=AsvVectors(disk=config.cache == "disk"),
+        )
+        if left_out := trainer.train.left_out():
+            trainer.say(str(left_out))
         history = trainer.run()
         earlier = (
             self.history[self.history["stage"] != stage] if len(self.history) and stage == "fit" else pd.DataFrame()
         )
         self.history = pd.concat([earlier, history], ignore_index=True) if len(earlier) else history
-        self._network, self._train_config, self.reference_asvs = network.eval(), config, reference
+        self._network, self._train_config, self.reference_asvs = trainer.plain.eval(), config, reference
+        self.covariates, self.vectors, self.interrupted = covariates, trainer.vectors, trainer.interrupted
         if stage == "pretrain":
             self.samples, self.record = {"pretrain": list(train.sample_ids)}, {}
         else:
@@ -185,14 +226,70 @@ class AAM:
             "input_sha256": train.content_hash(),
             "provenance": list(train.provenance),
             "split": asdict(train.split_info) if train.split_info else None,
+            "left_out": str(left_out) if left_out else None,
         }
+
+    def _new_network(
+        self,
+        train: Study,
+        objectives: list[Objective],
+        config: TrainConfig,
+        covariates: Covariates | None,
+        start: dict[str, Tensor] | None,
+    ) -> tuple[Network, tuple[str, ...]]:
+        """A network before its first step, with the pre-trained encoder where there is one, and its reference ASVs."""
+        for objective in objectives:
+            objective.learn(train)
+        uncertainty = config.loss_weighting == "uncertainty"
+        network = Network(self.config, objectives, covariates=covariates, uncertainty=uncertainty, seed=config.seed)
+        if start is not None:
+            own = network.encoder.state_dict()
+            network.encoder.load_state_dict(own | {k: v for k, v in start.items() if not k.startswith(COVARIATES)})
+        reference = _choose_reference(train, config.seed) if start is None else self.reference_asvs
+        network.encoder.asv.set_reference(reference)
+        return network, reference
+
+    def find_learning_rate(
+        self,
+        train: Study,
+        *,
+        target: str | Sequence[str] | Task | None = None,
+        objectives: Sequence[str | Objective] = ("unifrac", "nucleotides"),
+        covariates: Sequence[str] = (),
+        config: TrainConfig | None = None,
+        num_steps: int = 100,
+    ) -> RateSearch:
+        """Loss along a rising learning rate (Smith 2017, arXiv 1506.01186), and the rate it speaks for. The model stays as it is.
+
+        Parameters
+        ----------
+        train, target, covariates, config
+            As for `fit`; without a target, `objectives` as for `pretrain`.
+        num_steps
+            Steps from the smallest rate, 1e-6, to the largest, 1.
+
+        Returns
+        -------
+        `RateSearch` with the curve and the suggestion.
+        """
+        config = config or TrainConfig()
+        start, known = None, None
+        if target is None:
+            chosen = _chosen_objectives(objectives)
+        else:
+            task, train = _task_and_samples(train, target)
+            chosen, start = [task], self._pretrained
+            known = Covariates.learn(train, list(covariates)) if covariates else None
+        train.require_reads()
+        network, _ = self._new_network(train, chosen, config, known, start)
+        return find_rate(network, train, config, target=_stratify_by(chosen), num_steps=num_steps)
 
     # -- using what was learned ---------------------------------------------------------------------------------------
 
     @property
     def task(self) -> Task | None:
         found = self._network.objectives.get("target") if self._network else None
-        return found if isinstance(found, (Regression, Classification)) else None
+        return found if isinstance(found, Task) else None
 
     @property
     def group(self) -> str | None:
@@ -218,32 +315,51 @@ class AAM:
             )
         return self.task
 
-    def predict(self, study: Study) -> pd.DataFrame:
+    def predict(self, study: Study, *, passes: int = 1) -> pd.DataFrame:
         """Predictions in the target's own units, indexed by sample id in the study's order.
 
-        Each distinct ASV of the study is encoded once. ASVs never seen in training are fine; metadata and tree are not needed.
+        Each distinct ASV of the study is encoded once. ASVs never seen in training are fine; the tree is not needed, and metadata only
+        where the model was fitted with covariates or transforms by group.
+
+        Parameters
+        ----------
+        study
+            Every sample needs reads.
+        passes
+            Predictions averaged for each sample, each from another random draw: of `max_asvs` ASVs or `rarefy` reads, as in training.
 
         Returns
         -------
-        One column named after the target. For classes: the class, and the probability of each as `p(CLASS)`.
+        One column named after each target. For quantiles, those too as `q(SHARE)`. For classes: the class, and the probability of each as
+        `p(CLASS)`. With several passes also the variance among them, as `variance(COLUMN)`.
 
         Raises
         ------
         NotFittedError, EmptySampleError
             The model has no target; a sample has no reads.
+        UnknownIdError
+            The study lacks a column that the model needs.
+        ConfigError
+            Several passes are asked of a model that draws nothing at random.
         """
         task = self.require_task()
-        outputs = self._collect(study, lambda states: task.outputs(task(states)))
-        return task.to_frame(outputs, study.sample_ids)
+        if passes < 1 or (passes > 1 and not self._draws):
+            raise ConfigError(
+                f"passes is {passes}. Expected 1, or more for a model that was trained on random draws: with "
+                "`TrainConfig(max_asvs=..., asv_choice='random')` or `rarefy=...`. Use `passes=1`."
+            )
+        found = [self._collect(study, lambda s, b: task.outputs(task(s), b), draw=draw) for draw in range(passes)]
+        frames = [task.to_frame(outputs, study.sample_ids) for outputs in found]
+        return frames[0] if passes == 1 else averaged(task, frames)
 
     def embed(self, study: Study) -> pd.DataFrame:
         """Sample embeddings, n_samples x width, indexed by sample id."""
-        return pd.DataFrame(self._collect(study, lambda states: states.sample_BD), index=study.sample_ids)
+        return pd.DataFrame(self._collect(study, lambda states, _: states.sample_BD), index=study.sample_ids)
 
     def embed_asvs(self, sequences: Sequence[str]) -> pd.DataFrame:
         """ASV embeddings, n_sequences x width, indexed by DNA."""
-        vectors = encode_asvs(self.network, tokenize(list(sequences)), self.device)
-        return pd.DataFrame(vectors.float().cpu().numpy(), index=pd.Index(list(sequences), name="asv_id"))
+        vectors = self.vectors.of(self.network, list(sequences), self.device)
+        return pd.DataFrame(vectors.cpu().numpy(), index=pd.Index(list(sequences), name="asv_id"))
 
     def evaluate(self, test: Study, *, train: Study | None = None, **settings: Any) -> aam_nb.Evaluation:
         """Judge predictions beside a random forest and a dummy; see `Evaluation.of`, which takes the same settings.
@@ -280,29 +396,54 @@ class AAM:
         return self._train_config.progress
 
     def batches(
-        self, study: Study, *, batch_size: int | None = None, desc: str = "samples"
+        self, study: Study, *, batch_size: int | None = None, desc: str = "samples", draw: int = 0
     ) -> Iterator[tuple[Batch, Tensor]]:
         """Batches of a study for prediction, each with its ASVs' vectors (N x D), every ASV of the study encoded once.
 
-        `batch_size` is four times that of training by default; `desc` names the progress bar.
+        `batch_size` is four times that of training by default; `desc` names the progress bar; `draw` counts random draws of the same
+        samples, where the model makes any.
         """
-        config = self._train_config
-        found = Batches(study, batch_size=batch_size or 4 * config.batch_size, max_entries=2 * config.max_entries)
-        asv_AD = encode_asvs(self.network, found.tokens, self.device, progress=config.progress)
-        for batch in tqdm(found, desc=desc, unit="batch", delay=2, disable=not config.progress):
-            yield batch.to(self.device), asv_AD[torch.from_numpy(batch.asv_N).to(self.device)]
+        config, network = self._train_config, self.network
+        makers = [m for o in network.objectives.values() if (m := o.inputs(study))]
+        if self.covariates is not None:
+            makers.append(self.covariates.maker(study))
+        size = batch_size or 4 * config.batch_size
+        unweighted = replace(config, weight_by="")  # weights are of training; a new study may lack their column
+        found = Batches(study, config=unweighted, makers=makers, batch_size=size)
+        found.draw = draw
+        asv_AD = self.vectors.of(network, study.asv_ids, self.device, progress=config.progress)
+        for whole in tqdm(found, desc=desc, unit="batch", delay=2, disable=not config.progress):
+            for batch in whole.split(config.max_tokens, patch=network.encoder.patch, encode=False):
+                yield batch.to(self.device), asv_AD[torch.from_numpy(batch.asv_N).to(self.device)]
 
     @torch.no_grad()
-    def _collect(self, study: Study, what: Any) -> np.ndarray:
-        """`what(states)` of every sample, rows in the study's order."""
+    def _collect(self, study: Study, what: Callable[[States, Batch], Tensor], *, draw: int = 0) -> np.ndarray:
+        """`what(states, batch)` of every sample, rows in the study's order."""
         network, found = self.network, np.empty(0)
-        for batch, asv_ND in self.batches(study):
-            states: States = network.encoder(batch, asv_ND=asv_ND)
-            part = what(states).cpu().numpy()
+        for batch, asv_ND in self.batches(study, draw=draw):
+            part = what(network.encoder(batch, asv_ND=asv_ND), batch).cpu().numpy()
             if not found.size:  # made once: small parts kept from every batch would leave the heap full of holes
                 found = np.empty((study.num_samples, *part.shape[1:]), dtype=part.dtype)
             found[batch.sample_B] = part
         return found
+
+    @property
+    def _draws(self) -> bool:
+        """Whether what the model sees of a sample is drawn at random."""
+        config = self._train_config
+        return bool(config.rarefy or (config.max_asvs and config.asv_choice == "random"))
+
+    def summary(self) -> pd.DataFrame:
+        """Parameters of each part of the network, and how many of them were trained last: `parameters`, `trained`."""
+        rows: dict[str, list[int]] = {}
+        for name, p in self.network.named_parameters():
+            part = ".".join(name.split(".")[:2]) if name.startswith("encoder.") else f"head {name.split('.')[1]}"
+            row = rows.setdefault(part, [0, 0])
+            row[0] += p.numel()
+            row[1] += p.numel() * p.requires_grad
+        frame = pd.DataFrame(rows, index=["parameters", "trained"]).T
+        frame.loc["all"] = frame.sum()
+        return frame.rename_axis("part")
 
     # -- on disk ------------------------------------------------------------------------------------------------------
 
@@ -330,6 +471,7 @@ class AAM:
             "train": to_dict(self._train_config),
             "record": self.record,
             "reference_asvs": list(self.reference_asvs),
+            "covariates": self.covariates.to_dict() if self.covariates else None,
             "versions": versions(),
         }
         files = {
@@ -355,6 +497,37 @@ class AAM:
             else f"fitted to {self.task.target!r}"
         )
         return f"AAM(width={self.config.width}, num_layers={self.config.num_layers}, {state})"
+
+
+def _chosen_objectives(objectives: Sequence[str | Objective]) -> list[Objective]:
+    if isinstance(objectives, str):
+        raise ObjectiveError(
+            f"objectives is the text {objectives!r}. Expected a list. Use `objectives=[{objectives!r}]`."
+        )
+    chosen = [o if isinstance(o, Objective) else make_objective(o) for o in objectives]
+    if not chosen:
+        raise ObjectiveError(
+            "There are no objectives. Pre-training needs one. Use `objectives=['unifrac', 'nucleotides']`."
+        )
+    names = [o.name for o in chosen]
+    if twice := {name for name in names if names.count(name) > 1}:
+        raise ObjectiveError(
+            f"{some(sorted(twice))} stands twice among the objectives. Expected each once. Leave one out."
+        )
+    return chosen
+
+
+def _task_and_samples(train: Study, target: str | Sequence[str] | Task) -> tuple[Task, Study]:
+    """The task, and the samples that have a value of any of its targets."""
+    task = target if isinstance(target, Task) else task_for(train, target)
+    known = np.logical_or.reduce([train.target(name).notna().to_numpy() for name in task.targets])
+    return task, train if known.all() else train.keep_samples(known)
+
+
+def _stratify_by(objectives: Sequence[Objective]) -> str | None:
+    """The column that samples held back are stratified by: a task's only target."""
+    targets = next((o.targets for o in objectives if isinstance(o, Task)), ())
+    return targets[0] if len(targets) == 1 else None
 
 
 def _choose_reference(study: Study, seed: int) -> tuple[str, ...]:
@@ -386,18 +559,21 @@ def load(folder: str | Path, *, device: str = "auto") -> AAM:
         model._train_config = from_dict(TrainConfig, config["train"] | {"device": device})
         model.record = dict(config["record"])
         model.reference_asvs = tuple(config["reference_asvs"])
+        model.covariates = Covariates.from_dict(config["covariates"]) if config["covariates"] else None
         objectives = [make_objective(**spec) for spec in target["objectives"]]
         model.samples = {k: list(v) for k, v in found["splits"].items() if k != "group"}
     except (KeyError, TypeError, AttributeError) as error:
         raise RunError(
             f"The JSON files of {folder} lack {error}. Expected what `model.save(folder)` wrote. Restore the folder from a copy."
         ) from error
-    network = Network(model.config, objectives)
+    uncertainty = model._train_config.loss_weighting == "uncertainty"
+    network = Network(model.config, objectives, covariates=model.covariates, uncertainty=uncertainty)
     network.encoder.asv.set_reference(model.reference_asvs)
     pretrained = {k.removeprefix("pretrained."): v for k, v in weights.items() if k.startswith("pretrained.")}
     load_weights(network, {k: v for k, v in weights.items() if not k.startswith("pretrained.")}, folder)
     if pretrained:
-        load_weights(Network(model.config, []).encoder, pretrained, folder)
+        load_weights(Encoder(model.config), pretrained, folder)
+    model.vectors = AsvVectors(disk=model._train_config.cache == "disk")
     model._network = network.eval().to(make_accelerator(model._train_config).device)
     model._pretrained = pretrained or (None if model.task else network.encoder.state_dict())
     history = Path(folder) / "history.csv"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -15,13 +16,15 @@ from torch import Tensor, nn
 
 import aam_nb
 from aam_nb.config import UserError
-from aam_nb.study.whole import whole_folder
+from aam_nb.study.whole import recover_folder, whole_folder
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 """Raised when a run folder changes so that older code cannot read it."""
 PACKAGES = ("torch", "numpy", "pandas", "scikit-bio", "scikit-learn", "accelerate")
 FILES = ("config.json", "target.json", "splits.json", "model.safetensors")
 """Without these a folder is not a run."""
+KEPT = ("checkpoints", "tensorboard")
+"""Folders that training writes into a run; saving the run keeps them."""
 
 
 class RunError(UserError, ValueError):
@@ -57,17 +60,30 @@ def write_run(folder: str | Path, files: dict[str, str], weights: dict[str, Tens
             (fresh / name).write_text(text, encoding="utf-8")
         plain = {k: v.detach().cpu().contiguous() for k, v in weights.items()}
         (fresh / "model.safetensors").write_bytes(save(plain))  # save_file would make it readable by its owner alone
+        for name in KEPT:
+            if (folder / name).is_dir():
+                shutil.copytree(folder / name, fresh / name)
     return folder
 
 
-def require_free(folder: str | Path) -> None:
-    """Refuse a folder that could not be written as a run (`RunError`): asked for before the work, not after."""
+def require_free(folder: str | Path, *, unfinished: bool = True) -> None:
+    """Refuse a folder that could not be written as a run (`RunError`): asked for before the work, not after.
+
+    `unfinished` says whether one that holds the checkpoint of a training that did not end may be written to.
+    """
     folder = Path(folder)
     is_run = all((folder / name).is_file() for name in FILES)
-    if folder.is_file() or (folder.is_dir() and any(folder.iterdir()) and not is_run):
+    begun = folder.is_dir() and {p.name for p in folder.iterdir()} <= {*KEPT, "history.csv"}
+    if folder.is_file() or (folder.is_dir() and not is_run and not begun):
         raise RunError(
             f"{folder} exists and is not a run folder, so it is left as it is. Expected a new or empty folder, or an earlier run. Choose "
             "another name."
+        )
+    state = folder / "checkpoints" / "last" / "state.json"
+    if not unfinished and state.is_file() and '"ended": true' not in state.read_text(encoding="utf-8"):
+        raise RunError(
+            f"{folder} holds a training that did not end, and starting anew would lose it. Go on with it: `resume=True` (`aam-nb resume "
+            f"--run {folder}`). Or choose another name, or delete the folder."
         )
 
 
@@ -80,7 +96,13 @@ def read_run(folder: str | Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
         A file is missing, cannot be parsed, is of a newer format, or holds weights that are not finite.
     """
     folder = Path(folder)
+    recover_folder(folder.resolve())
     missing = [name for name in FILES if not (folder / name).is_file()]
+    if missing and (folder / "checkpoints").is_dir():
+        raise RunError(
+            f"{folder} holds a training that did not end. Expected a finished run. Go on with it: `aam-nb resume --run {folder}`, or "
+            "`model.fit(..., out=..., resume=True)`."
+        )
     if missing:
         raise RunError(
             f"{folder} is not a run folder: it has no {', '.join(missing)}. Expected what `model.save(folder)` leaves. Check the path."
@@ -98,6 +120,10 @@ def read_run(folder: str | Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
                 f"{path} holds {type(found[path.stem]).__name__}. Expected a JSON object. Restore it from a copy."
             )
     made_by = found["config"].get("format_version")
+    if made_by in range(1, FORMAT_VERSION):
+        raise RunError(
+            f"{folder} has format version {made_by!r}, of an aam_nb before its first release. This one reads {FORMAT_VERSION}. Train again."
+        )
     if not isinstance(made_by, int) or made_by > FORMAT_VERSION:
         raise RunError(
             f"{folder} has format version {made_by!r}. This aam_nb reads up to {FORMAT_VERSION}. Upgrade with `pip install -U aam-nb`."

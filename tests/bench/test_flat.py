@@ -32,7 +32,7 @@ from aam_nb.batch.batches import Batches
 table, tree, metadata = sys.argv[1:]
 begin = time.perf_counter()
 study = aam.read_study(table, tree=tree, metadata=metadata, lazy=True)
-quick = dict(epochs=1, batch_size=64, freeze_asvs=True, progress=False, device="cpu")
+quick = dict(epochs=1, batch_size=64, freeze="asvs", progress=False, device="cpu")
 shape = aam.ModelConfig(width=16, num_layers=1, num_attn_heads=2)
 """
 END = """
@@ -44,7 +44,7 @@ print(json.dumps({"mib": peak / 1024, "seconds": took}))
 VERBS = {
     "open, summary": "study.summary()",
     "rarefy, summary": "study.rarefy(500, seed=0).summary()",
-    "one epoch of batches": "for batch in Batches(study, batch_size=64, max_entries=10**6, shuffle=True): pass",
+    "one epoch of batches": "for batch in Batches(study, config=aam.TrainConfig(batch_size=64), training=True): pass",
     "Faith PD": "aam.faith_pd(study)",
     "UniFrac, 10 against all": "aam.unifrac_between(study.keep_samples(study.sample_ids[:10]), study)",
     "fit one epoch, predict": (

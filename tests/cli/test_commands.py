@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
+import time
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -12,6 +15,7 @@ import pytest
 
 import aam_nb as aam
 from aam_nb.cli import COMMANDS, main
+from aam_nb.config import UserError
 
 SMALL = ["--width", "16", "--num-attn-heads", "2", "--num-layers", "1", "--no-progress"]
 
@@ -361,3 +365,77 @@ def test_demo_on_a_small_study_leaves_a_report(tmp_path: Path) -> None:
     page = (tmp_path / "demo" / "report.html").read_text()
     assert "Planted ASVs recovered" in page
     assert {p.name for p in (tmp_path / "demo").iterdir()} == {"study", "pretrained", "age", "diet", "report.html"}
+
+
+def test_a_killed_fit_goes_on_by_resume(files: Path, tmp_path: Path) -> None:
+    """The process is killed as soon as there is a checkpoint; what resume leaves is what an unbroken fit leaves."""
+    how = ["--target", "age", "--group", "host_id", "--epochs", "12", "--save-every", "1", "--batch-size", "8"]
+    command = [sys.executable, "-m", "aam_nb.cli"]
+    fit = [*command, "fit", *inputs(files), *how, *SMALL, "--device", "cpu", "--out"]
+    env = os.environ | {"OMP_NUM_THREADS": "1"}
+    process = subprocess.Popen([*fit, "run"], cwd=tmp_path, env=env, stdout=subprocess.DEVNULL)
+    state = tmp_path / "run" / "checkpoints" / "last" / "state.json"
+    while not state.exists():
+        assert process.poll() is None
+        time.sleep(0.01)
+    process.kill()
+    process.wait()
+    assert not (tmp_path / "run" / "model.safetensors").exists()
+    again = subprocess.run([*fit, "run"], cwd=tmp_path, env=env, capture_output=True, text=True)
+    assert again.returncode == 2
+    assert "aam-nb resume --run run" in again.stderr
+    for args in ([*command, "resume", "--run", str(tmp_path / "run")], [*fit, str(tmp_path / "whole")]):
+        subprocess.run(args, env=env, check=True, stdout=subprocess.DEVNULL)
+    for name in ("model.safetensors", "evaluation.json", "predictions.csv"):
+        assert (tmp_path / "run" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes(), name
+
+
+@pytest.mark.parametrize(
+    ("command", "told"),
+    [
+        (None, "holds no checkpoints/command.json"),
+        ("{", "cannot be read"),
+        ('{"command": ["report", "--run", "x"], "folder": "."}', "names the command 'report'"),
+    ],
+    ids=["none", "damaged", "another verb"],
+)
+def test_what_cannot_be_resumed_is_said(
+    tmp_path: Path, command: str | None, told: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "checkpoints").mkdir()
+    if command is not None:
+        (tmp_path / "checkpoints" / "command.json").write_text(command)
+    assert main(["resume", "--run", str(tmp_path)]) == 2
+    assert told in capsys.readouterr().err
+
+
+def test_fit_takes_several_targets_covariates_and_settings_of_the_head(
+    files: Path, tmp_path: Path, study: aam.Study, capsys: pytest.CaptureFixture[str]
+) -> None:
+    two = study.metadata.assign(weight=study.metadata["age"] * 0.5 + 60)
+    aam.write_metadata(two, tmp_path / "metadata.tsv")
+    given = [
+        "--table",
+        str(files / "table.biom"),
+        "--metadata",
+        str(tmp_path / "metadata.tsv"),
+        *SMALL,
+        "--epochs",
+        "2",
+    ]
+    assert (
+        main(["fit", *given, "--target", "age", "weight", "--loss", "huber", "mae", "--out", str(tmp_path / "two")])
+        == 0
+    )
+    said = capsys.readouterr().out
+    assert "age on" in said
+    assert "weight on" in said
+    assert list(aam.load(tmp_path / "two").predict(study).columns) == ["age", "weight"]
+    how = ["--target", "age", "--task", "quantiles", "--transform", "power", "--covariates", "season"]
+    assert main(["fit", *given, *how, "--out", str(tmp_path / "quantiles")]) == 0
+    loaded = aam.load(tmp_path / "quantiles")
+    found = loaded.predict(study)
+    assert (found["q(0.05)"] < found["age"]).all()
+    assert (found["age"] < found["q(0.95)"]).all()
+    with pytest.raises(UserError, match="season"):
+        loaded.predict(replace(study, metadata=study.metadata.drop(columns="season")))

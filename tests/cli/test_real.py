@@ -28,7 +28,7 @@ def test_soil_ph_is_predicted_from_a_real_table(real_data: Path, tmp_path: Path)
     small = ["--width", "32", "--num-layers", "1"]
     pre, run, out = tmp_path / "pre", tmp_path / "ph", tmp_path / "again"
     assert main(["pretrain", *table, *train, *small, "--epochs", "2", "--out", str(pre)]) == 0
-    fit = [*train, "--epochs", "30", "--freeze-asvs", "--pretrained", str(pre)]
+    fit = [*train, "--epochs", "30", "--freeze", "asvs", "--pretrained", str(pre)]
     assert main(["fit", *table, *fit, "--out", str(run)]) == 0
     metrics = pd.DataFrame(json.loads((run / "evaluation.json").read_text())["metrics"]).set_index(["model", "metric"])
     assert metrics.loc[("aam", "r2"), "value"] > 0.5

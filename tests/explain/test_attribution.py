@@ -42,7 +42,10 @@ def head_of(model: aam.AAM, sample_BD: torch.Tensor) -> torch.Tensor:
     """Predictions, in the target's units, from samples' vectors."""
     task = model.require_task()
     none = torch.zeros(0)
-    return task.outputs(task(States(nucleotide_NPD=None, asv_ND=none, entry_BSD=none, sample_BD=sample_BD)))
+    assert model.train_study is not None
+    some_batch = next(model.batches(model.train_study))[0]  # says to what groups samples belong; here there are none
+    states = States(nucleotide_NPD=None, asv_ND=none, entry_BSD=none, sample_BD=sample_BD)
+    return task.outputs(task(states), some_batch)
 
 
 def test_attributions_sum_to_the_prediction_minus_the_reference(

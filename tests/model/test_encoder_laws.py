@@ -1,10 +1,11 @@
-"""Laws of the encoder: order, padding and company change nothing, and no shortcut changes a gradient.
+"""Laws of the encoder: order, padding and company change nothing, and no shortcut changes a gradient. They hold for every shape.
 
 Letters: B samples, S ASVs of the largest sample, E entries, N distinct ASVs, D width.
 """
 
 from __future__ import annotations
 
+import copy
 from dataclasses import replace
 from itertools import pairwise
 
@@ -16,19 +17,36 @@ from scipy import sparse
 from torch import Tensor
 
 import aam_nb as aam
-from aam_nb.batch.batches import Batch, Batches
+from aam_nb.batch.batch import Batch
+from aam_nb.batch.batches import Batches
+from aam_nb.batch.tokens import tokenize
+from aam_nb.model import layers
+from aam_nb.model.covariates import Covariates
 from aam_nb.model.encoder import Maps
 from aam_nb.model.module import Network
 from aam_nb.study.study import Study
-from aam_nb.train.trainer import encode_asvs
 
-CONFIG = aam.ModelConfig(width=16, num_layers=2, num_attn_heads=2)
-CLOSE = {"rtol": 1e-5, "atol": 1e-5}
+SHAPES: dict[str, dict[str, object]] = {
+    "patches": {},
+    "nucleotides, learned": {"scales": (1,), "positions": "learned", "learned_length": 57},
+    "two scales, film": {"scales": (1, 4), "window": 3, "abundance": "film"},
+    "three scales, sinusoidal, concat": {
+        "scales": (1, 2, 6),
+        "window": 2,
+        "positions": "sinusoidal",
+        "abundance": "concat",
+    },
+    "covariates as tokens": {"fusion": "tokens"},
+    "covariates, concat": {"fusion": "concat"},
+    "covariates, gmu": {"fusion": "gmu"},
+}
+COVARIATES = ("kind", "z")
+CLOSE = {"rtol": 1e-5, "atol": 2e-5}
 
 
 @pytest.fixture(scope="module")
 def mixed() -> Study:
-    """Nine samples of 1 to 14 ASVs that are 9 to 30 nucleotides long, with a number and a class."""
+    """Nine samples of 1 to 14 ASVs that are 9 to 30 nucleotides long, with numbers and classes, some of them missing."""
     rng = np.random.default_rng(3)
     asvs = ["".join(rng.choice(list("ACGT"), size=9 + k)) for k in range(22)]
     sizes = [1, 14, 3, 3, 7, 10, 2, 5, 12]
@@ -36,14 +54,17 @@ def mixed() -> Study:
     for row, size in zip(counts, sizes, strict=True):
         row[rng.permutation(len(asvs))[:size]] = rng.integers(1, 200, size=size)
     ids = pd.Index([f"s{i}" for i in range(len(sizes))])
-    metadata = pd.DataFrame({"y": rng.normal(size=len(ids)), "kind": list("abcabcabc")}, index=ids)
+    z = np.where(np.arange(len(ids)) == 5, np.nan, rng.normal(size=len(ids)))
+    metadata = pd.DataFrame({"y": rng.normal(size=len(ids)), "kind": [*"abcab", None, *"abc"], "z": z}, index=ids)
     return Study(sparse.csr_array(counts), ids, pd.Index(asvs), metadata)
 
 
-@pytest.fixture(scope="module")
-def network(mixed: Study) -> Network:
+@pytest.fixture(scope="module", params=SHAPES)
+def network(request: pytest.FixtureRequest, mixed: Study) -> Network:
     """Random weights, larger than at the start of training so that every part has a say; a reference of six ASVs."""
-    network = Network(CONFIG, [aam.Regression("y")], seed=7)
+    config = aam.ModelConfig(width=16, num_layers=2, num_attn_heads=2, **SHAPES[request.param])
+    covariates = Covariates.learn(mixed, COVARIATES) if "covariates" in request.param else None
+    network = Network(config, [aam.Regression("y")], covariates=covariates, seed=7)
     generator = torch.Generator().manual_seed(1)
     with torch.no_grad():
         for p in network.parameters():
@@ -54,8 +75,9 @@ def network(mixed: Study) -> Network:
 
 
 def one_batch(study: Study, rows: list[int] | None = None) -> Batch:
-    """The given samples (by default all), in that order, with the regression target."""
-    batches = Batches(study, batch_size=99, max_entries=10**6, makers=[aam.Regression("y").maker(study)])
+    """The given samples (by default all), in that order, with the regression target and covariates."""
+    makers = [aam.Regression("y").maker(study), Covariates.learn(study, COVARIATES).maker(study)]
+    batches = Batches(study, config=aam.TrainConfig(batch_size=99, asv_dropout=0), makers=makers)
     chosen = np.arange(study.num_samples) if rows is None else np.array(rows)
     return batches.make(chosen, np.random.default_rng(0))
 
@@ -123,19 +145,12 @@ def test_an_asvs_vector_does_not_depend_on_the_length_of_its_mates(
     network: Network, mixed: Study, reference: str
 ) -> None:
     """Alone it needs no mask (all of one length); beside longer ones it is padded and masked."""
-    asv = network.encoder.asv
-    before = asv.reference_ids
+    asv = copy.deepcopy(network.encoder.asv).double()  # a reference of two is a small spread to divide by
     asv.set_reference({"short": mixed.asv_ids[:3], "like": ["ACGTTGCAACGT", "TTTTACGTACGG"], "none": []}[reference])
-    try:
-        row = list("ACGTACGTTGCA")
-        dna, long = "".join(row), "".join(row) * 4 + "A"
-        tokens = torch.tensor(["-ACGT".index(x) for x in dna], dtype=torch.uint8)[None]
-        mates = torch.tensor(["-ACGT".index(x) for x in long], dtype=torch.uint8)[None]
-        both = torch.cat([torch.nn.functional.pad(tokens, (0, mates.shape[1] - tokens.shape[1])), mates])
-        with torch.no_grad():
-            torch.testing.assert_close(asv(both)[0][:1], asv(tokens)[0], **CLOSE)
-    finally:
-        asv.set_reference(before)
+    row = "ACGTACGTTGCA"
+    both = torch.from_numpy(tokenize([row, row * 4 + "A"]))
+    with torch.no_grad():
+        torch.testing.assert_close(asv(both)[0][:1], asv(both[:1, : len(row)])[0], **CLOSE)
 
 
 def test_a_batch_is_its_samples_one_by_one(network: Network, mixed: Study) -> None:
@@ -155,9 +170,10 @@ def test_no_sample_sees_another(network: Network, mixed: Study) -> None:
 
 
 def test_vectors_made_earlier_equal_those_made_in_place(network: Network, mixed: Study) -> None:
-    batches = Batches(mixed, batch_size=4, max_entries=10**6)
-    asv_AD = encode_asvs(network, batches.tokens, torch.device("cpu"))
-    for batch in batches:
+    config, makers = aam.TrainConfig(batch_size=4, asv_dropout=0), [Covariates.learn(mixed, COVARIATES).maker(mixed)]
+    with torch.no_grad():
+        asv_AD = network.encoder.asv(torch.from_numpy(tokenize(mixed.asv_ids)))[0]
+    for batch in Batches(mixed, config=config, makers=makers):
         with torch.no_grad():
             early = network.encoder(batch, asv_ND=asv_AD[batch.asv_N])
             torch.testing.assert_close(early.asv_ND, network.encoder.asv(batch.tokens_NL)[0], **CLOSE)
@@ -167,6 +183,7 @@ def test_vectors_made_earlier_equal_those_made_in_place(network: Network, mixed:
 @pytest.mark.parametrize("way", [plain, padded])
 def test_encoding_each_asv_once_changes_no_output_and_no_gradient(network: Network, mixed: Study, way: object) -> None:
     batch = one_batch(mixed)
+    batch = replace(batch, hidden_E=torch.arange(len(batch.asv_E)) % 5 == 2)
     assert len(batch.asv_E) > 2 * len(batch.tokens_NL), "ASVs repeat"
     network.double().train()
     try:
@@ -185,46 +202,53 @@ def test_encoding_each_asv_once_changes_no_output_and_no_gradient(network: Netwo
         torch.testing.assert_close(
             gradient, gradients_plain[name], rtol=1e-5, atol=1e-8, msg=lambda m, n=name: f"{n}: {m}"
         )
-    assert all(g.abs().max() > 0 for n, g in gradients.items() if not n.endswith("kv.bias")), "each parameter has a say"
+    silent = [n for n, g in gradients.items() if not g.any() and not n.endswith("kv.bias")]
+    assert not silent, "each parameter has a say"
 
 
-def test_explicit_attention_equals_fused_and_its_rows_sum_to_one(network: Network, mixed: Study) -> None:
+@pytest.mark.parametrize("short", [0, 128])
+def test_explicit_attention_equals_fused_and_its_rows_sum_to_one(
+    network: Network, mixed: Study, short: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With both paths that are taken without maps: torch's fused attention, and open products for few keys."""
+    monkeypatch.setattr(layers, "SHORT", short)
     batch, maps = one_batch(mixed), Maps()
     with torch.no_grad():
         explicit, fused = network.encoder(batch, maps=maps), network.encoder(batch)
     torch.testing.assert_close(explicit.sample_BD, fused.sample_BD, **CLOSE)
     torch.testing.assert_close(explicit.asv_ND, fused.asv_ND, **CLOSE)
-    B, S, H = len(batch), int(batch.offsets_B1.diff().max()), CONFIG.num_attn_heads
-    assert [tuple(m.shape) for m in maps.asv] == [(B, H, S + 1, S + 1)] * CONFIG.num_layers
-    assert [tuple(m.shape) for m in maps.pool] == [(B, H, 1, S + 1)]
-    assert len(maps.nucleotide) == CONFIG.num_layers
+    config, extra = network.encoder.config, network.encoder.num_extra_tokens
+    B, S, H = len(batch), int(batch.offsets_B1.diff().max()), config.num_attn_heads
+    assert [tuple(m.shape) for m in maps.asv] == [(B, H, S + extra, S + extra)] * config.num_layers
+    assert [tuple(m.shape) for m in maps.pool] == [(B, H, 1, S + extra)]
+    assert len(maps.nucleotide) == config.num_layers
     assert len(maps.nucleotide_pool) == 1
     for weights in (*maps.asv, *maps.pool, *maps.nucleotide, *maps.nucleotide_pool):
         torch.testing.assert_close(weights.sum(-1), torch.ones(weights.shape[:-1]), **CLOSE)
         assert (weights >= 0).all()
     for b, size in enumerate(batch.offsets_B1.diff().tolist()):
-        assert not maps.pool[0][b, :, 0, size + 1 :].any(), "empty slots are not looked at"
+        assert not maps.pool[0][b, :, 0, size + extra :].any(), "empty slots are not looked at"
 
 
 def test_open_gates_are_no_gates(network: Network, mixed: Study) -> None:
-    batch, sample = one_batch(mixed), network.encoder.sample
+    batch, encoder = one_batch(mixed), network.encoder
     with torch.no_grad():
-        entry_BSD, filled_BS = sample.entries(network.encoder.asv(batch.tokens_NL)[0], batch)
-        gated = sample(entry_BSD, filled_BS, torch.ones(filled_BS.shape))[0]
+        entry_BSD, filled_BS = encoder.sample.entries(encoder.asv(batch.tokens_NL)[0], batch)
+        gated = encoder.finish(batch, entry_BSD, filled_BS, torch.ones(filled_BS.shape))[0]
     torch.testing.assert_close(gated, vectors(network, batch), **CLOSE)
 
 
 def test_a_shut_gate_is_the_sample_without_that_asv(network: Network, mixed: Study) -> None:
     """The others keep their shares: the total stays."""
-    batch, sample = one_batch(mixed, [1]), network.encoder.sample
+    batch, encoder = one_batch(mixed, [1]), network.encoder
     for slot in (0, 5, len(batch.asv_E) - 1):
         keep = torch.arange(len(batch.asv_E)) != slot
         without = replace(
             batch, asv_E=batch.asv_E[keep], counts_E=batch.counts_E[keep], offsets_B1=torch.tensor([0, int(keep.sum())])
         )
         with torch.no_grad():
-            entry_BSD, filled_BS = sample.entries(network.encoder.asv(batch.tokens_NL)[0], batch)
-            gated = sample(entry_BSD, filled_BS, keep[None].float())[0]
+            entry_BSD, filled_BS = encoder.sample.entries(encoder.asv(batch.tokens_NL)[0], batch)
+            gated = encoder.finish(batch, entry_BSD, filled_BS, keep[None].float())[0]
         want = vectors(network, without)
         torch.testing.assert_close(gated, want, **CLOSE)
         assert (want - vectors(network, batch)).abs().max() > 1e-3
@@ -242,7 +266,7 @@ def test_reference_asvs_have_mean_zero_and_spread_one(network: Network, mixed: S
 def test_weights_are_a_function_of_the_seed_alone() -> None:
     def weights(seed: int) -> list[Tensor]:
         torch.rand(5)  # whatever was drawn before
-        return list(Network(CONFIG, [aam.Regression("y")], seed=seed).state_dict().values())
+        return list(Network(aam.ModelConfig(width=16), [aam.Regression("y")], seed=seed).state_dict().values())
 
     assert all(torch.equal(a, b) for a, b in zip(weights(0), weights(0), strict=True))
     assert not all(torch.equal(a, b) for a, b in zip(weights(0), weights(1), strict=True))

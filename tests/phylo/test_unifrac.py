@@ -65,6 +65,12 @@ def test_faith_pd_by_hand(hand_study: Study) -> None:
 def test_a_block_is_a_part_of_the_matrix(hand_study: Study) -> None:
     branches = branches_of(hand_study)
     np.testing.assert_allclose(unifrac_block(branches, hand_study.table[[2, 0]]), HAND_UNIFRAC[np.ix_([2, 0], [2, 0])])
+    one_two = hand_study.table[[0, 1]]
+    raw = unifrac_block(branches, one_two, metric="weighted_unnormalized")
+    np.testing.assert_allclose(raw, [[0, HAND_APART], [HAND_APART, 0]], atol=1e-12)
+    for how in ({"metric": "weighted_normalized"}, {"metric": "generalized", "alpha": 1.0}):
+        found = unifrac_block(branches, one_two, **how)
+        np.testing.assert_allclose(found[0, 1], HAND_APART / HAND_WHOLE)
 
 
 # -- every engine and metric against scikit-bio and a plain loop ------------------------------------------------------
@@ -100,6 +106,9 @@ def test_random_trees_and_tables_agree_with_a_plain_loop(
     study, tree = random_study(seed, tmp_path_factory.getbasetemp())
     for how in METRICS:
         want = plain_unifrac(study, tree, **how)
+        few = unifrac_block(branches_of(study), study.table[:], **how)
+        np.testing.assert_allclose(few, want, atol=1e-9, err_msg=str(how))
+        assert np.array_equal(few, few.T)
         found = aam.unifrac(study, engine="torch", block=block, cache=False, **how)
         np.testing.assert_allclose(found.data, want, atol=1e-9, err_msg=str(how))
         single = aam.unifrac(study, engine="torch", block=block, cache=False, dtype="float32", **how)

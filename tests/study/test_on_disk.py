@@ -95,7 +95,8 @@ def test_a_samples_draw_does_not_hang_on_its_company(eager: Study) -> None:
 
 
 def test_batches_of_a_table_on_disk_are_the_same(lazy: Study, eager: Study) -> None:
-    how: dict[str, Any] = {"batch_size": 7, "max_entries": 10_000, "shuffle": True, "asv_dropout": 0.2, "seed": 3}
+    config = aam.TrainConfig(batch_size=7, asv_dropout=0.2, rarefy=200, mixup=0.4, max_asvs=30, seed=3)
+    how: dict[str, Any] = {"config": config, "training": True}
     for ours, oracle in zip(Batches(lazy, **how), Batches(eager, **how), strict=True):
         assert ours.sample_ids == oracle.sample_ids
         for name in ("tokens_NL", "asv_E", "offsets_B1", "counts_E", "total_B"):

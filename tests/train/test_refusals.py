@@ -84,8 +84,10 @@ def test_a_refused_fit_leaves_the_model_as_it_was(sides: tuple[Study, Study]) ->
 
 def test_pretraining_refuses(sides: tuple[Study, Study]) -> None:
     train, _ = sides
-    with pytest.raises(ObjectiveError, match=r"'taxonomy' is not an objective\. There are .*unifrac"):
-        aam.AAM(TINY).pretrain(train, objectives=["taxonomy"], config=QUICK)
+    with pytest.raises(ObjectiveError, match=r"'faith' is not an objective\. There are .*unifrac"):
+        aam.AAM(TINY).pretrain(train, objectives=["faith"], config=QUICK)
+    with pytest.raises(ObjectiveError, match="unifrac stands twice"):
+        aam.AAM(TINY).pretrain(train, objectives=["unifrac", aam.UniFrac(weight=2.0)], config=QUICK)
     with pytest.raises(ObjectiveError, match="There are no objectives"):
         aam.AAM(TINY).pretrain(train, objectives=[], config=QUICK)
     with pytest.raises(MissingTipError, match=r"The study has no tree.*tree='tree.nwk'"):

@@ -263,10 +263,16 @@ DAMAGE: dict[str, tuple[Callable[[Path], object], type[Exception], str]] = {
     ),
     "unknown part": (
         in_json("target.json", lambda t: t["objectives"][0].update(x=1)),
-        ObjectiveError,
-        "cannot be made from",
+        aam.ConfigError,
+        "'x' is not a setting of TargetConfig",
     ),
-    "mean of text": (in_json("target.json", lambda t: t["objectives"][0].update(mean="x")), ValueError, "mean"),
+    "mean of text": (
+        in_json(
+            "target.json", lambda t: t["objectives"][0]["fitted"]["transforms"][0][0]["steps"][0].update(mean_="x")
+        ),
+        ValueError,
+        "mean_",
+    ),
     "not JSON": (lambda r: (r / "config.json").write_text("{width: 3"), RunError, r"config\.json is not JSON"),
     "not UTF-8": (lambda r: (r / "splits.json").write_bytes(b"\xff\xfe{"), RunError, r"splits\.json is not JSON"),
     "a list": (lambda r: (r / "target.json").write_text("[1]"), RunError, r"target\.json holds list"),

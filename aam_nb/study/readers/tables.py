@@ -21,6 +21,7 @@ import pandas as pd
 from scipy import sparse
 
 from aam_nb.config import UserError, some
+from aam_nb.study.letters import DNA_LETTERS
 from aam_nb.study.readers.columns import NUMBER
 from aam_nb.study.readers.disk import (
     READ_ERRORS,
@@ -41,8 +42,6 @@ TRY_OUT_SECONDS = 60.0
 """Time in which names and attributes of a file must be read."""
 CELLS_AT_ONCE = 2**22
 """Cells of a text table that are held in memory as such; only counts above 0 are kept."""
-DNA_LETTERS = "ACGTRYSWKMBDHVN"
-"""The IUPAC letters of DNA: four nucleotides and their ambiguity codes."""
 PLAIN = re.compile(rf"\s*(?:{NUMBER.pattern}|[+-]?(?:nan|inf|infinity))\s*", re.ASCII | re.IGNORECASE)
 """A number as programs write it; Python would take 1_000 and digits of other scripts too."""
 DNA = re.compile("[ACGTUNRYSWKMBDHV]{2,}", re.IGNORECASE)

@@ -1,0 +1,132 @@
+"""What changes a few samples' reads and letters before a model sees them: fresh draws, mixtures, limits, hidden ASVs, mutations.
+
+Pure functions. A table is B samples x ASVs of the study, sorted by column, of whole numbers; `rngs` are B generators of random
+numbers: the same one B times where draws may hang on their order, or one for each sample, so that its draw does not hang on its company.
+
+Shape letters: B samples, E entries (non-zero sample x ASV cells), N distinct ASVs, L nucleotides.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from scipy import sparse
+
+Ints = npt.NDArray[np.int64]
+Rngs = Sequence[np.random.Generator]
+
+
+def depths(table: sparse.csr_array) -> Ints:
+    """Reads of each sample, shape (B,)."""
+    return _sums(table.data, table.indptr)
+
+
+def rarefy(table: sparse.csr_array, reads_B: Ints, rngs: Rngs) -> sparse.csr_array:
+    """Reads drawn without replacement, `reads_B[b]` of sample b; samples that have no more than that stay whole.
+
+    Exact: a multivariate hypergeometric draw, ASV by ASV, so that its time does not grow with reads. A sample holds fewer than 10^9.
+    """
+    drawn, offsets = table.data.copy(), table.indptr
+    for b in np.flatnonzero(depths(table) > reads_B).tolist():
+        part = slice(offsets[b], offsets[b + 1])
+        drawn[part] = rngs[b].multivariate_hypergeometric(table.data[part], int(reads_B[b]), method="marginals")
+    return _only(sparse.csr_array((drawn, table.indices, offsets), shape=table.shape), drawn > 0)
+
+
+def mix(
+    table: sparse.csr_array, alpha: float, rng: np.random.Generator, *, views: int = 1
+) -> tuple[sparse.csr_array, Ints, npt.NDArray[np.float64]]:
+    """Each sample mixed with another, read by read: mixup (Zhang et al. 2018, arXiv 1710.09412) that keeps counts whole.
+
+    Of its n reads a sample keeps round(λ·n), with λ from Beta(alpha, alpha), and takes the rest from its partner, or what the partner
+    has; both are drawn without replacement. A sample alone stays as it is.
+
+    Parameters
+    ----------
+    views
+        Neighbouring rows that are one sample: all are mixed with the same other sample, in the same share, view by view.
+
+    Returns
+    -------
+    The mixed table; each row's partner, shape (B,), a row of `table`; and its share of own reads, shape (B,), in [0, 1], as drawn.
+    """
+    n = table.shape[0] // views
+    depth_B = depths(table)
+    order = rng.permutation(n)
+    partner = np.empty(n, dtype=np.int64)
+    partner[order] = np.roll(order, 1)  # a circle: all have a partner, none is its own
+    partner_B = (partner[:, None] * views + np.arange(views)).ravel()
+    own_B = np.rint(np.repeat(rng.beta(alpha, alpha, n), views) * depth_B).astype(np.int64)
+    if n == 1:
+        own_B = depth_B
+    theirs_B = np.minimum(depth_B - own_B, depth_B[partner_B])
+    rngs = [rng] * len(depth_B)
+    mixed = rarefy(table, own_B, rngs) + rarefy(table[partner_B], theirs_B, rngs)
+    return mixed, partner_B, own_B / np.maximum(1, own_B + theirs_B)
+
+
+def limit(
+    table: sparse.csr_array, rngs: Rngs, *, max_asvs: int = 0, choice: str = "abundance", coverage: float = 1.0
+) -> tuple[sparse.csr_array, sparse.csr_array]:
+    """The table in two: what stays of each sample, and what is left out.
+
+    Parameters
+    ----------
+    coverage
+        Share of a sample's reads that must stay: its most abundant ASVs, as few as hold it. 1 keeps all.
+    max_asvs
+        Most ASVs that stay, of those that `coverage` keeps; 0 sets no limit.
+    choice
+        Which: the most abundant (`abundance`) or random ones (`random`). Of equally abundant ASVs the first column goes first.
+    """
+    offsets, reads = table.indptr, table.data
+    size_B = np.diff(offsets)
+    row_E = np.repeat(np.arange(len(size_B)), size_B)
+    first_E = np.repeat(offsets[:-1], size_B)
+    keep = np.ones(len(reads), dtype=bool)
+    order = np.lexsort((-reads, row_E))  # stable, so that ties stay in the order of columns
+    if coverage < 1:
+        before = np.concatenate([[0], np.cumsum(reads[order])])
+        depth_B = before[offsets[1:]] - before[offsets[:-1]]
+        enough = coverage * (1 - 1e-12) * depth_B  # 0.07 x 100 is a little more than 7
+        keep[order] = before[:-1] - before[first_E] < enough[row_E]
+    if max_asvs and choice == "random":
+        for b in np.flatnonzero(_sums(keep, offsets) > max_asvs).tolist():
+            found = offsets[b] + np.flatnonzero(keep[offsets[b] : offsets[b + 1]])
+            keep[found[rngs[b].permutation(len(found))[max_asvs:]]] = False
+    elif max_asvs:
+        keep[order] &= np.arange(len(reads)) - first_E < max_asvs
+    return _only(table, keep), _only(table, ~keep)
+
+
+def drop_asvs(table: sparse.csr_array, share: float, rng: np.random.Generator) -> sparse.csr_array:
+    """The table without a random share of its entries, in [0, 1); at least one of each sample stays."""
+    draw = rng.random(len(table.data))
+    keep = draw >= share
+    keep[[a + int(draw[a:b].argmax()) for a, b in itertools.pairwise(table.indptr) if b > a]] = True
+    return _only(table, keep)
+
+
+def mutate(tokens_NL: npt.NDArray[np.uint8], share: float, rng: np.random.Generator) -> npt.NDArray[np.uint8]:
+    """A share of the nucleotides A, C, G and T (tokens 1 to 4) exchanged, each for one of the other three; nothing else changes."""
+    hit = (rng.random(tokens_NL.shape, dtype=np.float32) < share) & (tokens_NL >= 1) & (tokens_NL <= 4)
+    mutated = tokens_NL.copy()
+    mutated[hit] = (tokens_NL[hit] - 1 + rng.integers(1, 4, size=int(hit.sum()), dtype=np.uint8)) % 4 + 1
+    return mutated
+
+
+def _sums(values_E: npt.NDArray[Any], offsets_B1: Ints) -> Ints:
+    """Sum of each sample's entries, shape (B,)."""
+    return np.diff(np.concatenate([[0], np.cumsum(values_E)])[offsets_B1])
+
+
+def _only(table: sparse.csr_array, keep_E: npt.NDArray[Any]) -> sparse.csr_array:
+    """The table with those entries alone."""
+    if keep_E.all():
+        return table
+    offsets = np.concatenate([[0], np.cumsum(keep_E)])[table.indptr]
+    return sparse.csr_array((table.data[keep_E], table.indices[keep_E], offsets), shape=table.shape)

@@ -1,0 +1,85 @@
+"""What a model learns from: one class is one head with its target, its loss and its metrics.
+
+Add your own by subclassing `Objective`; give an instance to `pretrain(objectives=[...])` or `fit(target=...)`.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from aam_nb.config import TargetConfig, UserError, from_dict
+from aam_nb.model.objectives.base import Objective, ObjectiveError, Pairwise, class_names, mean_loss
+from aam_nb.model.objectives.classes import Classification
+from aam_nb.model.objectives.community import Counts, FaithPD, Taxonomy
+from aam_nb.model.objectives.distances import BetaDiversity, Contrastive, UniFrac
+from aam_nb.model.objectives.nucleotides import MaskedNucleotides
+from aam_nb.model.objectives.numbers import Quantiles, Regression
+from aam_nb.model.objectives.tasks import Task, averaged, task_for
+
+__all__ = [
+    "OBJECTIVES",
+    "BetaDiversity",
+    "Classification",
+    "Contrastive",
+    "Counts",
+    "FaithPD",
+    "MaskedNucleotides",
+    "Objective",
+    "ObjectiveError",
+    "Pairwise",
+    "Quantiles",
+    "Regression",
+    "Task",
+    "Taxonomy",
+    "UniFrac",
+    "averaged",
+    "class_names",
+    "make_objective",
+    "mean_loss",
+    "task_for",
+]
+
+OBJECTIVES: dict[str, type[Objective]] = {
+    "nucleotides": MaskedNucleotides,
+    "unifrac": UniFrac,
+    "beta_diversity": BetaDiversity,
+    "contrastive": Contrastive,
+    "faith_pd": FaithPD,
+    "taxonomy": Taxonomy,
+    "counts": Counts,
+    "regression": Regression,
+    "quantiles": Quantiles,
+    "classification": Classification,
+}
+"""Names that a run folder knows."""
+SHORT: dict[str, tuple[str, dict[str, Any]]] = {
+    **{f"unifrac_{metric}": ("unifrac", {"metric": metric}) for metric in ("weighted_normalized", "generalized")},
+    **{metric: ("beta_diversity", {"metric": metric}) for metric in ("braycurtis", "aitchison")},
+}
+"""Names that `pretrain(objectives=[...])` and the command line know beside those."""
+
+
+def make_objective(name: str, **spec: Any) -> Objective:
+    """An objective by its name in `OBJECTIVES`, from what its `spec()` gives.
+
+    Raises
+    ------
+    ObjectiveError, ConfigError
+        The name, or an argument, is not known or cannot be used.
+    """
+    if name in SHORT:
+        name, settings = SHORT[name]
+        spec = settings | spec
+    if name not in OBJECTIVES:
+        known = ", ".join([*OBJECTIVES, *SHORT])
+        raise ObjectiveError(f"{name!r} is not an objective. There are {known}. Name one of those.")
+    try:
+        if isinstance(spec.get("config"), dict):
+            spec = spec | {"config": from_dict(TargetConfig, spec["config"])}
+        return OBJECTIVES[name](**spec)
+    except UserError:
+        raise
+    except (TypeError, ValueError, KeyError, AttributeError, IndexError) as error:
+        raise ObjectiveError(
+            f"Objective {name!r} cannot be made from {spec!r} ({error}). Expected what its `spec()` gives."
+        ) from error

@@ -1,0 +1,252 @@
+"""Distances between samples, as distances between their vectors; and two views of a sample, told from all others.
+
+Shape letters: G samples of the whole batch, B samples of this part of it, A ASVs of the study, D width.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, ClassVar
+
+import numpy as np
+import numpy.typing as npt
+import torch
+import torch.nn.functional as F
+from scipy import sparse
+from scipy.spatial.distance import pdist, squareform
+from torch import Tensor, nn
+
+from aam_nb.batch.batch import Batch, TargetMaker
+from aam_nb.config import ModelConfig
+from aam_nb.model.encoder import States
+from aam_nb.model.objectives.base import Array, ObjectiveError, Pairwise, correlation
+from aam_nb.phylo.tree import branches_of
+from aam_nb.phylo.unifrac import unifrac_block
+from aam_nb.study.study import Study
+
+TYPICAL_SAMPLES = 200
+"""Samples among which a typical distance is looked for."""
+Block = Callable[[sparse.csr_array], npt.NDArray[np.float64]]
+"""From reads (samples x ASVs of the study) to distances (samples x samples)."""
+
+
+class Distance(Pairwise):
+    """A distance between the samples of a batch, as the Euclidean distance of what the head makes of their vectors.
+
+    Targets are exact, and made for the reads and ASVs that the batch shows, whatever augmentation did to them. Only pairs i < j count.
+    Where the metric has units, all is divided by `scale`, the mean distance among some of the training samples.
+    """
+
+    scaled: bool = False
+    scale: float = 1.0
+
+    def block(self, study: Study) -> Block:
+        """What computes the distances among samples of `study`."""
+        raise NotImplementedError(f"{type(self).__name__} must say how distances are made: define `block(study)`.")
+
+    def build(self, config: ModelConfig) -> None:
+        self.head = nn.Linear(config.width, config.width, bias=False)
+        nn.init.normal_(self.head.weight, std=0.5 / config.width)  # first distances are about as large as UniFrac's
+
+    def learn(self, study: Study) -> None:
+        if not self.scaled or study.num_samples < 2:
+            return
+        few = min(TYPICAL_SAMPLES, study.num_samples)
+        rows = np.sort(np.random.default_rng(0).permutation(study.num_samples)[:few])
+        found = self.block(study)(sparse.csr_array(study.table[rows]))[np.triu_indices(few, 1)].mean()
+        self.scale = float(found) or 1.0  # samples that are all alike have no scale
+
+    def maker(self, study: Study) -> TargetMaker:
+        block = self.block(study)
+
+        def make(batch: Batch, rng: np.random.Generator) -> Batch:
+            distances = block(batch.table(study.num_asvs)) / self.scale
+            return batch.with_target(self.name, torch.from_numpy(distances.astype(np.float32)), axis="")
+
+        return make
+
+    def forward(self, states: States) -> Tensor:
+        """What distances are taken between, B x D."""
+        return self.head(states.sample_BD)
+
+    def between(self, x_GD: Tensor) -> Tensor:
+        return ((x_GD[:, None] - x_GD[None]).square().sum(-1) + 1e-6).sqrt()
+
+    def loss(self, prediction: Tensor, truth: Tensor) -> Tensor:
+        return (prediction - truth).square()
+
+    def metrics(self, prediction: Array, truth: Array) -> dict[str, float]:
+        """Mean absolute error in the metric's units, and Pearson's r."""
+        if len(truth) < 3:
+            return {}
+        return {"mae": self.scale * float(np.abs(prediction - truth).mean()), "r": correlation(prediction, truth)}
+
+
+class UniFrac(Distance):
+    """UniFrac between the samples of a batch, from the tree, for the ASVs that the batch shows.
+
+    Parameters
+    ----------
+    metric
+        "unweighted", "weighted_normalized", "generalized" or "weighted_unnormalized"; `aam.unifrac` says what they are. The last is
+        in branch-length units, and divided by its mean among up to 200 training samples.
+    alpha
+        Weight of abundant lineages in generalized UniFrac, 0 to 1.
+    weight
+        Weight of this loss (squared error) in the sum.
+    scale
+        Learned from the training samples; given when a saved model is loaded.
+
+    Raises
+    ------
+    ObjectiveError
+        An argument cannot be used.
+    """
+
+    def __init__(
+        self, metric: str = "unweighted", alpha: float = 0.5, weight: float = 10.0, *, scale: float = 1.0
+    ) -> None:
+        super().__init__("unifrac" if metric == "unweighted" else f"unifrac_{metric}", weight)
+        known = ("unweighted", "weighted_normalized", "generalized", "weighted_unnormalized")
+        self.expect(metric in known, "metric", metric, ", ".join(known), "'unweighted'")
+        self.expect(0 <= alpha <= 1, "alpha", alpha, "a number in [0, 1]", "0.5")
+        self.expect(scale > 0, "scale", scale, "a positive number", "1.0")
+        self.metric, self.alpha, self.scale = metric, alpha, scale
+        self.scaled = metric == "weighted_unnormalized"
+
+    def block(self, study: Study) -> Block:
+        branches = branches_of(study)
+        return lambda table: unifrac_block(branches, table, metric=self.metric, alpha=self.alpha)
+
+    def spec(self) -> dict[str, Any]:
+        return {"metric": self.metric, "alpha": self.alpha, "weight": self.weight, "scale": self.scale}
+
+
+class BetaDiversity(Distance):
+    """A distance between the samples of a batch that needs no tree.
+
+    Parameters
+    ----------
+    metric
+        "braycurtis": of relative abundances, 0 to 1. "aitchison": Euclidean distance of centred log-ratios of all the study's ASVs,
+        each count plus 1 (Aitchison 1982, J. R. Stat. Soc. B 44:139); divided by its mean among up to 200 training samples.
+    weight
+        Weight of this loss (squared error) in the sum.
+    scale
+        Learned from the training samples; given when a saved model is loaded.
+
+    Raises
+    ------
+    ObjectiveError
+        An argument cannot be used.
+    """
+
+    def __init__(self, metric: str = "braycurtis", weight: float = 10.0, *, scale: float = 1.0) -> None:
+        super().__init__(str(metric), weight)
+        self.expect(metric in ("braycurtis", "aitchison"), "metric", metric, "braycurtis or aitchison", "'braycurtis'")
+        self.expect(scale > 0, "scale", scale, "a positive number", "1.0")
+        self.metric, self.scale, self.scaled = metric, scale, metric == "aitchison"
+
+    def block(self, study: Study) -> Block:
+        return bray_curtis if self.metric == "braycurtis" else aitchison
+
+    def spec(self) -> dict[str, Any]:
+        return {"metric": self.metric, "weight": self.weight, "scale": self.scale}
+
+
+def bray_curtis(table: sparse.csr_array) -> npt.NDArray[np.float64]:
+    """Bray-Curtis dissimilarity of relative abundances, shape (n_samples, n_samples); every sample needs reads."""
+    held, column = np.unique(table.indices, return_inverse=True)
+    dense = sparse.csr_array((table.data, column, table.indptr), shape=(table.shape[0], len(held))).toarray()
+    return np.asarray(squareform(pdist(dense / dense.sum(axis=1, keepdims=True), "braycurtis")))
+
+
+def aitchison(table: sparse.csr_array) -> npt.NDArray[np.float64]:
+    """Aitchison distance of counts plus 1, shape (n_samples, n_samples): over all columns, none of which is made dense."""
+    # With l = log(counts + 1), 0 where there are none, centring takes the difference of means from every column.
+    logs = sparse.csr_array((np.log1p(table.data), table.indices, table.indptr), shape=table.shape)
+    product, total = (logs @ logs.T).toarray(), logs.sum(axis=1)
+    square = product.diagonal()[:, None] + product.diagonal()[None, :] - 2 * product
+    square -= (total[:, None] - total[None, :]) ** 2 / max(1, table.shape[1])
+    distance = np.sqrt(np.clip((square + square.T) / 2, 0.0, None))
+    np.fill_diagonal(distance, 0.0)
+    return np.asarray(distance)
+
+
+class Contrastive(Pairwise):
+    """Know the other view of a sample among all samples of the batch.
+
+    Each sample stands in the batch twice, in two rarefactions and with other ASVs left out. The loss is NT-Xent (Chen et al. 2020, arXiv
+    2002.05709): cross-entropy, over the cosines of all other rows divided by the temperature, of the row's other view.
+
+    Parameters
+    ----------
+    temperature
+        What cosines are divided by, above 0.
+    weight
+        Weight of this loss (nats) in the sum.
+
+    Raises
+    ------
+    ObjectiveError
+        An argument cannot be used.
+    """
+
+    views: ClassVar[int] = 2
+
+    def __init__(self, temperature: float = 0.1, weight: float = 1.0) -> None:
+        super().__init__("contrastive", weight)
+        self.expect(temperature > 0, "temperature", temperature, "a positive number", "0.1")
+        self.temperature = temperature
+
+    def build(self, config: ModelConfig) -> None:
+        self.head = nn.Sequential(
+            nn.Linear(config.width, config.width), nn.GELU(), nn.Linear(config.width, config.width)
+        )
+
+    def maker(self, study: Study) -> TargetMaker:
+        def make(batch: Batch, rng: np.random.Generator) -> Batch:
+            if len(np.unique(batch.sample_B)) * 2 != len(batch):
+                raise ObjectiveError(
+                    f"A batch of {len(batch)} rows holds {len(np.unique(batch.sample_B))} samples. Contrastive needs two views of each. "
+                    "Make it with `Batches(..., views=2)`."
+                )
+            sample_G = torch.from_numpy(batch.sample_B)
+            return batch.with_target(self.name, sample_G[:, None] == sample_G[None, :], axis="")
+
+        return make
+
+    def forward(self, states: States) -> Tensor:
+        """Directions, B x D."""
+        return F.normalize(self.head(states.sample_BD), dim=-1, eps=1e-6)
+
+    def between(self, x_GD: Tensor) -> Tensor:
+        return x_GD @ x_GD.T / self.temperature
+
+    def compare(self, states: States, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Of each row whose other view is here: similarity to it, to all others (log-sum-exp), and to the nearest that is no view of it.
+
+        Shape (rows, 3), and True for each.
+        """
+        similar, same = self._all(states, batch)
+        itself = torch.eye(len(similar), dtype=torch.bool, device=similar.device)
+        here = (same & ~itself).any(1)
+        similar, same, itself = similar[here], same[here], itself[here]
+        view = similar.masked_fill(~same | itself, -torch.inf).amax(1)
+        others = similar.masked_fill(itself, -torch.inf).logsumexp(1)
+        rival = similar.detach().masked_fill(same, -torch.inf).amax(1)
+        return torch.stack([view, others, rival], 1), here[here]
+
+    def loss(self, prediction: Tensor, truth: Tensor) -> Tensor:
+        return prediction[:, 1] - prediction[:, 0]
+
+    def count(self, batch: Batch) -> float:
+        """Number of rows."""
+        return float(len(batch))
+
+    def metrics(self, prediction: Array, truth: Array) -> dict[str, float]:
+        """Share of rows that are nearest to their other view."""
+        return {"accuracy": float((prediction[:, 0] > prediction[:, 2]).mean())} if len(truth) else {}
+
+    def spec(self) -> dict[str, Any]:
+        return {"temperature": self.temperature, "weight": self.weight}

@@ -1,0 +1,444 @@
+"""Metadata columns of numbers, predicted as numbers or as quantiles.
+
+Shape letters: n samples of a study, B samples of a batch, K outputs, Q quantiles, D width.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any, ClassVar
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import torch
+import torch.nn.functional as F
+from pandas.api.types import is_numeric_dtype
+from torch import Tensor
+
+from aam_nb.batch.batch import Batch, TargetMaker
+from aam_nb.config import ModelConfig, TargetConfig, configured, some, to_dict
+from aam_nb.model.encoder import States
+from aam_nb.model.objectives.base import Array, Objective, class_names, full, precise, scores
+from aam_nb.model.objectives.heads import last_layer, make_head
+from aam_nb.model.objectives.transforms import Transform
+from aam_nb.study.study import Study, TargetError, UnknownIdError
+
+HANDFUL = 5
+"""Known values that a group must have, at least two of them different, to get a transform of its own."""
+Column = Callable[[int, Transform, Tensor], Tensor]
+"""From an output's number, the transform of a group's rows, and the output's values there, to other values."""
+
+
+class Regression(Objective):
+    """Numeric metadata columns. The network sees them transformed; predictions come back in the columns' units.
+
+    Parameters
+    ----------
+    target
+        A column, or several that are predicted together. A sample that lacks one of several has no loss there.
+    config, **settings
+        Fields of `TargetConfig`: `loss`, `huber_delta`, `over_cost`, `transform`, `transform_by`, `output`, `low`, `high`, `hidden`,
+        `head_dropout`. Losses, transforms and outputs are given once for all columns, or one for each.
+    weight
+        Weight of this loss in the sum.
+    fitted
+        Transforms, learned from the training samples by `fit`; given when a saved model is loaded.
+
+    Raises
+    ------
+    ConfigError
+        A setting cannot be used.
+    ObjectiveError
+        There is no column, or one is named twice.
+    """
+
+    kind: ClassVar[str] = "regression"
+
+    def __init__(
+        self,
+        target: str | Sequence[str],
+        *,
+        config: TargetConfig | None = None,
+        weight: float = 1.0,
+        fitted: Mapping[str, Any] | None = None,
+        **settings: Any,
+    ) -> None:
+        super().__init__("target", weight)
+        self.targets = [target] if isinstance(target, str) else list(target)
+        self.expect(0 < len(self.targets) == len(set(self.targets)), "target", target, "columns, each once", "'age'")
+        self.config = configured(TargetConfig, config, settings)
+        for name in ("loss", "transform", "output"):
+            given, want = getattr(self.config, name), len(self.targets)
+            self.expect(len(given) in (1, want), name, given, f"one for all, or {want}", repr(given[0]))
+        self.groups: list[str] = list(fitted["groups"]) if fitted else []
+        plain: list[list[Any]] = (
+            fitted["transforms"] if fitted else [[{"kind": "none", "centre": 0.0}]] * len(self.targets)
+        )
+        # By target; the transform of all samples first, then those of the groups, None where a group has too few values.
+        self.transforms = [[None if made is None else Transform.from_json(made) for made in row] for row in plain]
+
+    # -- what it is -----------------------------------------------------------------------------------------------------
+
+    @property
+    def target(self) -> str:
+        """The first column."""
+        return self.targets[0]
+
+    @property
+    def output_names(self) -> list[str]:
+        """Columns of `outputs`."""
+        return list(self.targets)
+
+    def unit(self, output: str) -> str:
+        """Unit of an output."""
+        return f"units of {output}"
+
+    def only(self, target: str) -> Regression:
+        """The task of one of the columns, to judge it by: its settings and transforms, without weights."""
+        if target not in self.targets:
+            raise UnknownIdError(f"{target!r} is not predicted. The model predicts {some(self.targets)}. Name one.")
+        k = self.targets.index(target)
+        own: dict[str, Any] = {name: (self._of(name, k),) for name in ("loss", "transform", "output")}
+        fitted = {"groups": self.groups, "transforms": [self._fitted()["transforms"][k]]}
+        return type(self)(target, config=replace(self.config, **own), weight=self.weight, fitted=fitted)
+
+    # -- learning -------------------------------------------------------------------------------------------------------
+
+    def learn(self, study: Study) -> None:
+        """Fit the transforms to the samples of `study`.
+
+        Raises
+        ------
+        TargetError
+            A column is not of numbers, is missing or the same everywhere, is outside its bounds, or cannot be transformed so.
+        """
+        values_nK = np.stack([self._known(study, k) for k in range(len(self.targets))], 1)
+        self.groups, self.transforms = [], [[] for _ in self.targets]
+        if self.config.transform_by:
+            self.groups = sorted(class_names(study.column(self.config.transform_by)).dropna().unique())
+        code_n = self._codes(study)
+        for k, target in enumerate(self.targets):
+            kind, column = self._of("transform", k), values_nK[:, k]
+            self.transforms[k].append(Transform.fit(kind, column, name=repr(target)))
+            for code, group in enumerate(self.groups, start=1):
+                mine = column[code_n == code]
+                mine = mine[~np.isnan(mine)]
+                few = len(mine) < HANDFUL or len(np.unique(mine)) < 2
+                name = f"{target!r} where {self.config.transform_by} is {group}"
+                self.transforms[k].append(None if few else Transform.fit(kind, mine, name=name))
+
+    def build(self, config: ModelConfig) -> None:
+        self.head = make_head(config.width, len(self.targets), self.config)
+        for k in range(len(self.targets)):
+            self._start_at_mean(k, k)
+
+    def maker(self, study: Study) -> TargetMaker:
+        known_nK = np.stack([self._values(study, k) for k in range(len(self.targets))], 1)
+        code_n = self._codes(study)
+        scaled_nK = self._scaled(known_nK, code_n)
+        also = self.inputs(study)
+
+        def make(batch: Batch, rng: np.random.Generator) -> Batch:
+            rows, scaled_BK = batch.sample_B, scaled_nK[batch.sample_B]
+            if batch.partner_B is not None and batch.share_B is not None:  # mixed in the targets' units
+                own, share = known_nK[rows], batch.share_B[:, None]
+                mixed = np.where(share == 1, own, share * own + (1 - share) * known_nK[batch.partner_B])
+                scaled_BK = self._scaled(mixed, code_n[rows])
+            batch = batch.with_target(self.name, torch.from_numpy(scaled_BK.astype(np.float32)))
+            return batch if also is None else also(batch, rng)
+
+        return make
+
+    def inputs(self, study: Study) -> TargetMaker | None:
+        """Adds the number of each sample's group, by which its prediction is turned back; None without `transform_by`."""
+        if not self.config.transform_by:
+            return None
+        code_n = torch.from_numpy(self._codes(study))
+        return lambda batch, rng: batch.with_target(f"{self.name}.group", code_n[torch.from_numpy(batch.sample_B)])
+
+    # -- predicting -----------------------------------------------------------------------------------------------------
+
+    def forward(self, states: States) -> Tensor:
+        """What the head gives, before bounds and transforms, B x K."""
+        return self.head(states.sample_BD)
+
+    def compare(self, states: States, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Predictions and truth as the network sees them, B x K; with `transform_by`, the truth's last column is the group's number."""
+        truth, code_B = batch.targets[self.name], self._group(batch)
+        if code_B is not None:
+            truth = torch.cat([truth, code_B[:, None].to(truth.dtype)], 1)
+        return self._linked(full(self(states)), code_B), truth
+
+    def loss(self, prediction: Tensor, truth: Tensor) -> Tensor:
+        """By sample and column, B x K; 0 where the truth is missing."""
+        known = ~truth[:, : len(self.targets)].isnan()
+        error = (prediction - truth[:, : len(self.targets)]).where(known, 0.0)
+        return torch.stack([self._price(self._of("loss", k), e) for k, e in enumerate(error.unbind(1))], 1)
+
+    def _price(self, loss: str, error: Tensor) -> Tensor:
+        if loss == "mae":
+            return error.abs()
+        if loss == "huber":
+            return F.huber_loss(error, torch.zeros_like(error), reduction="none", delta=self.config.huber_delta)
+        if loss == "asymmetric":
+            return torch.where(error > 0, self.config.over_cost * error.square(), error.square())
+        return error.square()
+
+    def weigh(self, batch: Batch) -> Tensor | None:
+        known = (~batch.targets[self.name].isnan()).float()
+        return known if batch.weight_B is None else known * batch.weight_B[:, None]
+
+    def metrics(self, prediction: Array, truth: Array) -> dict[str, float]:
+        """Mean absolute error, in the target's units, and R²; of several targets each has its own, and `r2` is their mean."""
+        guess, right = self._in_units(prediction, truth)
+        found: dict[str, float] = {}
+        for k, target in enumerate(self.targets):
+            known = ~np.isnan(right[:, k])
+            own = scores(guess[known, k], right[known, k])
+            found |= own if len(self.targets) == 1 else {f"{name}_{target}": value for name, value in own.items()}
+        if len(self.targets) > 1:
+            found["r2"] = float(np.mean([value for name, value in found.items() if name.startswith("r2_")]))
+        return found
+
+    def outputs(self, prediction: Tensor, batch: Batch) -> Tensor:
+        """In the targets' units, B x K, differentiable: what is reported and explained.
+
+        `prediction` is what `forward` gave for the batch's samples, or for several copies of the whole batch, one after another.
+        """
+        code_B = self._group(batch)
+        if code_B is not None and len(code_B) != len(prediction):
+            code_B = code_B.repeat(len(prediction) // len(code_B))
+        return self._restored(self._linked(precise(prediction), code_B), code_B)
+
+    def to_frame(self, outputs: Array, sample_ids: pd.Index) -> pd.DataFrame:
+        """Predictions indexed by sample id, a column for each output."""
+        return pd.DataFrame(outputs, index=sample_ids, columns=self.output_names)
+
+    def spec(self) -> dict[str, Any]:
+        target = self.targets if len(self.targets) > 1 else self.target
+        return {"target": target, "config": to_dict(self.config), "weight": self.weight, "fitted": self._fitted()}
+
+    # -- columns, groups and transforms -----------------------------------------------------------------------------------
+
+    def _of(self, setting: str, k: int) -> Any:
+        """A setting of one of the columns."""
+        values = getattr(self.config, setting)
+        return values[k if len(values) > 1 else 0]
+
+    def _targets(self) -> list[int]:
+        """By output of the head, the number of its target."""
+        return list(range(len(self.targets)))
+
+    def _values(self, study: Study, k: int) -> npt.NDArray[np.float64]:
+        """A column's numbers, NaN where they are missing."""
+        values = study.column(self.targets[k])
+        if not is_numeric_dtype(values):
+            raise TargetError(
+                f"{self.targets[k]!r} holds text such as {values.dropna().iloc[0]!r}. Regression needs numbers. Use "
+                f"`aam.Classification({self.targets[k]!r})` (`--task classification`)."
+            )
+        return values.to_numpy(dtype=np.float64, na_value=np.nan)
+
+    def _known(self, study: Study, k: int) -> npt.NDArray[np.float64]:
+        """A column's numbers, checked to be fit for training."""
+        study.target(self.targets[k])
+        values = self._values(study, k)
+        low, high = self._bounds(k)
+        outside = ~np.isnan(values) & ~(np.isfinite(values) & (values >= low) & (values <= high))
+        if outside.any():
+            bound = "finite numbers" if low == -np.inf else f"{low:g} to {high:g}" if high < np.inf else "none below 0"
+            raise TargetError(
+                f"{self.targets[k]!r} is {values[outside][0]:g} in {some(study.sample_ids[outside][:1])}, and so outside its bounds in "
+                f"{int(outside.sum())} of {len(values)} samples. Expected {bound}, as `output={self._of('output', k)!r}` says. Set "
+                "`output='free'`, or other bounds with `low` and `high`."
+            )
+        return values
+
+    def _bounds(self, k: int) -> tuple[float, float]:
+        """Lowest and highest prediction of a column."""
+        output = self._of("output", k)
+        if output == "bounded":
+            return self.config.low, self.config.high
+        return (0.0 if output == "positive" else -np.inf), np.inf
+
+    def _codes(self, study: Study) -> npt.NDArray[np.int64]:
+        """Number of each sample's group, 0 where it is missing or was not seen in training."""
+        if not self.config.transform_by:
+            return np.zeros(study.num_samples, dtype=np.int64)
+        names = class_names(study.column(self.config.transform_by))
+        return pd.Index(self.groups, dtype=object).get_indexer(pd.Index(names, dtype=object)).astype(np.int64) + 1
+
+    def _group(self, batch: Batch) -> Tensor | None:
+        return batch.targets[f"{self.name}.group"] if self.config.transform_by else None
+
+    def _transform(self, k: int, code: int) -> Transform:
+        overall = self.transforms[k][0]
+        assert overall is not None
+        return self.transforms[k][code] or overall
+
+    def _scaled(self, values_nK: npt.NDArray[np.float64], code_n: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
+        """Values in the targets' units as the network sees them."""
+        out = np.empty_like(values_nK)
+        for code in np.unique(code_n):
+            rows = code_n == code
+            for k in range(values_nK.shape[1]):
+                out[rows, k] = self._transform(k, int(code)).to_network(values_nK[rows, k])
+        return out
+
+    def _by_group(self, x_BK: Tensor, code_B: Tensor | None, change: Column) -> Tensor:
+        """`change` for each output of the head, group by group."""
+        columns = []
+        for x, k in zip(x_BK.unbind(1), self._targets(), strict=True):
+            if code_B is None:
+                columns.append(change(k, self._transform(k, 0), x))
+                continue
+            column = torch.empty_like(x)
+            for code in code_B.unique().tolist():
+                rows = (code_B == code).nonzero()[:, 0]
+                column = column.index_copy(0, rows, change(k, self._transform(k, code), x[rows]))
+            columns.append(column)
+        return torch.stack(columns, 1)
+
+    def _linked(self, raw_BK: Tensor, code_B: Tensor | None) -> Tensor:
+        """What the head gives, made to obey the bounds: as the network sees numbers."""
+
+        def link(k: int, transform: Transform, raw: Tensor) -> Tensor:
+            output = self._of("output", k)
+            if output == "free":
+                return raw
+            low, high = self._ends(k, transform)
+            return low + (F.softplus(raw) if output == "positive" else (high - low) * raw.sigmoid())
+
+        return self._by_group(raw_BK, code_B, link)
+
+    def _ends(self, k: int, transform: Transform) -> tuple[float, float]:
+        """The bounds of a column as the network sees them."""
+        low, high = self._bounds(k)
+        return float(transform.to_network(np.array([low]))[0]), (
+            float(transform.to_network(np.array([high]))[0]) if high < np.inf else np.inf
+        )
+
+    def _start_at_mean(self, column: int, k: int) -> None:
+        """Set the head's bias so that first predictions are about the mean of the training samples."""
+        transform, output = self._transform(k, 0), self._of("output", k)
+        bias = last_layer(self.head).bias.data
+        if output == "free":
+            bias[column] += transform.centre
+            return
+        low, high = self._ends(k, transform)
+        above = max(transform.centre - low, 1e-3)
+        if output == "positive":
+            bias[column] = above + np.log(-np.expm1(-above))
+        else:
+            share = np.clip(above / (high - low), 1e-3, 1 - 1e-3)
+            bias[column] = np.log(share / (1 - share))
+
+    def _restored(self, z_BK: Tensor, code_B: Tensor | None) -> Tensor:
+        """From what the network sees to the targets' units; within the bounds to the last bit."""
+
+        def restore(k: int, transform: Transform, z: Tensor) -> Tensor:
+            return transform.to_units(z).clamp(*self._bounds(k))
+
+        return self._by_group(z_BK, code_B, restore)
+
+    def _in_units(self, prediction: Array, truth: Array) -> tuple[Array, Array]:
+        """What `compare` gave, in the targets' units: predictions (n x outputs of the head) and truth (n x K)."""
+        code_n = torch.from_numpy(truth[:, -1].astype(np.int64)) if self.config.transform_by else None
+        guess = self._restored(torch.from_numpy(prediction).double(), code_n).numpy()
+        right = np.empty((len(truth), len(self.targets)))
+        for code in np.unique(code_n) if code_n is not None else [0]:
+            rows = np.arange(len(truth)) if code_n is None else np.flatnonzero(code_n == code)
+            for k in range(len(self.targets)):
+                z = torch.from_numpy(truth[rows, k]).double()
+                right[rows, k] = self._transform(k, int(code)).to_units(z).numpy()
+        return guess, right
+
+    def _fitted(self) -> dict[str, Any]:
+        transforms = [[None if made is None else made.to_json() for made in row] for row in self.transforms]
+        return {"groups": self.groups, "transforms": transforms}
+
+
+class Quantiles(Regression):
+    """Quantiles of a numeric metadata column, none of which cross: the middle one as the prediction, the outer ones as an interval.
+
+    The head gives the middle quantile, and the steps from it outwards, which softplus keeps above 0.
+
+    Parameters
+    ----------
+    target
+        The column.
+    config, **settings
+        Fields of `TargetConfig`: `quantiles`, and those of `Regression` but for `loss`, which is the pinball loss (Koenker & Bassett
+        1978, Econometrica 46:33).
+    weight, fitted
+        As for `Regression`.
+
+    Raises
+    ------
+    ConfigError, ObjectiveError
+        A setting cannot be used.
+    """
+
+    def __init__(
+        self,
+        target: str,
+        *,
+        config: TargetConfig | None = None,
+        weight: float = 1.0,
+        fitted: Mapping[str, Any] | None = None,
+        **settings: Any,
+    ) -> None:
+        super().__init__(target, config=config, weight=weight, fitted=fitted, **settings)
+        self.expect(len(self.targets) == 1, "target", target, "one column", "'age'")
+        self.middle = len(self.config.quantiles) // 2
+
+    @property
+    def output_names(self) -> list[str]:
+        """Columns of `outputs`: the target, which is the middle quantile, then the others from low to high."""
+        return [self.target, *(f"q({q:g})" for k, q in enumerate(self.config.quantiles) if k != self.middle)]
+
+    def unit(self, output: str) -> str:
+        return f"units of {self.target}"
+
+    def compare(self, states: States, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Quantiles as the network sees numbers, from low to high, B x Q; truth as in `Regression`."""
+        return super().compare(states, batch)
+
+    def loss(self, prediction: Tensor, truth: Tensor) -> Tensor:
+        """Mean over the quantiles, by sample, shape B; 0 where the truth is missing."""
+        error = truth[:, :1] - prediction
+        error = error.where(~truth[:, :1].isnan(), 0.0)
+        q = prediction.new_tensor(self.config.quantiles)
+        return torch.maximum(q * error, (q - 1) * error).mean(1)
+
+    def weigh(self, batch: Batch) -> Tensor | None:
+        weight = super().weigh(batch)
+        return None if weight is None else weight[:, 0]
+
+    def metrics(self, prediction: Array, truth: Array) -> dict[str, float]:
+        """Mean absolute error of the middle quantile, in the target's units, its R², and the coverage of the outer interval."""
+        guess, right = self._in_units(prediction, truth)
+        known = ~np.isnan(right[:, 0])
+        guess, y = guess[known], right[known, 0]
+        inside = (guess[:, 0] <= y) & (y <= guess[:, -1])
+        return scores(guess[:, self.middle], y) | {"coverage": float(inside.mean()) if len(y) else float("nan")}
+
+    def outputs(self, prediction: Tensor, batch: Batch) -> Tensor:
+        rising = super().outputs(prediction, batch)
+        others = [k for k in range(rising.shape[1]) if k != self.middle]
+        return rising[:, [self.middle, *others]]
+
+    def _targets(self) -> list[int]:
+        return [0] * len(self.config.quantiles)
+
+    def _linked(self, raw_BK: Tensor, code_B: Tensor | None) -> Tensor:
+        step, middle = F.softplus(raw_BK), raw_BK[:, self.middle : self.middle + 1]
+        above = middle + step[:, self.middle + 1 :].cumsum(1)
+        below = middle - step[:, : self.middle].flip(1).cumsum(1).flip(1)
+        return super()._linked(torch.cat([below, middle, above], 1), code_B)
+
+    def build(self, config: ModelConfig) -> None:
+        self.head = make_head(config.width, len(self.config.quantiles), self.config)
+        self._start_at_mean(self.middle, 0)

@@ -1,0 +1,53 @@
+"""What a model is fitted to: which task suits a column, and predictions averaged."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pandas as pd
+from pandas.api.types import is_numeric_dtype
+
+from aam_nb.config import TargetConfig, some
+from aam_nb.model.objectives.classes import Classification
+from aam_nb.model.objectives.numbers import Regression
+from aam_nb.study.study import Study, TargetError
+
+Task = Regression | Classification
+"""What `fit` learns to predict; `Quantiles` is a `Regression`."""
+
+
+def task_for(study: Study, target: str | Sequence[str], *, config: TargetConfig | None = None) -> Task:
+    """Regression for a numeric column, or for several; classification for any other.
+
+    Raises
+    ------
+    UnknownIdError, TargetError
+        There is no such column; one of several is not of numbers.
+    """
+    targets = [target] if isinstance(target, str) else list(target)
+    numeric = [is_numeric_dtype(study.target(t)) for t in targets]
+    if len(targets) == 1 and not numeric[0]:
+        return Classification(targets[0], config=config)
+    if not all(numeric):
+        text = [t for t, number in zip(targets, numeric, strict=True) if not number]
+        raise TargetError(
+            f"{some(map(repr, text))} of {len(targets)} targets hold text. Several targets are predicted together as numbers alone. Fit a "
+            "model to each class column by itself."
+        )
+    return Regression(targets if len(targets) != 1 else targets[0], config=config)
+
+
+def averaged(task: Task, frames: Sequence[pd.DataFrame]) -> pd.DataFrame:
+    """The mean of several predictions of the same samples, and their variance as columns `variance(COLUMN)`.
+
+    Of classes the probabilities are averaged, and the likeliest is the prediction.
+    """
+    numbers = frames[0].select_dtypes("number").columns
+    stacked = pd.concat([frame[numbers] for frame in frames], keys=range(len(frames)))
+    groups = stacked.groupby(level=1, sort=False)
+    found = frames[0].assign(**groups.mean().loc[frames[0].index])
+    if isinstance(task, Classification):
+        chances = found[[f"p({c})" for c in task.classes]].to_numpy()
+        found[task.target] = pd.array(task.classes, dtype=object)[chances.argmax(1)]
+    spread = groups.var(ddof=1).loc[frames[0].index].rename(columns=lambda name: f"variance({name})")
+    return pd.concat([found, spread], axis=1)

@@ -1,0 +1,197 @@
+"""A target's way into the numbers that the network sees, and back: scikit-learn's transforms, saved as JSON.
+
+What was fitted is written down attribute by attribute and put back into new transforms: no code is stored, nothing is fitted again, and
+the numbers are the same to the last bit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from aam_nb.study.study import TargetError
+
+Values = npt.NDArray[np.float64]
+KINDS = ("standardise", "minmax", "log", "power", "quantile", "none")
+MOST_QUANTILES = 1000
+STEP = 1e-4
+"""Half the width, in standard deviations of the normal, over which a quantile transform's slope is taken."""
+
+
+@dataclass(frozen=True, eq=False)
+class Transform:
+    """A fitted, rising transform of one column of numbers.
+
+    Parameters
+    ----------
+    kind
+        "standardise", "minmax", "log" (log(1 + y), standardised), "power" (Yeo-Johnson, standardised), "quantile" (to a normal
+        distribution, standardised) or "none".
+    steps
+        scikit-learn's transforms, one after another.
+    reach
+        Lowest and highest value that "power" gives back, in the target's units: one range of the fitted values beyond them, since its
+        inverse ends, or runs away, not far from them. "quantile" gives none beyond the fitted values.
+    centre
+        Mean of the fitted values, transformed.
+    """
+
+    kind: str = "none"
+    steps: tuple[Any, ...] = ()
+    reach: tuple[float, float] = (-np.inf, np.inf)
+    centre: float = 0.0
+
+    @classmethod
+    def fit(cls, kind: str, values: Values, *, name: str = "the target") -> Transform:
+        """Fit to values, shape (n,); missing ones have no say.
+
+        Raises
+        ------
+        TargetError
+            The values cannot be transformed so: those of "log" must be above -1.
+        """
+        known = values[~np.isnan(values)]
+        if kind == "log" and (known <= -1).any():
+            raise TargetError(
+                f"{name} is {known.min():g} somewhere, which has no log(1 + y). Expected values above -1. Use `transform='power'`."
+            )
+        lowest, highest = float(known.min()), float(known.max())
+        reach = (lowest - (highest - lowest), highest + (highest - lowest)) if kind == "power" else (-np.inf, np.inf)
+        steps, column = _steps(kind, len(known)), known[:, None]
+        with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+            for step in steps:
+                column = step.fit_transform(column)
+        made = cls(kind, steps, reach, float(column.mean()))
+        ends = np.array([e for e in reach if np.isfinite(e)])
+        numbers = [column.ravel(), made.to_network(ends)]
+        if not all(np.isfinite(x).all() for x in numbers) or (lowest < highest and np.ptp(column) == 0):
+            raise TargetError(
+                f"{name}, {lowest:g} to {highest:g}, cannot be transformed by {kind!r}: the result is not finite, or all one value. "
+                "Expected finite numbers. Use `transform='standardise'`."
+            )
+        return made
+
+    def to_network(self, values: Values) -> Values:
+        """Values of the target, shape (n,), as the network sees them; missing stays missing."""
+        column = np.asarray(values, dtype=np.float64)[:, None]
+        if not len(column):
+            return column[:, 0]
+        with np.errstate(over="ignore", invalid="ignore"):
+            for step in self.steps:
+                column = step.transform(column)
+        return np.asarray(column[:, 0])
+
+    def to_units(self, z: Tensor) -> Tensor:
+        """The inverse, for tensors of any shape, and differentiable."""
+        if self.kind == "none":
+            return z
+        scaler = self.steps[-1]
+        if self.kind == "minmax":
+            return (z - float(scaler.min_[0])) / float(scaler.scale_[0])
+        u = z * float(scaler.scale_[0]) + float(scaler.mean_[0])
+        if self.kind == "standardise":
+            return u
+        if self.kind == "log":
+            return torch.expm1(u)
+        curve = self.steps[0]
+        if self.kind == "power":
+            low, high = curve.transform(np.array(self.reach)[:, None])[:, 0]
+            u = u.clamp(float(low), float(high))
+        return _Inverse.apply(u, curve, self.kind)
+
+    def to_json(self) -> dict[str, Any]:
+        """What was fitted, as JSON; `from_json` makes it anew."""
+        if self.kind == "none":
+            return {"kind": "none", "centre": self.centre}
+        steps = [{k: _plain(v) for k, v in vars(s).items() if k.endswith("_") and k[0] != "_"} for s in self.steps]
+        reach = list(self.reach) if self.kind == "power" else None
+        return {"kind": self.kind, "steps": steps, "reach": reach, "centre": self.centre}
+
+    @classmethod
+    def from_json(cls, made: Mapping[str, Any]) -> Transform:
+        """The transform that `to_json` wrote down.
+
+        Raises
+        ------
+        KeyError, TypeError, ValueError
+            It is not what `to_json` writes.
+        """
+        if made["kind"] not in KINDS:
+            raise ValueError(f"there is no transform {made['kind']!r}")
+        if made["kind"] == "none":
+            return cls(centre=float(made["centre"]))
+        steps = _steps(made["kind"], 1)
+        for step, fitted in zip(steps, made["steps"], strict=True):
+            for name, value in fitted.items():
+                numbers = np.array(value, dtype=np.float64)  # text and nested text do not pass
+                if not name.endswith("_") or name.startswith("_") or not np.isfinite(numbers).all():
+                    raise ValueError(f"{name} is {value!r}")
+                setattr(step, name, numbers if isinstance(value, list) else value)
+        low, high = made["reach"] or (-np.inf, np.inf)
+        return cls(made["kind"], steps, (float(low), float(high)), float(made["centre"]))
+
+
+def _steps(kind: str, num_values: int) -> tuple[Any, ...]:
+    """scikit-learn's transforms for a kind, not fitted."""
+    from sklearn.preprocessing import (
+        FunctionTransformer,
+        MinMaxScaler,
+        PowerTransformer,
+        QuantileTransformer,
+        StandardScaler,
+    )
+
+    if kind == "none":
+        return ()
+    if kind == "minmax":
+        return (MinMaxScaler(),)
+    if kind == "standardise":
+        return (StandardScaler(),)
+    if kind == "log":
+        return (FunctionTransformer(np.log1p), StandardScaler())
+    if kind == "power":
+        return (PowerTransformer(method="yeo-johnson", standardize=False), StandardScaler())
+    many = max(1, min(MOST_QUANTILES, num_values))
+    return (QuantileTransformer(n_quantiles=many, output_distribution="normal", subsample=None), StandardScaler())
+
+
+def _plain(value: Any) -> Any:
+    """An attribute of a fitted transform as JSON."""
+    if isinstance(value, np.ndarray):
+        return value.tolist()
+    return value.item() if isinstance(value, np.generic) else value
+
+
+class _Inverse(torch.autograd.Function):
+    """The inverse of a scikit-learn transform, with its slope for the backward pass."""
+
+    @staticmethod
+    def forward(ctx: Any, u: Tensor, curve: Any, kind: str) -> Tensor:
+        y = _inverse(u, curve)
+        ctx.curve, ctx.kind = curve, kind
+        ctx.save_for_backward(u, y)
+        return y
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
+        u, y = ctx.saved_tensors
+        if ctx.kind == "power":  # that of Yeo-Johnson is (|y| + 1) to a power
+            power = float(ctx.curve.lambdas_[0]) - 1
+            slope = (y.abs() + 1) ** (power * torch.where(y < 0, torch.ones_like(y), -torch.ones_like(y)))
+        else:
+            slope = (_inverse(u + STEP, ctx.curve) - _inverse(u - STEP, ctx.curve)) / (2 * STEP)
+        return gradient * slope, None, None
+
+
+def _inverse(u: Tensor, curve: Any) -> Tensor:
+    column = u.detach().cpu().double().numpy().reshape(-1, 1)
+    back = curve.inverse_transform(column) if len(column) else column
+    return torch.from_numpy(np.ascontiguousarray(back)).to(u).view(u.shape)

@@ -1,0 +1,112 @@
+"""The learning-rate finder: a short training along a rising rate."""
+
+from __future__ import annotations
+
+import html
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from aam_nb.config import TrainConfig, UserError
+from aam_nb.model.module import Network
+from aam_nb.study.study import Study
+from aam_nb.train.callbacks import Callback
+from aam_nb.train.trainer import Trainer, TrainingError
+
+SMALLEST, LARGEST = 1e-6, 1.0
+"""Ends of the rates tried."""
+SMOOTHING = 0.9
+"""Decay of the moving average of the loss."""
+BEYOND = 4.0
+"""The search ends where the loss has grown to this many times its smallest."""
+
+
+class RateSearchError(UserError, RuntimeError):
+    """The loss does not fall at any rate tried."""
+
+
+@dataclass(frozen=True, eq=False)
+class RateSearch:
+    """Loss along a rising learning rate.
+
+    Parameters
+    ----------
+    curve
+        One row per step: `learning_rate`, `loss`, `smoothed`.
+    suggestion
+        A tenth of the rate at which the smoothed loss is lowest.
+    """
+
+    curve: pd.DataFrame
+    suggestion: float
+
+    def to_frame(self) -> pd.DataFrame:
+        """The curve."""
+        return self.curve
+
+    def __repr__(self) -> str:
+        return f"RateSearch({len(self.curve)} steps up to {self.curve['learning_rate'].iloc[-1]:.1e}, suggests {self.suggestion:.1e})"
+
+    def _repr_html_(self) -> str:
+        return f"<b>{html.escape(repr(self))}</b>"
+
+
+class _Over(Exception):
+    """The search has seen enough."""
+
+
+class _Riser(Callback):
+    """Raises the rate after every step, and stops where the loss goes astray."""
+
+    def __init__(self, num_steps: int) -> None:
+        self.rates = np.geomspace(SMALLEST, LARGEST, num_steps)
+        self.losses: list[float] = []
+        self.average, self.lowest = 0.0, np.inf
+
+    def on_fit_start(self, trainer: Any) -> None:
+        self._set(trainer, 0)
+
+    def on_step_end(self, trainer: Any) -> None:
+        loss = float(trainer.last["loss"])
+        self.losses.append(loss)
+        self.average = SMOOTHING * self.average + (1 - SMOOTHING) * loss
+        smoothed = self.average / (1 - SMOOTHING ** len(self.losses))
+        self.lowest = min(self.lowest, smoothed)
+        if len(self.losses) == len(self.rates) or smoothed > BEYOND * self.lowest:
+            raise _Over
+        self._set(trainer, len(self.losses))
+
+    def _set(self, trainer: Any, k: int) -> None:
+        first = trainer.raw_optimizer.param_groups[0]["initial_lr"]
+        for group in trainer.raw_optimizer.param_groups:
+            group["lr"] = self.rates[k] * group["initial_lr"] / first
+
+
+def find_rate(
+    network: Network, study: Study, config: TrainConfig, *, target: str | None, num_steps: int = 100
+) -> RateSearch:
+    """Train a network along a rising rate until its loss goes astray; see `AAM.find_learning_rate`.
+
+    Raises
+    ------
+    RateSearchError
+        The loss does not fall.
+    """
+    riser = _Riser(num_steps)
+    plain = replace(config, schedule="constant", warmup=0.0, epochs=num_steps, ema=0.0, patience=num_steps)
+    stage = "fit" if target else "pretrain"
+    trainer = Trainer(network, study, plain, stage=stage, target=target, callbacks=[riser])
+    with suppress(_Over, TrainingError):  # the loss has gone astray, to where it is no number at the latest
+        trainer.run()
+    losses = np.array(riser.losses)
+    smoothed = pd.Series(losses).ewm(alpha=1 - SMOOTHING).mean().to_numpy()
+    curve = pd.DataFrame({"learning_rate": riser.rates[: len(losses)], "loss": losses, "smoothed": smoothed})
+    if len(curve) < 5 or smoothed.min() >= smoothed[0]:
+        raise RateSearchError(
+            f"The loss does not fall at any of {len(curve)} rates from {SMALLEST:g} upwards. Expected it to. Give "
+            f"more steps: `num_steps={4 * num_steps}`, or check the target."
+        )
+    return RateSearch(curve=curve, suggestion=float(curve["learning_rate"].iloc[int(smoothed.argmin())]) / 10)
