@@ -40,6 +40,9 @@ from aam_nb.train.run import RunError, load_weights
 NOT_COMPARED = ("progress", "device", "cache", "save_every", "tensorboard")
 """Settings that a resumed training may change: they move no weight."""
 
+SHORT_OF_MEMORY = ("could not create a primitive", "bad alloc")
+"""What oneDNN and C++ say on the CPU when memory runs out, beside what accelerate knows."""
+
 
 class TrainingError(UserError, RuntimeError):
     """Training broke: a loss is not a number, or memory ran out."""
@@ -197,7 +200,7 @@ class Trainer:
             try:
                 losses = self._gradients(batch)
                 break
-            except RuntimeError as error:
+            except (RuntimeError, MemoryError) as error:
                 self._make_smaller(batch, error)
         self.accelerator.unscale_gradients()
         norm = optim.clip_gradients(self.plain, self.config)
@@ -325,9 +328,10 @@ class Trainer:
         checkpoint.load_random_state(*before)  # the same dropout again when gradients are taken
         return {name: self.accelerator.reduce(x, reduction="sum") for name, x in bank.items()}
 
-    def _make_smaller(self, batch: Batch, error: RuntimeError) -> None:
+    def _make_smaller(self, batch: Batch, error: RuntimeError | MemoryError) -> None:
         """After memory ran out: twice as many parts, where they were asked to be found; else the error that says what to change."""
-        if not should_reduce_batch_size(error):
+        short = isinstance(error, MemoryError) or should_reduce_batch_size(error)
+        if not (short or any(words in str(error) for words in SHORT_OF_MEMORY)):
             raise error
         self.optimizer.zero_grad()
         most = len(batch) // max(1, self.accelerator.num_processes)
@@ -338,10 +342,14 @@ class Trainer:
             gc.collect()
             clear_device_cache()
             return
+        finds = (
+            ""
+            if self.config.accumulation == 0
+            else "`TrainConfig(accumulation=0)`, which finds a number of parts that does, or "
+        )
         raise TrainingError(
-            f"Memory ran out in a step of {len(batch)} samples computed in {self.at_least} parts or more. Expected it to fit. Use "
-            f"`TrainConfig(accumulation=0)`, which finds a number of parts that does, or `max_tokens={self.config.max_tokens // 4}`, "
-            "`checkpointing=True`, `precision='bf16'`, `max_asvs=...`, or a smaller model."
+            f"Memory ran out in a step of {len(batch)} samples computed in {self.at_least} or more parts. Expected it to fit. Use {finds}"
+            f"`max_tokens={self.config.max_tokens // 4}`, `checkpointing=True`, `precision='bf16'`, `max_asvs=...`, or a smaller model."
         ) from error
 
     # -- going on after a stop ----------------------------------------------------------------------------------------
