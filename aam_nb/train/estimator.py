@@ -24,6 +24,7 @@ from aam_nb.model.objectives import OBJECTIVES, Objective, ObjectiveError, Task,
 from aam_nb.study.study import Study
 from aam_nb.train.cache import AsvVectors
 from aam_nb.train.callbacks import Callback
+from aam_nb.train.machine import make_accelerator
 from aam_nb.train.run import (
     FORMAT_VERSION,
     RunError,
@@ -35,7 +36,7 @@ from aam_nb.train.run import (
     write_run,
 )
 from aam_nb.train.search import RateSearch, find_rate
-from aam_nb.train.trainer import Trainer, make_accelerator
+from aam_nb.train.trainer import Trainer
 
 NUM_REFERENCE_ASVS = 64
 """Most ASVs of the first training study that become the encoder's reference."""
@@ -201,7 +202,7 @@ class AAM:
             target=_stratify_by(objectives),
             callbacks=callbacks,
             folder=None if out is None else Path(out).resolve(),
-            resume=resume,
+            resumed=resume,
             vectors=AsvVectors(disk=config.cache == "disk"),
         )
         if left_out := trainer.train.left_out():

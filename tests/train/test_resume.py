@@ -246,7 +246,7 @@ DAMAGE: dict[str, tuple[Any, str]] = {
     "cut off": (lambda f: (f / "state.safetensors").write_bytes(b"\x10\x00"), "cannot be read"),
     "no JSON": (lambda f: (f / "state.json").write_text("{"), "cannot be read"),
     "newer": (lambda f: damage_json(f, lambda s: s.update(checkpoint_version=99)), "format version 99"),
-    "lacks": (lambda f: damage_json(f, lambda s: s.pop("optimizer")), "lacks 'optimizer'"),
+    "lacks": (lambda f: damage_json(f, lambda s: s.pop("optimizer")), "KeyError: 'optimizer'"),
     "shape": (lambda f: damage_weights(f, lambda t: t.update({NAME: torch.ones(3)})), "expected \\(16,\\)"),
     "unknown": (lambda f: damage_weights(f, lambda t: t.update({"network.more": torch.ones(3)})), "no such weight"),
     "NaN": (lambda f: damage_weights(f, lambda t: t[NAME].fill_(float("nan"))), "NaN or infinity"),
@@ -283,7 +283,7 @@ FULL = """
 import resource, signal, sys, warnings, torch
 import aam_nb as aam
 from aam_nb.train.callbacks import Callback
-from aam_nb.train.trainer import CheckpointWarning
+from aam_nb.train.resume import CheckpointWarning
 torch.set_num_threads(1)
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 
