@@ -412,6 +412,8 @@ class AAM:
         unweighted = replace(config, weight_by="")  # weights are of training; a new study may lack their column
         found = Batches(study, config=unweighted, makers=makers, batch_size=size)
         found.draw = draw
+        if config.progress and draw == 0 and (left_out := found.left_out()):
+            tqdm.write(str(left_out))
         asv_AD = self.vectors.of(network, study.asv_ids, self.device, progress=config.progress)
         for whole in tqdm(found, desc=desc, unit="batch", delay=2, disable=not config.progress):
             for batch in whole.split(config.max_tokens, patch=network.encoder.patch, encode=False):

@@ -21,7 +21,7 @@ from tqdm.auto import tqdm
 
 from aam_nb.batch.batch import Batch
 from aam_nb.batch.batches import Batches
-from aam_nb.config import ConfigError, TrainConfig, UserError
+from aam_nb.config import ConfigError, TrainConfig, UserError, some
 from aam_nb.model.module import Network, StepResult
 from aam_nb.study.study import Study
 from aam_nb.train import optim, resume
@@ -33,7 +33,9 @@ from aam_nb.train.parts import Parts
 
 
 class TrainingError(UserError, RuntimeError):
-    """Training broke: a loss is not a number, or memory ran out."""
+    """Training broke: a loss is not a number, or memory ran out. `sample_ids` are those of the batch."""
+
+    sample_ids: tuple[str, ...] = ()
 
 
 class Trainer:
@@ -312,10 +314,12 @@ class Trainer:
             raise self._astray(f"The loss of {', '.join(broken)}", batch)
 
     def _astray(self, what: str, batch: Batch) -> TrainingError:
-        return TrainingError(
-            f"{what} is not a number, at samples {', '.join(batch.sample_ids[:5])}. Expected a finite one. Lower the rate: "
+        error = TrainingError(
+            f"{what} is not a number, at samples {some(batch.sample_ids)}. Expected a finite one. Lower the rate: "
             f"`TrainConfig(learning_rate={self.config.learning_rate / 3:.1g})`."
         )
+        error.sample_ids = batch.sample_ids
+        return error
 
     def _frozen_vectors(self) -> Tensor | None:
         """Vectors of all ASVs of the study while the ASV encoder is frozen; training and validation share them."""
