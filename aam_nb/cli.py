@@ -22,6 +22,7 @@ from aam_nb.config import (
     EvaluateConfig,
     FilterConfig,
     ModelConfig,
+    Notice,
     TargetConfig,
     TrainConfig,
     UnifracConfig,
@@ -31,7 +32,7 @@ from aam_nb.config import (
     to_dict,
 )
 from aam_nb.study.readers.columns import ColumnType
-from aam_nb.study.whole import whole_file
+from aam_nb.study.whole import recover_folder, whole_file
 
 if TYPE_CHECKING:
     from aam_nb.model.objectives import Task
@@ -156,11 +157,15 @@ class SplitArgs:
     drop_missing_group: bool = False
     """Drop samples that have no value of --group."""
 
-    def split(self, study: aam.Study, target: str, seed: int) -> tuple[aam.Study, aam.Study]:
+    def split(self, study: aam.Study, target: str | None, seed: int) -> tuple[aam.Study, aam.Study]:
         """The training and the test side."""
         if self.drop_missing_group:
             study = self._with_group(study)
-        if self.min_class_size:
+        if self.min_class_size and target is None:
+            raise UsageError(
+                "--min-class-size was given with several targets. It counts the classes of one. Leave it out."
+            )
+        if self.min_class_size and target is not None:
             values = study.target(target)
             study = study.keep_samples(values.isin(values.value_counts().loc[lambda n: n >= self.min_class_size].index))
             say(f"  {study.provenance[-1]}: classes of at least {self.min_class_size}")
@@ -287,7 +292,7 @@ class Pretrain:
     """Run folder to write."""
     objectives: tuple[Unlabelled, ...] = ("unifrac", "nucleotides")
     """What to learn from; unifrac and faith_pd need a tree, taxonomy needs --taxonomy."""
-    target: str | None = None
+    target: tuple[str, ...] = ()
     """Leave out the test samples that `fit` will hold out with the same target, split flags and seed."""
     split: SplitArgs = field(default_factory=SplitArgs)
     config: Path | None = None
@@ -305,7 +310,7 @@ class Pretrain:
             )
         study = self.study.read()
         if self.target:
-            study = self.split.split(study, self.target, self.train.seed)[0]
+            study = self.split.split(study, alone(self.target), self.train.seed)[0]
         model = aam.AAM(self.model)
         how: dict[str, Any] = {
             "config": self.train,
@@ -352,7 +357,7 @@ class Fit:
                 f"A model shape was given with --pretrained. It comes with {self.pretrained}. Leave out the model's flags."
             )
         study = self.study.read()
-        train, test = self.split.split(study, self.target[0], self.train.seed)
+        train, test = self.split.split(study, alone(self.target), self.train.seed)
         how: dict[str, Any] = {
             "config": self.train,
             "out": self.out,
@@ -393,7 +398,9 @@ class Resume:
     """Run folder that `aam-nb pretrain` or `fit` was writing."""
 
     def __call__(self) -> None:
-        path = self.run / COMMAND
+        run = self.run.resolve()
+        recover_folder(run)
+        path = run / COMMAND
         if not path.is_file():
             raise UsageError(
                 f"{self.run} holds no {COMMAND}. Expected the folder of a training that the command line began. Check --run."
@@ -411,7 +418,7 @@ class Resume:
         with contextlib.chdir(where):
             command = parse(verb, args)
             ARGV.set((verb, *args))
-            replace(command, resume=has_checkpoint_in(command.out))()
+            replace(command, out=run, resume=has_checkpoint_in(run))()  # where it is now, not where it began
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -444,6 +451,8 @@ class Evaluate:
     """Folder for evaluation.json and predictions.csv."""
     all: bool = False
     """Judge by every sample of the table that has the target, not just by the run's held-out ones."""
+    target: str | None = None
+    """Which target, of a run of several; by default the first."""
     evaluation: EvaluateConfig = field(default_factory=EvaluateConfig)
 
     def __call__(self) -> None:
@@ -460,7 +469,8 @@ class Evaluate:
                     "To judge by a new study, add `--all`."
                 )
             test = study.keep_samples(wanted)
-        result = model.evaluate(test, train=model.training_side(study), config=self.evaluation)
+        side = model.training_side(study)
+        result = model.evaluate(test, target=self.target, train=side, config=self.evaluation)
         with whole_file(self.out / "evaluation.json") as fresh:
             fresh.write_text(as_json(result.to_dict()), encoding="utf-8")
         with whole_file(self.out / "predictions.csv") as fresh:
@@ -517,7 +527,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # the reader of our output has gone, as in `aam-nb fit --help | head`
         return 1
     except (UserError, OSError) as error:
-        print(f"aam-nb {verb}: {' '.join(why(error).split())}", file=sys.stderr)
+        if is_main():
+            print(f"aam-nb {verb}: {' '.join(why(error).split())}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print(f"aam-nb {verb}: interrupted", file=sys.stderr)
@@ -530,7 +541,7 @@ def one_line_warnings() -> Iterator[None]:
     """A warning meant for the user is one line, without the place in our code that gave it."""
 
     def show(message: Warning | str, category: type[Warning], *where: Any) -> None:
-        if issubclass(category, aam.SplitWarning):
+        if issubclass(category, Notice):
             print(f"WARNING: {one_line(str(message))}", file=sys.stderr, flush=True)
         else:
             shown(message, category, *where)
@@ -638,6 +649,11 @@ def describe(result: aam.Evaluation) -> str:
 def indent(text: str) -> str:
     """Four spaces before each line."""
     return "\n".join("    " + line for line in text.split("\n"))
+
+
+def alone(targets: Sequence[str]) -> str | None:
+    """The column that a split goes by: the only target. Of several a sample may lack some, and none is left out for it."""
+    return targets[0] if len(targets) == 1 else None
 
 
 def require_free_folder(out: Path, *, resume: bool) -> None:

@@ -29,6 +29,10 @@ class UserError(Exception):
         return one_line(str(self.args[0])) if self.args else ""
 
 
+class Notice(UserWarning):
+    """A warning meant for the user: the command line prints it as one line."""
+
+
 def some(ids: Iterable[object], most: int = 5) -> str:
     """The first few ids for a message, long ones cut, line ends shown, the rest counted."""
     names = [one_line(i if len(i) <= 40 else i[:16] + "…") for i in map(str, ids)]

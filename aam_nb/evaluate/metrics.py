@@ -198,7 +198,7 @@ class Evaluation:
         if target is None and len(whole.targets) > 1:
             notes.append(
                 f"The model predicts {', '.join(whole.targets)}, and this judges {task.target} alone. For another: "
-                f"`model.evaluate(test, target={whole.targets[1]!r})`."
+                f"`model.evaluate(test, target={whole.targets[1]!r})` (`aam-nb evaluate --target`)."
             )
         test = test.keep_samples(known) if not known.all() else test
         truth, by_model = labels(test, task), {MODEL: model.predict(test)}

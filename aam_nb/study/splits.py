@@ -12,7 +12,7 @@ import numpy.typing as npt
 import pandas as pd
 from pandas.api.types import is_bool_dtype, is_numeric_dtype
 
-from aam_nb.config import UserError, some
+from aam_nb.config import Notice, UserError, some
 
 if TYPE_CHECKING:
     from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
@@ -34,7 +34,7 @@ class SplitError(UserError, ValueError):
     """The samples cannot be split as asked."""
 
 
-class SplitWarning(UserWarning):
+class SplitWarning(Notice):
     """The split can be made, but scores on it may mislead: the target is nearly a function of a group."""
 
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import secrets
 import shutil
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -63,17 +65,26 @@ def whole_folder(folder: Path) -> Iterator[Path]:
     shutil.rmtree(old, ignore_errors=True)
 
 
-def recover_folder(folder: Path) -> None:
-    """Give a folder back that was lost because its writer was killed between the two renames, and remove what is left beside it."""
-    left = f".{folder.name[:50]}."
-    if not folder.parent.is_dir():
+def recover_folder(folder: Path, *, own: bool = False) -> None:
+    """Give a folder back that was lost because its writer was killed between the two renames.
+
+    With `own`, when nobody else writes it, also remove what such writers left beside it.
+    """
+    beside = re.compile(re.escape(f".{folder.name[:50]}.") + r"[0-9a-f]{8}\.(new|old)")
+    if folder.exists() and not own:
         return
-    for end in (".old", ".new"):
-        for path in sorted(folder.parent.glob(f"{left}*{end}")):
-            if end == ".old" and not folder.exists():
-                path.rename(folder)
-            else:
-                shutil.rmtree(path, ignore_errors=True)
+    for _ in range(2):  # a writer that lives is between its renames for an instant
+        found = (
+            sorted(p for p in folder.parent.glob(".*") if beside.fullmatch(p.name)) if folder.parent.is_dir() else []
+        )
+        if folder.exists() or not found:
+            break
+        time.sleep(0.1)
+    for path in sorted(found, key=lambda p: p.suffix, reverse=True):  # .old first
+        if path.suffix == ".old" and not folder.exists():
+            path.rename(folder)
+        elif own:
+            shutil.rmtree(path, ignore_errors=True)
 
 
 def _to_disk(path: Path) -> None:

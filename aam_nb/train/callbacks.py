@@ -26,25 +26,29 @@ import torch
 from torch import nn
 from tqdm.auto import tqdm
 
-from aam_nb.config import ConfigError, TrainConfig, UserError
+from aam_nb.config import ConfigError, Notice, TrainConfig, UserError
 from aam_nb.study.whole import NotWrittenError, whole_file
 
 MB = 2**20
+
+
+HISTORY = Path("checkpoints") / "history.csv"
+"""Where a run folder holds the history of the training under way; `save` writes the one of the run beside the weights."""
 
 
 class MissingTensorBoardError(UserError, ImportError):
     """TensorBoard events are asked for, and the package that writes them is not installed."""
 
 
-class MemoryWarning(UserWarning):
+class MemoryWarning(Notice):
     """Memory is nearly full."""
 
 
-class GradientWarning(UserWarning):
+class GradientWarning(Notice):
     """No step of an epoch had a gradient to learn from."""
 
 
-class HistoryWarning(UserWarning):
+class HistoryWarning(Notice):
     """The history cannot be written, or its column that chooses the best epoch holds no number."""
 
 
@@ -145,7 +149,7 @@ def default_callbacks(config: TrainConfig, folder: Path | None) -> list[Callback
     config
         `best` and `patience`, `tensorboard`, `progress`.
     folder
-        Where the run is written; without one there is no history.csv.
+        Where the run is written; without one there is no HISTORY.
     """
     found: list[Callback] = [Watch(), EarlyStopping(config.patience, config.best)]
     if folder is not None:
@@ -271,7 +275,7 @@ class Progress(Callback):
 
 
 class History(Callback):
-    """Writes history.csv to the run folder after each epoch: the old file or the new one is there, never half of one.
+    """Writes checkpoints/history.csv in the run folder after each epoch: the old file or the new one is there, never half of one.
 
     Where it cannot be written there is a warning, and training goes on.
     """
@@ -280,7 +284,7 @@ class History(Callback):
         if trainer.folder is None or not trainer.is_main:
             return
         try:
-            with whole_file(trainer.folder / "history.csv") as fresh:
+            with whole_file(trainer.folder / HISTORY) as fresh:
                 trainer.history.to_csv(fresh, index=False)
         except NotWrittenError as error:
             warnings.warn(f"No history of epoch {len(trainer.rows)}: {error}", HistoryWarning, stacklevel=2)
@@ -356,7 +360,7 @@ class Watch(Callback):
     def __init__(self, *, full: float = 0.9) -> None:
         self.full = full
         self._norms: list[float] = []
-        self._before, self._told = 0, set[type[UserWarning]]()
+        self._before, self._told = 0, set[type[Notice]]()
 
     def state(self) -> dict[str, Any]:
         return {"norms": self._norms}
@@ -400,7 +404,7 @@ class Watch(Callback):
             )
         return found
 
-    def _warn(self, kind: type[UserWarning], text: str) -> None:
+    def _warn(self, kind: type[Notice], text: str) -> None:
         if kind not in self._told:
             self._told.add(kind)
             warnings.warn(text, kind, stacklevel=3)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import random
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save
+from safetensors.torch import load, save
 from torch import Tensor
 
 from aam_nb.study.whole import recover_folder, whole_folder
@@ -34,14 +35,16 @@ def write_checkpoint(folder: Path, tensors: dict[str, Tensor], values: dict[str,
     """
     plain = {name: t.detach().cpu().contiguous() for name, t in tensors.items()}
     with whole_folder(folder / LAST) as fresh:
-        (fresh / "state.safetensors").write_bytes(save(plain))
-        text = as_json({"checkpoint_version": CHECKPOINT_VERSION, **values})
+        packed = save(plain)
+        (fresh / "state.safetensors").write_bytes(packed)
+        known = {"checkpoint_version": CHECKPOINT_VERSION, "sha256": hashlib.sha256(packed).hexdigest()}
+        text = as_json(known | values)
         (fresh / "state.json").write_text(text, encoding="utf-8")
 
 
 def has_checkpoint(folder: Path) -> bool:
     """Whether a run folder holds a checkpoint; one that a kill left under its other name is given back first."""
-    recover_folder(folder / LAST)
+    recover_folder(folder / LAST, own=True)
     return (folder / LAST / "state.json").is_file()
 
 
@@ -60,8 +63,10 @@ def read_checkpoint(folder: Path) -> State:
     path = folder / LAST
     try:
         values = json.loads((path / "state.json").read_text(encoding="utf-8"))
-        tensors = load_file(path / "state.safetensors")
-        version = values["checkpoint_version"]
+        packed = (path / "state.safetensors").read_bytes()
+        tensors, version = load(packed), values["checkpoint_version"]
+        if values["sha256"] != hashlib.sha256(packed).hexdigest():
+            raise ValueError("state.safetensors is not the one that state.json was written with")
     except (SafetensorError, OSError, ValueError, KeyError, TypeError) as error:
         raise RunError(
             f"The checkpoint {path} cannot be read ({error}). Expected what training wrote. Delete it and start anew."
@@ -110,6 +115,13 @@ def load_optimizer(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor],
         {name: tuple(v) if isinstance(v, list) and name == "betas" else v for name, v in group.items()}
         for group in values["groups"]
     ]
+    parameters = [p for group in optimizer.param_groups for p in group["params"]]
+    for index, moments in state.items():
+        for name, value in moments.items():
+            if isinstance(value, Tensor) and value.ndim and value.shape != parameters[index].shape:
+                raise ValueError(
+                    f"{name} of weight {index} is {tuple(value.shape)}, expected {tuple(parameters[index].shape)}"
+                )
     optimizer.load_state_dict({"state": state, "param_groups": groups})
 
 

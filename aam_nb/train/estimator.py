@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import pandas as pd
@@ -40,6 +41,7 @@ from aam_nb.train.trainer import Trainer
 
 NUM_REFERENCE_ASVS = 64
 """Most ASVs of the first training study that become the encoder's reference."""
+ObjectiveT = TypeVar("ObjectiveT", bound=Objective)
 COVARIATES = ("covariates.", "fusion.")
 """Weights of an encoder that belong to the covariates of one fit."""
 
@@ -344,9 +346,9 @@ class AAM:
             Several passes are asked of a model that draws nothing at random.
         """
         task = self.require_task()
-        if passes < 1 or (passes > 1 and not self._draws):
+        if not isinstance(passes, int) or passes < 1 or (passes > 1 and not self._draws):
             raise ConfigError(
-                f"passes is {passes}. Expected 1, or more for a model that was trained on random draws: with "
+                f"passes is {passes!r}. Expected 1, or more for a model that was trained on random draws: with "
                 "`TrainConfig(max_asvs=..., asv_choice='random')` or `rarefy=...`. Use `passes=1`."
             )
         found = [self._collect(study, lambda s, b: task.outputs(task(s), b), draw=draw) for draw in range(passes)]
@@ -507,7 +509,7 @@ def _chosen_objectives(objectives: Sequence[str | Objective]) -> list[Objective]
         raise ObjectiveError(
             f"objectives is the text {objectives!r}. Expected a list. Use `objectives=[{objectives!r}]`."
         )
-    chosen = [o if isinstance(o, Objective) else make_objective(o) for o in objectives]
+    chosen = [_fresh(o) if isinstance(o, Objective) else make_objective(o) for o in objectives]
     if not chosen:
         raise ObjectiveError(
             "There are no objectives. Pre-training needs one. Use `objectives=['unifrac', 'nucleotides']`."
@@ -520,9 +522,14 @@ def _chosen_objectives(objectives: Sequence[str | Objective]) -> list[Objective]
     return chosen
 
 
+def _fresh(objective: ObjectiveT) -> ObjectiveT:
+    """The objective, or a copy where it has its head already: that one may be another model's."""
+    return copy.deepcopy(objective) if any(True for _ in objective.parameters()) else objective
+
+
 def _task_and_samples(train: Study, target: str | Sequence[str] | Task) -> tuple[Task, Study]:
     """The task, and the samples that have a value of any of its targets."""
-    task = target if isinstance(target, Task) else task_for(train, target)
+    task = _fresh(target) if isinstance(target, Task) else task_for(train, target)
     known = np.logical_or.reduce([train.target(name).notna().to_numpy() for name in task.targets])
     return task, train if known.all() else train.keep_samples(known)
 
@@ -538,6 +545,16 @@ def _choose_reference(study: Study, seed: int) -> tuple[str, ...]:
     present = study.asv_ids[study.prevalence.to_numpy() > 0]
     drawn = np.random.default_rng(seed).permutation(len(present))[:NUM_REFERENCE_ASVS]
     return tuple(present[np.sort(drawn)])
+
+
+def _sound_record(record: Any) -> dict[str, Any]:
+    """What a run knows of its stages, as later code reads it; anything else is a TypeError."""
+    for stage in ("pretrain", "fit"):
+        of_stage = record.get(stage, {"split": None})
+        split = of_stage["split"]
+        if not isinstance(of_stage, dict) or not (split is None or isinstance(split["group"], str | None)):
+            raise TypeError(f"a sound record of {stage}")
+    return dict(record)
 
 
 def load(folder: str | Path, *, device: str = "auto") -> AAM:
@@ -560,11 +577,11 @@ def load(folder: str | Path, *, device: str = "auto") -> AAM:
     try:
         model = AAM(from_dict(ModelConfig, config["model"]))
         model._train_config = from_dict(TrainConfig, config["train"] | {"device": device})
-        model.record = dict(config["record"])
+        model.record = _sound_record(config["record"])
         model.reference_asvs = tuple(config["reference_asvs"])
         model.covariates = Covariates.from_dict(config["covariates"]) if config["covariates"] else None
         objectives = [make_objective(**spec) for spec in target["objectives"]]
-        model.samples = {k: list(v) for k, v in found["splits"].items() if k != "group"}
+        model.samples = {k: [str(i) for i in v] for k, v in found["splits"].items() if k != "group"}
     except (KeyError, TypeError, AttributeError) as error:
         raise RunError(
             f"The JSON files of {folder} lack {error}. Expected what `model.save(folder)` wrote. Restore the folder from a copy."
@@ -577,7 +594,7 @@ def load(folder: str | Path, *, device: str = "auto") -> AAM:
     if pretrained:
         load_weights(Encoder(model.config), pretrained, folder)
     model.vectors = AsvVectors(disk=model._train_config.cache == "disk")
-    model._network = network.eval().to(make_accelerator(model._train_config).device)
+    model._network = network.eval().to(make_accelerator(replace(model._train_config, precision="fp32")).device)
     model._pretrained = pretrained or (None if model.task else network.encoder.state_dict())
     history = Path(folder) / "history.csv"
     model.history = pd.read_csv(history) if history.is_file() and history.stat().st_size > 1 else pd.DataFrame()

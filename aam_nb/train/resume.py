@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from aam_nb.config import ConfigError, to_dict
+from aam_nb.config import ConfigError, Notice, to_dict
 from aam_nb.study.study import Study
 from aam_nb.study.whole import NotWrittenError
 from aam_nb.train import checkpoint
@@ -15,13 +16,18 @@ from aam_nb.train.checkpoint import LAST, State, prefixed, under
 from aam_nb.train.run import RunError, as_json, load_weights
 
 if TYPE_CHECKING:
+    from aam_nb.model.module import Network
     from aam_nb.train.trainer import Trainer
 
 NOT_COMPARED = ("progress", "device", "cache", "save_every", "tensorboard")
 """Settings that a resumed training may change: they move no weight."""
 
 
-class CheckpointWarning(UserWarning):
+DAMAGE = (KeyError, TypeError, ValueError, AttributeError, IndexError, RuntimeError, OverflowError)
+"""What a checkpoint that somebody changed may give rise to."""
+
+
+class CheckpointWarning(Notice):
     """A checkpoint could not be written; training goes on."""
 
 
@@ -35,14 +41,15 @@ def about(trainer: Trainer, study: Study) -> dict[str, Any]:
         "model": repr(network.encoder.config),
         "objectives": {name: repr(o.spec()) for name, o in network.objectives.items()},
         "covariates": network.covariates.to_dict() if network.covariates else None,
+        "start_sha256": _digest(network),
         "settings": settings,
     }
     plain: dict[str, Any] = json.loads(as_json(found))
     return plain
 
 
-def save(trainer: Trainer) -> None:
-    """Write the last checkpoint, where there is a folder; when that fails the one before stays, and training goes on."""
+def save(trainer: Trainer, *, strict: bool = False) -> None:
+    """Write the last checkpoint, where there is a folder; when that fails the one before stays, and training goes on, unless `strict`."""
     if trainer.folder is None or not trainer.is_main:
         return
     moments, groups = checkpoint.optimizer_state(trainer.raw_optimizer)
@@ -59,6 +66,7 @@ def save(trainer: Trainer) -> None:
         "step": trainer.step,
         "at_least": trainer.parts.at_least,
         "sums": dict(trainer.sums),
+        "counts": dict(trainer.counts),
         "rows": trainer.rows,
         "optimizer": groups,
         "schedule": trainer.schedule.state_dict(),
@@ -69,6 +77,8 @@ def save(trainer: Trainer) -> None:
     try:
         checkpoint.write_checkpoint(trainer.folder, tensors, values)
     except NotWrittenError as error:
+        if strict:
+            raise
         warnings.warn(
             f"No checkpoint at step {trainer.step}: {error} Training goes on.", CheckpointWarning, stacklevel=2
         )
@@ -85,7 +95,8 @@ def read(trainer: Trainer) -> State:
     if trainer.folder is None:
         raise ConfigError("resume is True without a folder. It goes on from a run's checkpoint. Give `out='runs/age'`.")
     tensors, values = checkpoint.read_checkpoint(trainer.folder)
-    _require_same(values.get("about", {}), trainer.about, trainer.folder)
+    was = values.get("about")
+    _require_same(was if isinstance(was, dict) else {}, trainer.about, trainer.folder)
     return tensors, values
 
 
@@ -106,24 +117,58 @@ def restore(trainer: Trainer, state: State) -> None:
         if trainer.accelerator.scaler is not None:
             trainer.accelerator.scaler.load_state_dict(values["scaler"])
         checkpoint.load_random_state(under("random", tensors), values["random"])
-        trainer.epoch, trainer.step, trainer.stop = int(values["epoch"]), int(values["step"]), bool(values["ended"])
-        trainer.parts.at_least = int(values["at_least"])
-        trainer.sums.update(values["sums"])
+        trainer.epoch, trainer.step = _whole(values["epoch"]), _whole(values["step"])
+        trainer.parts.at_least = _whole(values["at_least"], least=1)
+        trainer.ended = trainer.stop = values["ended"] is True
+        for kept, name in ((trainer.sums, "sums"), (trainer.counts, "counts")):
+            kept.update({str(k): float(v) for k, v in values[name].items()})
         trainer.rows = [{k: float("nan") if v is None else v for k, v in row.items()} for row in values["rows"]]
         if not 0 <= trainer.step - trainer.epoch * trainer.steps_per_epoch <= trainer.steps_per_epoch:
-            raise ValueError(f"a step {trainer.step} of epoch {trainer.epoch}")
-        list(values["callbacks"])
-    except (KeyError, TypeError, ValueError, AttributeError, IndexError, RuntimeError) as error:
-        raise RunError(
-            f"The checkpoint {folder / LAST} is not whole ({type(error).__name__}: {error}). Expected what training wrote. Delete it and "
-            "start anew."
-        ) from error
+            raise ValueError(f"step {trainer.step} of epoch {trainer.epoch}")
+        if len(trainer.rows) != trainer.epoch or bool(trainer.best) != bool(trainer.rows):
+            raise ValueError(f"{len(trainer.rows)} rows of history at epoch {trainer.epoch}")
+        if trainer.schedule.state_dict()["step"] != trainer.step:
+            raise ValueError(f"a schedule at step {trainer.schedule.state_dict()['step']}, not {trainer.step}")
+    except DAMAGE as error:
+        raise _damaged(folder, error) from error
+
+
+def restore_callbacks(trainer: Trainer, state: State) -> None:
+    """Put back what callbacks had to remember; those of the user that came since have nothing to."""
+    assert trainer.folder is not None
+    try:
+        for callback, remembered in zip(trainer.callbacks, state[1]["callbacks"], strict=False):
+            callback.load_state(remembered)
+    except DAMAGE as error:
+        raise _damaged(trainer.folder, error) from error
+
+
+def _damaged(folder: Path, error: Exception) -> RunError:
+    return RunError(
+        f"The checkpoint {folder / LAST} is not whole ({type(error).__name__}: {error}). Expected what training wrote. Delete it and start "
+        "anew."
+    )
+
+
+def _whole(value: Any, *, least: int = 0) -> int:
+    if not isinstance(value, int) or value < least:
+        raise ValueError(f"{value!r} in place of a whole number")
+    return value
+
+
+def _digest(network: Network) -> str:
+    """SHA-256 of the weights that training starts from, and of the reference ASVs."""
+    found = hashlib.sha256(repr(network.encoder.asv.reference_ids).encode())
+    for name, tensor in sorted(network.state_dict().items()):
+        found.update(name.encode() + tensor.detach().cpu().contiguous().numpy().tobytes())
+    return found.hexdigest()
 
 
 def _require_same(was: dict[str, Any], now: dict[str, Any], folder: Path) -> None:
     """Refuse to go on with other data, another model or other settings than the checkpoint's."""
     differ = [f"{k} was {was.get(k)!r} and is {now[k]!r}" for k in now if k != "settings" and was.get(k) != now[k]]
-    before = was.get("settings", {})
+    settings = was.get("settings")
+    before = settings if isinstance(settings, dict) else {}
     differ += [f"{k} was {before.get(k)!r} and is {v!r}" for k, v in now["settings"].items() if before.get(k) != v]
     if differ:
         shown = "; ".join(d if len(d) < 300 else f"{d[:300]}…" for d in differ[:3])

@@ -72,8 +72,9 @@ def require_free(folder: str | Path, *, unfinished: bool = True) -> None:
     `unfinished` says whether one that holds the checkpoint of a training that did not end may be written to.
     """
     folder = Path(folder)
+    recover_folder(folder.resolve())
     is_run = all((folder / name).is_file() for name in FILES)
-    begun = folder.is_dir() and {p.name for p in folder.iterdir()} <= {*KEPT, "history.csv"}
+    begun = folder.is_dir() and {p.name for p in folder.iterdir()} <= {*KEPT}
     if folder.is_file() or (folder.is_dir() and not is_run and not begun):
         raise RunError(
             f"{folder} exists and is not a run folder, so it is left as it is. Expected a new or empty folder, or an earlier run. Choose "

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from aam_nb.config import TrainConfig, UserError
+from aam_nb.config import ConfigError, TrainConfig, UserError
 from aam_nb.model.module import Network
 from aam_nb.study.study import Study
 from aam_nb.train.callbacks import Callback
@@ -95,8 +95,12 @@ def find_rate(
     RateSearchError
         The loss does not fall.
     """
+    if not isinstance(num_steps, int) or num_steps < 10:
+        raise ConfigError(f"num_steps is {num_steps!r}. Expected at least 10. Try `num_steps=100`.")
     riser = _Riser(num_steps)
-    plain = replace(config, schedule="constant", warmup=0.0, epochs=num_steps, ema=0.0, patience=num_steps)
+    plain = replace(
+        config, schedule="constant", warmup=0.0, epochs=num_steps, ema=0.0, patience=num_steps, tensorboard=False
+    )
     stage = "fit" if target else "pretrain"
     trainer = Trainer(network, study, plain, stage=stage, target=target, callbacks=[riser])
     with suppress(_Over, TrainingError):  # the loss has gone astray, to where it is no number at the latest

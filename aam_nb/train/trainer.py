@@ -101,12 +101,13 @@ class Trainer:
         self.network, self.optimizer = self.accelerator.prepare(network, self.raw_optimizer)
         self.parts = Parts(self.plain, config, self.accelerator)
         self.vectors = vectors if vectors is not None else AsvVectors(disk=config.cache == "disk")
-        self.callbacks = [*default_callbacks(config, folder if self.is_main else None), *callbacks]
+        watch, *rest = default_callbacks(config, folder if self.is_main else None)
+        self.callbacks = [watch, *_instances(callbacks), *rest]  # what these add to the history, the rest finds there
         self.signals = Signals()
         self.epoch = self.step = 0
         self.rows: list[dict[str, Any]] = []
         self.best: dict[str, Tensor] = {}
-        self.sums = defaultdict[str, float](float)
+        self.sums, self.counts = defaultdict[str, float](float), defaultdict[str, float](float)
         self.last: dict[str, Any] = {}
         self.stop = self.interrupted = self.ended = False
         self.about = resume.about(self, study)
@@ -122,8 +123,9 @@ class Trainer:
                 resume.restore(self, self._start)
             self._tell("on_fit_start")
             if self._start is not None:
-                for callback, state in zip(self.callbacks, self._start[1]["callbacks"], strict=False):
-                    callback.load_state(state)
+                resume.restore_callbacks(self, self._start)
+            else:
+                resume.save(self, strict=True)  # a folder that cannot be written to is known now, not in the end
             try:
                 while self.epoch < self.config.epochs and not self.stop:
                     self.train_epoch()
@@ -159,6 +161,7 @@ class Trainer:
         self.rows.append(row)
         self.epoch += 1
         self.sums.clear()
+        self.counts.clear()
         optim.end_epoch(self.schedule, row["valid_loss"])
         self._tell("on_epoch_end")
         if best(self.rows, self.config.best) == len(self.rows) - 1:
@@ -187,9 +190,10 @@ class Trainer:
         self.optimizer.zero_grad()
         if self.average is not None:
             self.average.update_parameters(self.plain)
-        for name, value in losses.items():
-            self.sums[name] += value * size
-        self.sums["samples"] += size
+        for name, objective in self.plain.objectives.items():
+            count = objective.count(batch)
+            self.sums[name] += losses[name] * count
+            self.counts[name] += count
         self.last = {"loss": losses["loss"], "norm": norm, "seconds": time.perf_counter() - start, "samples": size}
 
     def _gradients(self, batch: Batch) -> dict[str, float]:
@@ -229,9 +233,7 @@ class Trainer:
                     counts[name] += count
                     sums[name] += float(value) * count
                     pairs[name].append([x.float().cpu().numpy() for x in result.pairs[name]])
-        losses = {name: sums[name] / counts[name] if counts[name] else float("nan") for name in sums}
-        row = {"valid_loss": sum(network.objectives[name].weight * value for name, value in losses.items())}
-        row |= {f"valid_{name}": value for name, value in losses.items()}
+        row = _row("valid", network, sums, counts)
         for name, objective in network.objectives.items():
             prediction, truth = (np.concatenate(side) for side in zip(*pairs[name], strict=True))
             row |= {f"valid_{name}_{metric}": value for metric, value in objective.metrics(prediction, truth).items()}
@@ -263,7 +265,7 @@ class Trainer:
 
     def say(self, text: str) -> None:
         """A line for the user, once, beside the progress bar."""
-        if self.is_main and self.config.progress:
+        if self.is_main:
             tqdm.write(text)
 
     def _tell(self, hook: str) -> None:
@@ -299,14 +301,12 @@ class Trainer:
         ) from error
 
     def _averages(self) -> dict[str, float]:
-        """Losses of this epoch's training, averaged over samples, of all processes."""
-        total = self.sums.pop("samples")
+        """Losses of this epoch's training, averaged over what each counts, of all processes."""
         names = list(self.sums)
         sums = torch.tensor([self.sums[name] for name in names], dtype=torch.float64)
         if self.accelerator.num_processes > 1:
             sums = self.accelerator.reduce(sums.to(self.accelerator.device), reduction="sum").cpu()
-        found = {f"train_{name}": value / total for name, value in zip(names, sums.tolist(), strict=True)}
-        return {"train_loss": found.pop("train_loss")} | found
+        return _row("train", self.plain, dict(zip(names, sums.tolist(), strict=True)), self.counts)
 
     def _require_finite(self, result: StepResult, batch: Batch) -> None:
         if not torch.isfinite(result.loss):
@@ -339,8 +339,30 @@ class Trainer:
         return Batches(study, config=self.config, makers=makers, training=training, views=views)
 
 
+def _row(side: str, network: Network, sums: dict[str, float], counts: dict[str, float]) -> dict[str, float]:
+    """Columns of the history: each objective's average loss, and their weighted sum."""
+    losses = {name: sums[name] / counts[name] if counts[name] else float("nan") for name in network.objectives}
+    total = sum(network.objectives[name].weight * value for name, value in losses.items())
+    return {f"{side}_loss": total} | {f"{side}_{name}": value for name, value in losses.items()}
+
+
+def _instances(callbacks: Sequence[Callback]) -> list[Callback]:
+    for callback in callbacks:
+        if not isinstance(callback, Callback):
+            raise ConfigError(
+                f"{callback!r} is not a callback. Expected an instance of a subclass of `aam.Callback`. Try `callbacks=[MyCallback()]`."
+            )
+    return list(callbacks)
+
+
 def _require_sense(network: Network, config: TrainConfig) -> None:
-    """Refuse settings that would do nothing, or that a frozen encoder cannot have."""
+    """Refuse settings that would do nothing, or that an objective or a frozen encoder cannot have."""
+    comparing = [name for name, o in network.objectives.items() if o.pairwise]
+    if comparing and config.batch_size < 2:
+        raise ConfigError(
+            f"batch_size is {config.batch_size} while {', '.join(comparing)} compares samples of a batch. Expected at least 2. Use "
+            "`TrainConfig(batch_size=16)`."
+        )
     if not optim.asvs_frozen(network):
         return
     if "nucleotides" in network.objectives:

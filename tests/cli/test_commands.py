@@ -384,10 +384,11 @@ def test_a_killed_fit_goes_on_by_resume(files: Path, tmp_path: Path) -> None:
     again = subprocess.run([*fit, "run"], cwd=tmp_path, env=env, capture_output=True, text=True)
     assert again.returncode == 2
     assert "aam-nb resume --run run" in again.stderr
-    for args in ([*command, "resume", "--run", str(tmp_path / "run")], [*fit, str(tmp_path / "whole")]):
+    (tmp_path / "run").rename(tmp_path / "moved")
+    for args in ([*command, "resume", "--run", str(tmp_path / "moved")], [*fit, str(tmp_path / "whole")]):
         subprocess.run(args, env=env, check=True, stdout=subprocess.DEVNULL)
     for name in ("model.safetensors", "evaluation.json", "predictions.csv"):
-        assert (tmp_path / "run" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes(), name
+        assert (tmp_path / "moved" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes(), name
 
 
 @pytest.mark.parametrize(

@@ -20,6 +20,7 @@ from torch import nn
 from aam_nb.config import ConfigError, TrainConfig
 from aam_nb.train import callbacks
 from aam_nb.train.callbacks import (
+    HISTORY,
     Callback,
     EarlyStopping,
     GradientWarning,
@@ -206,13 +207,13 @@ def test_the_history_is_written_after_each_epoch(tmp_path: Path) -> None:
     trainer, history = told(tmp_path / "run"), History()
     for n in (1, 2, 3):
         trainer.run_epoch(history, valid_loss=0.1 + 0.2 * n)
-        found = pd.read_csv(tmp_path / "run" / "history.csv")
+        found = pd.read_csv(tmp_path / "run" / HISTORY)
         pd.testing.assert_frame_equal(found, trainer.history)
         assert len(found) == n
     trainer.rows[-1]["mine"] = 7.0  # from a callback that comes later
     history.on_fit_end(trainer)
-    assert pd.read_csv(tmp_path / "run" / "history.csv")["mine"].iloc[-1] == 7.0
-    assert os.listdir(tmp_path / "run") == ["history.csv"]
+    assert pd.read_csv(tmp_path / "run" / HISTORY)["mine"].iloc[-1] == 7.0
+    assert os.listdir((tmp_path / "run" / HISTORY).parent) == ["history.csv"]
 
 
 def test_a_history_that_cannot_be_written_does_not_end_training(tmp_path: Path) -> None:
@@ -365,4 +366,4 @@ def test_a_training_gets_what_its_settings_ask_for(tmp_path: Path) -> None:
     for callback in made:
         callback.on_fit_start(trainer)
     trainer.run_epoch(*made)
-    assert {"grad_norm", "memory_mb"} <= set(pd.read_csv(tmp_path / "history.csv").columns)
+    assert {"grad_norm", "memory_mb"} <= set(pd.read_csv(tmp_path / HISTORY).columns)

@@ -313,3 +313,33 @@ def test_a_second_fit_starts_from_the_pretrained_weights_again(sides: tuple[Stud
     model.fit(train, target="diet", config=QUICK).fit(train, target="age", config=QUICK)
     pd.testing.assert_frame_equal(model.predict(test), fitted.predict(test), check_exact=True)
     assert model.history["stage"].tolist() == ["pretrain"] * 2 + ["fit"] * 2
+
+
+def test_a_task_given_twice_is_another_models_the_second_time(sides: tuple[Study, Study]) -> None:
+    train, test = sides
+    task = aam.Regression("age")
+    first = aam.AAM(TINY).fit(train, target=task, config=QUICK)
+    before = first.predict(test)
+    aam.AAM(TINY).fit(train, target=task, config=replace(QUICK, seed=5))
+    first.find_learning_rate(train, target=first.require_task(), config=QUICK, num_steps=20)
+    pd.testing.assert_frame_equal(first.predict(test), before, check_exact=True)
+
+
+def test_a_column_that_a_callback_adds_can_choose_the_best_epoch(sides: tuple[Study, Study]) -> None:
+    class Counts(aam.Callback):
+        def on_epoch_end(self, trainer: Any) -> None:
+            trainer.rows[-1]["order"] = -abs(len(trainer.rows) - 2)
+
+    model = aam.AAM(TINY).fit(
+        sides[0], target="age", config=replace(QUICK, epochs=4, best="+order"), callbacks=[Counts()]
+    )
+    held = sides[0].keep_samples(model.samples["validation"])
+    error = (model.predict(held)["age"] - held.metadata["age"]) / sides[0].metadata["age"].std(ddof=0)
+    assert (error**2).mean() == pytest.approx(model.history["valid_loss"].iloc[1], rel=1e-4), "the second"
+    with pytest.raises(aam.ConfigError, match=r"is not a callback\. Expected an instance"):
+        aam.AAM(TINY).fit(sides[0], target="age", config=QUICK, callbacks=[Counts])  # type: ignore[list-item]
+
+
+def test_comparing_samples_needs_two_of_them(sides: tuple[Study, Study]) -> None:
+    with pytest.raises(aam.ConfigError, match="batch_size is 1 while unifrac compares samples"):
+        aam.AAM(TINY).pretrain(sides[0], config=replace(QUICK, batch_size=1))

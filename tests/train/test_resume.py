@@ -80,7 +80,7 @@ def run(stage: str, more: dict[str, Any], *jobs: tuple[Path, int, str]) -> list[
     args = [sys.executable, "-W", "ignore", "-c", JOBS, stage, json.dumps(more), listed]
     done = subprocess.run(args, capture_output=True, text=True, timeout=200, env=os.environ | {"OMP_NUM_THREADS": "1"})
     assert done.returncode == 0, done.stderr
-    codes: list[int] = json.loads(done.stdout)
+    codes: list[int] = json.loads(done.stdout.splitlines()[-1])
     return codes
 
 
@@ -239,6 +239,8 @@ def damage_weights(folder: Path, change: Any) -> None:
     tensors = load_file(folder / "state.safetensors")
     change(tensors)
     save_file(tensors, folder / "state.safetensors")
+    digest = hashlib.sha256((folder / "state.safetensors").read_bytes()).hexdigest()
+    damage_json(folder, lambda state: state.update(sha256=digest))
 
 
 NAME = "network.encoder.sample.norm.weight"
@@ -249,6 +251,25 @@ DAMAGE: dict[str, tuple[Any, str]] = {
     "lacks": (lambda f: damage_json(f, lambda s: s.pop("optimizer")), "KeyError: 'optimizer'"),
     "shape": (lambda f: damage_weights(f, lambda t: t.update({NAME: torch.ones(3)})), "expected \\(16,\\)"),
     "unknown": (lambda f: damage_weights(f, lambda t: t.update({"network.more": torch.ones(3)})), "no such weight"),
+    "another file": (
+        lambda f: save_file({"x": torch.ones(2)}, f / "state.safetensors"),
+        r"is not the one that state\.json was written with",
+    ),
+    "moment": (
+        lambda f: damage_weights(f, lambda t: t.update({"optimizer.0.exp_avg": torch.ones(3)})),
+        "exp_avg of weight 0 is",
+    ),
+    "no best": (
+        lambda f: damage_weights(f, lambda t: [t.pop(k) for k in list(t) if k.startswith("best.")]),
+        "rows of history",
+    ),
+    "parts": (lambda f: damage_json(f, lambda s: s.update(at_least=-1)), "-1 in place of a whole number"),
+    "schedule": (lambda f: damage_json(f, lambda s: s["schedule"].update(step=1)), "a schedule at step 1"),
+    "rows": (lambda f: damage_json(f, lambda s: s.update(rows=[])), "0 rows of history at epoch 1"),
+    "about": (lambda f: damage_json(f, lambda s: s.update(about=None)), "is of another training"),
+    "sums": (lambda f: damage_json(f, lambda s: s["sums"].update(target=None)), "is not whole"),
+    "callbacks": (lambda f: damage_json(f, lambda s: s.update(callbacks=[None])), "is not whole"),
+    "generator": (lambda f: damage_json(f, lambda s: s["random"]["numpy"].__setitem__(1, 1e30)), "is not whole"),
     "NaN": (lambda f: damage_weights(f, lambda t: t[NAME].fill_(float("nan"))), "NaN or infinity"),
 }
 
@@ -316,3 +337,55 @@ def test_a_full_disk_loses_nothing_that_was_saved(tmp_path: Path) -> None:
     tensors, values = read_checkpoint(tmp_path / "run")
     assert values["epoch"] == 1
     assert len(tensors) > 10
+
+
+def test_a_training_from_other_weights_is_not_resumed(sides: tuple[Study, Study], tmp_path: Path) -> None:
+    def pretrained(seed: int) -> aam.AAM:
+        return aam.AAM(TINY).pretrain(sides[0], config=replace(QUICK, epochs=1, seed=seed))
+
+    how: dict[str, Any] = {"target": "age", "config": LONG, "out": tmp_path / "run"}
+    assert pretrained(0).fit(sides[0], callbacks=[StopAt(6)], **how).interrupted
+    with pytest.raises(RunError, match="start_sha256 was"):
+        pretrained(1).fit(sides[0], resume=True, **how)
+    assert not pretrained(0).fit(sides[0], resume=True, **how).interrupted
+
+
+def test_a_new_training_in_a_finished_run_leaves_that_as_it_is_until_it_is_saved(
+    sides: tuple[Study, Study], tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+    first = aam.AAM(TINY).fit(sides[0], target="age", config=LONG, out=run)
+    first.save(run)
+    aam.AAM(TINY).fit(sides[0], target="diet", config=LONG, out=run, callbacks=[StopAt(6)])
+    loaded = aam.load(run)
+    assert loaded.history.columns.tolist() == first.history.columns.tolist()
+    assert loaded.predict(sides[1]).equals(first.predict(sides[1]))
+    with pytest.raises(RunError, match="starting anew would lose it"):
+        aam.AAM(TINY).fit(sides[0], target="diet", config=LONG, out=run)
+    model = aam.AAM(TINY).fit(sides[0], target="diet", config=LONG, out=run, resume=True)
+    assert aam.load(model.save(run)).predict(sides[1]).columns[0] == "diet"
+
+
+def test_reading_a_run_touches_no_others(sides: tuple[Study, Study], fitted: aam.AAM, tmp_path: Path) -> None:
+    """Names that begin alike, a writer at work, and a writer that was killed between its renames."""
+    fitted.save(tmp_path / "lr")
+    for name in (".lr.0123abcd.new", ".lr.1.0123abcd.new", ".lr.1.0123abcd.old"):
+        (tmp_path / name).mkdir()
+    aam.load(tmp_path / "lr")
+    assert {p.name for p in tmp_path.iterdir()} == {
+        "lr",
+        ".lr.0123abcd.new",
+        ".lr.1.0123abcd.new",
+        ".lr.1.0123abcd.old",
+    }
+    (tmp_path / "lr").rename(tmp_path / ".lr.89abcdef.old")
+    assert aam.load(tmp_path / "lr").predict(sides[1]).equals(fitted.predict(sides[1]))
+
+
+def test_a_place_that_cannot_be_written_to_is_refused_before_the_first_step(sides: tuple[Study, Study]) -> None:
+    class Never(Callback):
+        def on_step_end(self, trainer: Any) -> None:
+            raise AssertionError("it has begun")
+
+    with pytest.raises(OSError, match="cannot be written"):
+        aam.AAM(TINY).fit(sides[0], target="age", config=LONG, callbacks=[Never()], out="/proc/x")

@@ -292,6 +292,11 @@ def test_a_damaged_folder_is_refused(run: Path, case: str) -> None:
         aam.load(run)
 
 
+def test_a_run_of_a_gpus_precision_is_read_without_one(sides: tuple[Study, Study], fitted: aam.AAM, run: Path) -> None:
+    in_json("config.json", lambda c: c["train"].update(precision="fp16"))(run)
+    assert aam.load(run, device="cpu").predict(sides[1]).equals(fitted.predict(sides[1]))
+
+
 def test_a_pickle_in_place_of_weights_is_not_run(run: Path, tmp_path: Path) -> None:
     mark = tmp_path / "it ran"
     pickle.loads(pickle.dumps(Payload(mark)))
