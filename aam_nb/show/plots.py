@@ -19,6 +19,7 @@ from pandas.api.types import is_numeric_dtype
 from aam_nb.evaluate.metrics import METRICS, MODEL, Evaluation
 from aam_nb.explain.attribution import Attributions
 from aam_nb.study.study import Study
+from aam_nb.train.search import RateSearch
 
 if TYPE_CHECKING:
     from skbio import OrdinationResults
@@ -219,6 +220,22 @@ def attention(table: pd.DataFrame, *, sample: str, top: int = 15, ax: Axes | Non
     ax.set_xticks(range(shown.shape[1]), [c.replace("_", " ") for c in shown.columns])
     ax.set_yticks(range(len(shown)), [short(str(a)) for a in shown.index], family="monospace", fontsize=8)
     ax.set_title(f"{_cut(sample)}: {len(shown)} most attended of {len(table)}")
+    return ax
+
+
+def learning_rate(search: RateSearch, *, ax: Axes | None = None, **artist_kw: Any) -> Axes:
+    """Loss along a rising learning rate, with the rate it speaks for; from `model.find_learning_rate`."""
+    ax = ax or _axes()
+    curve = search.to_frame()
+    style: dict[str, Any] = {"color": PALETTE[0], "linewidth": 2} | artist_kw
+    ax.plot(curve["learning_rate"], curve["loss"], color="0.7", linewidth=1, label="a step")
+    ax.plot(curve["learning_rate"], curve["smoothed"], label="smoothed", **style)
+    ax.axvline(search.suggestion, color=PALETTE[4], linestyle="--", label=f"suggested {search.suggestion:.1e}")
+    lowest = curve["smoothed"].min()
+    highest = curve["smoothed"].iloc[: int(curve["smoothed"].argmin()) + 1].max()  # beyond it goes astray
+    ax.set(xscale="log", xlabel="learning rate", ylabel="training loss", title="Loss along a rising rate")
+    ax.set_ylim(lowest - 0.15 * (highest - lowest), highest + 0.3 * (highest - lowest))
+    ax.legend(frameon=False)
     return ax
 
 

@@ -6,23 +6,22 @@ import hashlib
 import json
 import warnings
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from aam_nb.config import ConfigError, Notice, to_dict
+from aam_nb.model.module import Network
 from aam_nb.study.study import Study
 from aam_nb.study.whole import NotWrittenError
 from aam_nb.train import checkpoint
 from aam_nb.train.checkpoint import LAST, State, prefixed, under
 from aam_nb.train.run import RunError, as_json, load_weights
 
-if TYPE_CHECKING:
-    from aam_nb.model.module import Network
-    from aam_nb.train.trainer import Trainer
-
 NOT_COMPARED = ("progress", "device", "cache", "save_every", "tensorboard")
 """Settings that a resumed training may change: they move no weight."""
 
 
+Trainer = Any
+"""`aam_nb.train.trainer.Trainer`, which imports this module; modules form no cycle."""
 DAMAGE = (KeyError, TypeError, ValueError, AttributeError, IndexError, RuntimeError, OverflowError)
 """What a checkpoint that somebody changed may give rise to."""
 

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+import aam_nb
 from aam_nb.config import ConfigError, TrainConfig, UserError
 from aam_nb.model.module import Network
 from aam_nb.study.study import Study
@@ -46,6 +47,10 @@ class RateSearch:
     def to_frame(self) -> pd.DataFrame:
         """The curve."""
         return self.curve
+
+    def plot(self, **artist_kw: Any) -> Any:
+        """The curve and the suggestion; a matplotlib Axes."""
+        return aam_nb.plots.learning_rate(self, **artist_kw)
 
     def __repr__(self) -> str:
         return f"RateSearch({len(self.curve)} steps up to {self.curve['learning_rate'].iloc[-1]:.1e}, suggests {self.suggestion:.1e})"

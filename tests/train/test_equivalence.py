@@ -234,6 +234,9 @@ def test_a_rate_is_found_where_the_loss_falls(sides: tuple[Study, Study]) -> Non
     assert 1e-5 < found.suggestion < 0.5
     assert found.curve["learning_rate"].is_monotonic_increasing
     assert model.task is None, "the model stays as it is"
+    _, smoothed, suggested = found.plot().lines
+    assert smoothed.get_ydata().tolist() == found.curve["smoothed"].tolist()
+    assert suggested.get_xdata()[0] == found.suggestion
     config = replace(QUICK, epochs=6, schedule="constant", learning_rate=found.suggestion)
     history = aam.AAM(TINY).fit(sides[0], target="age", config=config).history
     assert history["train_loss"].iloc[-1] < 0.95 * history["train_loss"].iloc[0]
