@@ -7,14 +7,30 @@ parameter cells and the `config.json` of a run all speak of these, so an option 
 from __future__ import annotations
 
 import dataclasses
+import math
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cache
 from itertools import pairwise
+from numbers import Integral, Real
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 ConfigT = TypeVar("ConfigT")
+MOST = 2**31 - 1
+"""Largest whole number of a setting, either side of 0."""
+WIDEST = 65536
+"""Largest width, patch or window."""
+DEEPEST = 1024
+"""Most layers."""
+WORDS = {
+    int: ("a whole number", "whole numbers"),
+    float: ("a finite number", "finite numbers"),
+    bool: ("True or False", "True or False"),
+    str: ("text", "names"),
+}
+"""What is expected of a value of each kind, and of the values of a tuple."""
 
 
 def one_line(text: str) -> str:
@@ -43,13 +59,96 @@ class ConfigError(UserError, ValueError):
     """A setting has a value, or a name, that cannot be used."""
 
 
+def shown(value: object, most: int = 200) -> str:
+    """A value as Python writes it, cut where it is long."""
+    try:
+        text = repr(value)
+    except ValueError:  # Python refuses to write whole numbers of thousands of digits
+        text = f"a number of {type(value).__name__} with thousands of digits"
+    return text if len(text) <= most else text[:most] + "…"
+
+
 def _check(ok: bool, name: str, value: object, expected: str, hint: str) -> None:
     if not ok:
-        raise ConfigError(f"{name} is {value!r}. Expected {expected}. Try `{name}={hint}`.")
+        raise ConfigError(f"{name} is {shown(value)}. Expected {expected}. Try `{name}={hint}`.")
 
 
 def _one_of(value: object, name: str, choices: tuple[str, ...]) -> None:
-    _check(value in choices, name, value, f"{', '.join(choices[:-1])} or {choices[-1]}", repr(choices[0]))
+    _check(isinstance(value, str) and value in choices, name, value, f"one of {', '.join(choices)}", repr(choices[0]))
+
+
+def typed(value: object, kind: type) -> Any:
+    """A value as Python's int, finite float, bool or str; None where it is no such thing.
+
+    Parameters
+    ----------
+    value
+        numpy's numbers pass for Python's, whole numbers for floats, but booleans for nothing else. Whole numbers reach to `MOST`.
+    kind
+        int, float, bool or str.
+    """
+    if kind in (bool, str):
+        return value if isinstance(value, kind) else None
+    if isinstance(value, bool) or not isinstance(value, Integral if kind is int else Real):
+        return None
+    try:
+        number = kind(value)
+    except (OverflowError, ValueError):
+        return None
+    return number if (-MOST <= number <= MOST if kind is int else math.isfinite(number)) else None
+
+
+def listed(value: object, kind: type) -> list[Any] | None:
+    """The values of a tuple, a list or an array, each as in `typed`; None where it, or one of them, is no such thing."""
+    values = value.tolist() if hasattr(value, "tolist") and not isinstance(value, type) else value
+    if not isinstance(values, (tuple, list)):
+        return None
+    found = [typed(v, kind) for v in values]
+    return None if any(v is None for v in found) else found
+
+
+@cache
+def _kinds(config: type) -> dict[str, tuple[type, bool, tuple[str, ...]]]:
+    """Of each field: its plain kind, whether it is a tuple of those, and the choices where they are few."""
+    found = {}
+    for name, hint in get_type_hints(config).items():
+        many = get_origin(hint) is tuple
+        inner = get_args(hint)[0] if many else hint
+        choices = get_args(inner) if get_origin(inner) is Literal else ()
+        found[name] = (str if choices else inner, many, choices)
+    return found
+
+
+def _check_types(config: Any, *, lone: bool = False) -> None:
+    """Refuse fields of the wrong type or choice, and make the others plain Python: called first by every `__post_init__`.
+
+    Parameters
+    ----------
+    config
+        A config dataclass under construction.
+    lone
+        Whether a value by itself stands for a tuple of one.
+    """
+    for field in dataclasses.fields(config):
+        name, value, hint = field.name, getattr(config, field.name), repr(field.default)
+        kind, many, choices = _kinds(type(config))[name]  # type: ignore[arg-type]
+        plain: Any
+        if many:
+            plain = listed((value,) if lone and typed(value, kind) is not None else value, kind)
+            if kind is str and isinstance(value, str):
+                hint = f"({value!r},)"
+            _check(plain is not None, name, value, f"a tuple of {WORDS[kind][1]}", hint)
+            plain = tuple(plain)
+            for choice in plain if choices else ():
+                _one_of(choice, name, choices)
+        else:
+            plain = typed(value, kind)
+            if choices:
+                _one_of(value, name, choices)
+            large = kind is int and isinstance(value, Integral) and not isinstance(value, bool)
+            words = f"a whole number from {-MOST} to {MOST}" if large else WORDS[kind][0]
+            _check(plain is not None, name, value, words, hint)
+        object.__setattr__(config, name, plain)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -80,7 +179,8 @@ class SimulateConfig:
     """Reads of the deepest sample; depths are log-uniform between the two."""
 
     def __post_init__(self) -> None:
-        _check(self.length >= 20, "length", self.length, "at least 20 nucleotides", "100")
+        _check_types(self)
+        _check(20 <= self.length <= WIDEST, "length", self.length, f"20 to {WIDEST} nucleotides", "100")
         _check(self.tree_height > 0, "tree_height", self.tree_height, "a positive number", "0.35")
         _check(self.kappa > 0, "kappa", self.kappa, "a positive ratio", "2.0")
         _check(self.samples_per_host >= 1, "samples_per_host", self.samples_per_host, "at least 1", "4")
@@ -120,31 +220,23 @@ class ModelConfig:
     """Share of samples and ASVs for which the last block is skipped in training; earlier blocks are skipped less, in proportion."""
 
     def __post_init__(self) -> None:
-        object.__setattr__(
-            self, "scales", tuple(self.scales) if not isinstance(self.scales, (int, str)) else self.scales
-        )
-        _check(self.num_layers >= 1, "num_layers", self.num_layers, "at least 1", "2")
-        _check(self.num_attn_heads >= 1, "num_attn_heads", self.num_attn_heads, "at least 1", "4")
-        nested = isinstance(self.scales, tuple) and all(isinstance(s, int) and s >= 1 for s in self.scales)
-        nested = nested and len(self.scales) > 0 and all(b > a and b % a == 0 for a, b in pairwise(self.scales))
-        _check(
-            nested, "scales", self.scales, "whole numbers of nucleotides, each a multiple of the one before", "(1, 4)"
-        )
-        _check(self.window >= 1, "window", self.window, "at least 1 position", "16")
-        _one_of(self.positions, "positions", ("rotary", "learned", "sinusoidal"))
-        _check(self.learned_length >= 1, "learned_length", self.learned_length, "at least 1 nucleotide", "2048")
-        _one_of(self.abundance, "abundance", ("add", "concat", "film"))
-        _one_of(self.fusion, "fusion", ("tokens", "concat", "gmu"))
+        _check_types(self)
+        _check(1 <= self.num_layers <= DEEPEST, "num_layers", self.num_layers, f"at least 1, at most {DEEPEST}", "2")
+        heads = self.num_attn_heads
+        _check(1 <= heads <= WIDEST // 2, "num_attn_heads", heads, f"at least 1, at most {WIDEST // 2}", "4")
+        nested = len(self.scales) > 0 and all(1 <= s <= WIDEST for s in self.scales)
+        nested = nested and all(b > a and b % a == 0 for a, b in pairwise(self.scales))
+        words = f"whole numbers of nucleotides up to {WIDEST}, each a multiple of the one before"
+        _check(nested, "scales", self.scales, words, "(1, 4)")
+        for name, unit, hint in (("window", "position", "16"), ("learned_length", "nucleotide", "2048")):
+            value = getattr(self, name)
+            _check(1 <= value <= WIDEST, name, value, f"at least 1 {unit}, at most {WIDEST}", hint)
         _check(0 <= self.dropout < 1, "dropout", self.dropout, "a share in [0, 1)", "0.1")
         _check(0 <= self.drop_path < 1, "drop_path", self.drop_path, "a share in [0, 1)", "0.1")
         # Rotary positions turn pairs of numbers, so each head needs an even share of the width.
-        _check(
-            self.width >= 1 and self.width % (2 * self.num_attn_heads) == 0,
-            "width",
-            self.width,
-            f"a multiple of {2 * self.num_attn_heads} (twice num_attn_heads)",
-            str(16 * self.num_attn_heads),
-        )
+        fits = 1 <= self.width <= WIDEST and self.width % (2 * heads) == 0
+        words = f"a multiple of {2 * heads} (twice num_attn_heads) up to {WIDEST}"
+        _check(fits, "width", self.width, words, str(min(16, WIDEST // heads // 2 * 2) * heads))
 
     @classmethod
     def preset(cls, name: str, **settings: Any) -> ModelConfig:
@@ -278,6 +370,7 @@ class TrainConfig:
     """Show a progress bar with the time left."""
 
     def __post_init__(self) -> None:
+        _check_types(self)
         _check(self.epochs >= 1, "epochs", self.epochs, "at least 1", "40")
         _check(self.patience >= 1, "patience", self.patience, "at least 1 epoch", "20")
         _check(0 < self.validation < 1, "validation", self.validation, "a share in (0, 1)", "0.15")
@@ -286,28 +379,19 @@ class TrainConfig:
         _check(self.max_tokens >= 1, "max_tokens", self.max_tokens, "at least 1", "131072")
         _check(self.accumulation >= 0, "accumulation", self.accumulation, "zero or more parts", "1")
         _check(self.max_asvs >= 0, "max_asvs", self.max_asvs, "zero or more", "0")
-        _one_of(self.asv_choice, "asv_choice", ("abundance", "random"))
         _check(0 < self.coverage <= 1, "coverage", self.coverage, "a share in (0, 1]", "0.99")
         for name in ("asv_dropout", "mutation", "covariate_dropout", "warmup", "ema"):
             _check(0 <= getattr(self, name) < 1, name, getattr(self, name), "a share in [0, 1)", "0.1")
         _check(self.rarefy >= 0, "rarefy", self.rarefy, "zero or more reads", "1000")
-        _check(self.mixup >= 0, "mixup", self.mixup, "zero or more", "0.4")
-        _one_of(self.optimizer, "optimizer", ("adamw", "adam", "sgd"))
+        _check(0 <= self.mixup <= 1000, "mixup", self.mixup, "0 to 1000", "0.4")
         _check(self.learning_rate > 0, "learning_rate", self.learning_rate, "a positive number", "1e-3")
         for name in ("encoder_rate", "covariate_rate", "head_rate"):
             _check(getattr(self, name) > 0, name, getattr(self, name), "a positive multiple", "1.0")
         _check(self.weight_decay >= 0, "weight_decay", self.weight_decay, "zero or more", "0.05")
-        _one_of(self.schedule, "schedule", ("cosine", "restarts", "one_cycle", "plateau", "wsd", "constant"))
         _check(self.cycles >= 1, "cycles", self.cycles, "at least 1", "3")
         _check(0 < self.decay <= 1, "decay", self.decay, "a share in (0, 1]", "0.2")
-        _one_of(self.clip, "clip", ("norm", "value", "adaptive", "none"))
         _check(self.clip_at > 0, "clip_at", self.clip_at, "a positive number", "1.0")
-        _one_of(self.loss_weighting, "loss_weighting", ("fixed", "uncertainty"))
-        _one_of(self.freeze, "freeze", ("none", "asvs", "encoder"))
         _check(self.unfreeze_every >= 0, "unfreeze_every", self.unfreeze_every, "zero or more epochs", "2")
-        _one_of(self.cache, "cache", ("memory", "disk"))
-        _one_of(self.device, "device", ("auto", "cpu", "cuda", "mps"))
-        _one_of(self.precision, "precision", ("fp32", "tf32", "bf16", "fp16"))
         _check(self.seed >= 0, "seed", self.seed, "zero or more", "0")
         _check(self.save_every >= 1, "save_every", self.save_every, "at least 1 step", "200")
 
@@ -348,18 +432,10 @@ class TargetConfig:
     """Share of the head's hidden activations dropped in training."""
 
     def __post_init__(self) -> None:
-        for name in ("loss", "transform", "output", "quantiles", "hidden"):
-            value = getattr(self, name)
-            object.__setattr__(self, name, (value,) if isinstance(value, (str, int, float)) else tuple(value))
+        _check_types(self, lone=True)
         empty = {"loss": "('mse',)", "transform": "('standardise',)", "output": "('free',)", "quantiles": "(0.5,)"}
         for name, hint in empty.items():
             _check(len(getattr(self, name)) > 0, name, (), "at least one value", hint)
-        for value in self.loss:
-            _one_of(value, "loss", ("mse", "mae", "huber", "asymmetric"))
-        for value in self.transform:
-            _one_of(value, "transform", ("standardise", "minmax", "log", "power", "quantile", "none"))
-        for value in self.output:
-            _one_of(value, "output", ("free", "positive", "bounded"))
         _check(self.huber_delta > 0, "huber_delta", self.huber_delta, "a positive number", "1.0")
         _check(self.over_cost > 0, "over_cost", self.over_cost, "a positive number", "2.0")
         _check(self.low < self.high, "low", self.low, f"less than high ({self.high})", "0.0")
@@ -371,10 +447,10 @@ class TargetConfig:
             "an odd number of rising shares",
             "(0.05, 0.5, 0.95)",
         )
-        _one_of(self.class_weights, "class_weights", ("none", "balanced"))
         _check(0 <= self.label_smoothing < 1, "label_smoothing", self.label_smoothing, "a share in [0, 1)", "0.1")
         _check(self.focal >= 0, "focal", self.focal, "zero or more", "2.0")
-        _check(all(isinstance(w, int) and w >= 1 for w in self.hidden), "hidden", self.hidden, "whole numbers", "(64,)")
+        fits = all(1 <= w <= WIDEST for w in self.hidden) and len(self.hidden) <= DEEPEST
+        _check(fits, "hidden", self.hidden, f"up to {DEEPEST} whole numbers, each 1 to {WIDEST}", "(64,)")
         _check(0 <= self.head_dropout < 1, "head_dropout", self.head_dropout, "a share in [0, 1)", "0.1")
 
 
@@ -392,6 +468,7 @@ class EvaluateConfig:
     """Seed of the bootstrap and of the random forest."""
 
     def __post_init__(self) -> None:
+        _check_types(self)
         _check(self.num_resamples >= 20, "num_resamples", self.num_resamples, "at least 20", "500")
         _check(0 < self.confidence < 1, "confidence", self.confidence, "a share in (0, 1)", "0.95")
         _check(self.num_trees >= 1, "num_trees", self.num_trees, "at least 1", "500")
@@ -415,9 +492,9 @@ class FilterConfig:
     """Taxa that an ASV must not belong to, such as Mitochondria Chloroplast."""
 
     def __post_init__(self) -> None:
+        _check_types(self)
         for name in ("min_prevalence", "min_depth", "min_length", "max_length"):
-            value = getattr(self, name)
-            _check(isinstance(value, int) and value >= 0, name, value, "zero or more", "0")
+            _check(getattr(self, name) >= 0, name, getattr(self, name), "zero or more", "0")
         _check(
             not self.max_length or self.max_length >= self.min_length,
             "max_length",
@@ -425,10 +502,6 @@ class FilterConfig:
             "0, or min_length or more",
             "0",
         )
-        for name in ("keep_taxa", "drop_taxa"):
-            value = getattr(self, name)
-            _check(not isinstance(value, str), name, value, "a tuple of names", f"({value!r},)")
-            object.__setattr__(self, name, tuple(value))
 
     def given(self) -> dict[str, Any]:
         """The limits that are set."""
@@ -441,7 +514,7 @@ def configured(kind: type[ConfigT], config: ConfigT | None, settings: dict[str, 
     Raises
     ------
     ConfigError
-        A setting is not a field, or its value cannot be used.
+        A setting is not a field, its value cannot be used, or `config` is no such config.
     """
     known = [f.name for f in dataclasses.fields(kind)]  # type: ignore[arg-type]
     unknown = [name for name in settings if name not in known]
@@ -449,6 +522,9 @@ def configured(kind: type[ConfigT], config: ConfigT | None, settings: dict[str, 
         raise ConfigError(
             f"{some(map(repr, unknown))} is not a setting of {kind.__name__}. It has {', '.join(known)}. Name one of those."
         )
+    if config is not None and not isinstance(config, kind):
+        name = kind.__name__
+        raise ConfigError(f"config is {shown(config)}. Expected one of {name}. Try `config={name}()`.")
     return dataclasses.replace(config if config is not None else kind(), **settings)  # type: ignore[type-var]
 
 
@@ -471,18 +547,13 @@ class UnifracConfig:
     """Most samples that the torch engine holds at once on each side; fewer where the tree is large."""
 
     def __post_init__(self) -> None:
-        metrics = ("unweighted", "weighted_normalized", "weighted_unnormalized", "generalized")
-        if self.metric == "weighted":
+        if isinstance(self.metric, str) and self.metric == "weighted":
             raise ConfigError(
                 "metric is 'weighted'. Expected one of the two weighted ones: 'weighted_normalized' (0 to 1, as most papers "
                 "report) or 'weighted_unnormalized' (branch-length units). Try `metric='weighted_normalized'`."
             )
-        engines = ("auto", "torch", "ssu", "unifrac", "skbio")
-        _check(self.metric in metrics, "metric", self.metric, ", ".join(metrics), "'unweighted'")
+        _check_types(self)
         _check(0 <= self.alpha <= 1, "alpha", self.alpha, "a number in [0, 1]", "0.5")
-        _check(self.engine in engines, "engine", self.engine, ", ".join(engines), "'auto'")
-        _check(self.dtype in ("float64", "float32"), "dtype", self.dtype, "float64 or float32", "'float64'")
-        _check(self.device in ("auto", "cpu", "cuda"), "device", self.device, "auto, cpu or cuda", "'auto'")
         _check(self.block >= 1, "block", self.block, "at least 1 sample", "512")
 
 
@@ -513,11 +584,10 @@ def from_dict(kind: type[ConfigT], values: dict[str, Any]) -> ConfigT:
     for name, value in values.items():
         if name not in fields:
             raise ConfigError(f"{name!r} is not a setting of {kind.__name__}. It has {', '.join(fields)}. Remove it.")
-        default = fields[name].default
-        ok = isinstance(value, (int, float)) if isinstance(default, float) else isinstance(value, type(default))
-        ok = ok or (isinstance(default, tuple) and isinstance(value, list))
-        if not ok or (isinstance(value, bool) and not isinstance(default, bool)):
+        plain, many, _ = _kinds(kind)[name]  # type: ignore[arg-type]
+        wanted = tuple if many else plain
+        if not (isinstance(value, (tuple, list)) if many else typed(value, plain) is not None):
             raise ConfigError(
-                f"{name} is {value!r}. Expected {type(default).__name__}, such as {default!r}. Change it in the JSON."
+                f"{name} is {shown(value)}. Expected {wanted.__name__}, such as {fields[name].default!r}. Change it in the JSON."
             )
     return kind(**values)

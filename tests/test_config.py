@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import FrozenInstanceError
+from dataclasses import FrozenInstanceError, fields
 
+import numpy as np
 import pytest
 
 import aam_nb as aam
@@ -13,6 +14,7 @@ from aam_nb import config as c
 from aam_nb.study import study
 
 KINDS = [c.SimulateConfig, c.ModelConfig, c.TrainConfig, c.TargetConfig, c.EvaluateConfig]
+ALL = [*KINDS, c.FilterConfig, c.UnifracConfig]
 WRONG = [
     (c.SimulateConfig, "length", 19),
     (c.SimulateConfig, "tree_height", 0.0),
@@ -50,6 +52,7 @@ WRONG = [
     (c.TrainConfig, "rarefy", -1),
     (c.TrainConfig, "mutation", 1.0),
     (c.TrainConfig, "mixup", -0.2),
+    (c.TrainConfig, "mixup", 1e308),  # numpy's beta gives 0 there
     (c.TrainConfig, "covariate_dropout", 1.0),
     (c.TrainConfig, "optimizer", "lamb"),
     (c.TrainConfig, "encoder_rate", 0.0),
@@ -89,6 +92,65 @@ WRONG = [
     (c.EvaluateConfig, "num_resamples", 1),
     (c.EvaluateConfig, "confidence", 1.0),
     (c.EvaluateConfig, "num_trees", 0),
+    # Of the wrong type.
+    (c.TrainConfig, "epochs", 2.5),
+    (c.TrainConfig, "epochs", None),
+    (c.TrainConfig, "epochs", True),
+    (c.TrainConfig, "epochs", "40"),
+    (c.TrainConfig, "epochs", 40.0),
+    (c.TrainConfig, "batch_size", "8"),
+    (c.TrainConfig, "batch_size", [8]),
+    (c.TrainConfig, "rarefy", 1.5),
+    (c.TrainConfig, "max_asvs", 2.5),
+    (c.TrainConfig, "accumulation", 1.5),
+    (c.TrainConfig, "seed", 1.5),
+    (c.TrainConfig, "seed", np.array([1, 2])),
+    (c.TrainConfig, "learning_rate", "x"),
+    (c.TrainConfig, "learning_rate", None),
+    (c.TrainConfig, "learning_rate", True),
+    (c.TrainConfig, "learning_rate", 1j),
+    (c.TrainConfig, "mixup", float("inf")),
+    (c.TrainConfig, "best", 3),
+    (c.TrainConfig, "progress", "no"),
+    (c.TrainConfig, "compile", 1),
+    (c.TrainConfig, "device", None),
+    (c.TrainConfig, "device", ["cpu"]),
+    (c.TrainConfig, "weight_by", None),
+    (c.ModelConfig, "width", 16.0),
+    (c.ModelConfig, "num_layers", 1.5),
+    (c.ModelConfig, "num_attn_heads", 2.0),
+    (c.ModelConfig, "window", 2.5),
+    (c.ModelConfig, "dropout", "x"),
+    (c.ModelConfig, "scales", 4),
+    (c.ModelConfig, "scales", "4"),
+    (c.ModelConfig, "scales", (1, 2.0)),
+    (c.ModelConfig, "scales", (1, True)),
+    (c.ModelConfig, "scales", {1, 4}),
+    (c.ModelConfig, "scales", None),
+    (c.SimulateConfig, "effect", "large"),
+    (c.TargetConfig, "hidden", (8.0,)),
+    (c.TargetConfig, "hidden", "8"),
+    (c.TargetConfig, "loss", None),
+    (c.TargetConfig, "loss", ("mse", 3)),
+    (c.TargetConfig, "quantiles", (0.1, "x", 0.9)),
+    (c.TargetConfig, "low", float("-inf")),
+    (c.FilterConfig, "min_depth", 0.5),
+    (c.FilterConfig, "keep_taxa", "Bacteria"),
+    (c.FilterConfig, "drop_taxa", ("Mitochondria", 3)),
+    (c.UnifracConfig, "metric", 3),
+    (c.UnifracConfig, "block", "8"),
+    # Beyond what a machine can hold.
+    (c.ModelConfig, "width", 2**20),
+    (c.ModelConfig, "num_layers", 10**6),
+    (c.ModelConfig, "num_attn_heads", 10**9),
+    (c.ModelConfig, "scales", (1, 10**9)),
+    (c.ModelConfig, "window", 10**9),
+    (c.ModelConfig, "learned_length", 10**9),
+    (c.TrainConfig, "rarefy", 2**31),
+    (c.TrainConfig, "epochs", 10**30),
+    (c.TrainConfig, "learning_rate", 10**400),
+    (c.TargetConfig, "hidden", (10**9,)),
+    (c.SimulateConfig, "length", 10**9),
 ]
 
 
@@ -97,13 +159,49 @@ def test_a_value_out_of_range_is_refused_with_one_that_works(kind: type, name: s
     with pytest.raises(aam.ConfigError) as error:
         kind(**{name: value})
     message = str(error.value)
-    assert message.startswith(f"{name} is {value!r}. Expected ")
+    if len(repr(value)) < 200:
+        assert message.startswith(f"{name} is {value!r}. Expected ")
     hint = re.search(rf"`{name}=([^`]+)`", message)
     assert hint is not None
     kind(**{name: eval(hint[1])})  # the value that the message offers is accepted
 
 
-@pytest.mark.parametrize("kind", KINDS)
+def test_a_long_value_is_cut_in_the_message() -> None:
+    for value in (10**5000, "x" * 5000):  # Python refuses to write the first
+        with pytest.raises(aam.ConfigError, match=r"^epochs is .{1,210}\. Expected a whole number.*`epochs=40`"):
+            aam.TrainConfig(epochs=value)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("kind", ALL)
+def test_every_field_refuses_what_is_no_value_of_it(kind: type) -> None:
+    for field in fields(kind):
+        for value in (None, b"x", {}, object(), [None], float("nan")):
+            with pytest.raises(aam.ConfigError, match=rf"^{field.name} is "):
+                kind(**{field.name: value})
+
+
+def test_numbers_of_numpy_become_pythons() -> None:
+    train = aam.TrainConfig(epochs=np.int32(3), learning_rate=np.float32(0.5), weight_decay=np.int64(1), mixup=1)  # type: ignore[arg-type]
+    assert (train.epochs, train.learning_rate, train.weight_decay, train.mixup) == (3, 0.5, 1.0, 1.0)
+    assert [type(v) for v in (train.epochs, train.learning_rate, train.weight_decay, train.mixup)] == [
+        int,
+        *[float] * 3,
+    ]
+    model = aam.ModelConfig(scales=np.array([1, 4]), width=np.int64(32))  # type: ignore[arg-type]
+    assert model == aam.ModelConfig(scales=[1, 4], width=32)  # type: ignore[arg-type]
+    assert json.loads(json.dumps(c.to_dict(model)))["scales"] == [1, 4]
+    target = c.TargetConfig(quantiles=np.array([0.1, 0.5, 0.9]), hidden=np.int64(8))  # type: ignore[arg-type]
+    assert (target.quantiles, target.hidden) == ((0.1, 0.5, 0.9), (8,))
+
+
+def test_a_config_of_another_kind_is_refused() -> None:
+    with pytest.raises(
+        aam.ConfigError, match=r"config is \{'focal': 1\}\. Expected one of TargetConfig\. Try `config=Targ"
+    ):
+        aam.Classification("diet", config={"focal": 1})  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("kind", ALL)
 def test_through_json_and_back(kind: type) -> None:
     config = kind(seed=7) if hasattr(kind, "seed") else kind()
     assert c.from_dict(kind, json.loads(json.dumps(c.to_dict(config)))) == config
@@ -120,7 +218,7 @@ def test_presets(name: str, width: int, layers: int, heads: int, scales: tuple[i
 
 
 def test_an_unknown_preset_and_an_unknown_field_of_one_are_refused() -> None:
-    with pytest.raises(aam.ConfigError, match=r"preset is 'huge'\. Expected tiny, small, base or aam"):
+    with pytest.raises(aam.ConfigError, match=r"preset is 'huge'\. Expected one of tiny, small, base, aam"):
         aam.ModelConfig.preset("huge")
     with pytest.raises(aam.ConfigError, match="'depth' is not a setting of ModelConfig"):
         aam.ModelConfig.preset("aam", depth=3)

@@ -22,7 +22,7 @@ from aam_nb.model.layers import AttentionPool, Block, Blocks, rotation, run, sin
 
 TOKEN_WIDTH = 16
 """Numbers for one nucleotide before its patch is made; 17 tokens need no more."""
-IN_CACHE = 2**22
+IN_CACHE = 2**20
 """Numbers in the widest activations that a CPU makes at once: ASVs are encoded by the dozen, to the same result. Larger ones leave the
 processor's cache, and the operating system takes their memory back and clears it each time."""
 

@@ -144,6 +144,12 @@ def test_unifrac_of_a_lone_sample_is_no_loss(unifrac: tuple[aam.UniFrac, np.ndar
     batch = batch_with(1, unifrac=torch.tensor(truth[:1, :1]))
     lone = objective.compare(states(torch.tensor(x[:1], dtype=torch.float32)), batch)
     assert mean_loss(objective, *lone, batch).item() == 0
+    assert objective.count(batch) == 0  # and has no say in an average
+
+
+def test_a_view_without_its_other_has_no_say() -> None:
+    batch = replace(batch_with(5), sample_B=np.array([3, 3, 7, 9, 9]))
+    assert aam.Contrastive().count(batch) == 4
 
 
 @pytest.mark.parametrize("metric", ["unweighted", "weighted_normalized", "weighted_unnormalized", "generalized"])
@@ -437,8 +443,19 @@ def test_unknown_names_and_arguments_are_refused() -> None:
         make_objective("faith")
     with pytest.raises(ObjectiveError, match=r"cannot be made from .*speed"):
         make_objective("unifrac", speed=3)
-    with pytest.raises(ObjectiveError, match=r"cannot be made from"):
+    with pytest.raises(ObjectiveError, match=r"fitted of Regression cannot be used: \['kind'\] are not the parts"):
         make_objective("regression", target="age", fitted={"groups": [], "transforms": [[{"kind": "power"}]]})
+    with pytest.raises(
+        ObjectiveError, match=r"'regression' cannot be made without a target\..*belongs to `fit`\. Use `model\.fit\("
+    ):
+        make_objective("regression")
+    with pytest.raises(ObjectiveError) as error:
+        make_objective("")
+    assert "aitchison" in str(error.value)
+    assert "regression" not in str(error.value)  # pre-training has no column to give
+    for name in (None, 3, ["unifrac"], {}):
+        with pytest.raises(ObjectiveError, match="is not an objective"):
+            make_objective(name)  # type: ignore[arg-type]
     for name, spec, message in [
         (
             "unifrac",
@@ -455,6 +472,36 @@ def test_unknown_names_and_arguments_are_refused() -> None:
         ("taxonomy", {"ranks": []}, r"ranks of Taxonomy is \[\]"),
         ("counts", {"share": 0}, r"share of Counts is 0"),
         ("faith_pd", {"weight": float("nan")}, r"weight of FaithPD is nan"),
+        ("faith_pd", {"std": 0}, r"std of FaithPD is 0"),
+        ("faith_pd", {"mean": float("inf")}, r"mean of FaithPD is inf"),
+        (
+            "unifrac",
+            {"weight": "x"},
+            r"weight of UniFrac is 'x'\. Expected zero or more\. Try `UniFrac\(weight=1\.0\)`",
+        ),
+        ("unifrac", {"weight": True}, r"weight of UniFrac is True"),
+        ("unifrac", {"metric": None}, r"metric of UniFrac is None"),
+        ("unifrac", {"alpha": "0.5"}, r"alpha of UniFrac is '0\.5'"),
+        ("unifrac", {"scale": float("inf")}, r"scale of UniFrac is inf"),
+        ("beta_diversity", {"metric": ["aitchison"]}, r"metric of BetaDiversity is \['aitchison'\]"),
+        ("contrastive", {"temperature": "warm"}, r"temperature of Contrastive is 'warm'"),
+        ("nucleotides", {"share": "x"}, r"share of MaskedNucleotides is 'x'"),
+        ("nucleotides", {"span": None}, r"span of MaskedNucleotides is None"),
+        ("nucleotides", {"pattern": 1}, r"pattern of MaskedNucleotides is 1"),
+        ("taxonomy", {"ranks": 3}, r"ranks of Taxonomy is 3"),
+        ("taxonomy", {"ranks": ["my.rank"]}, r"ranks of Taxonomy is \['my\.rank'\]\. Expected names without dots"),
+        ("taxonomy", {"ranks": ["phylum"], "taxa": {"genus": ["a", "b"]}}, r"taxa of Taxonomy is .*for each rank"),
+        ("classification", {"target": ["a", "b"]}, r"target of Classification is \['a', 'b'\]\. Expected one column"),
+        ("classification", {"target": "a", "classes": "xy"}, r"classes of Classification is 'xy'"),
+        ("classification", {"target": "a", "classes": ["x", "y"], "balance": [1.0]}, r"balance of Classification"),
+        ("regression", {"target": 5}, r"target of Regression is 5"),
     ]:
         with pytest.raises(ObjectiveError, match=message):
             make_objective(name, **spec)
+
+
+@pytest.mark.parametrize("name", ["a.b", "", "keys", "training", "loss", None, 3])
+def test_a_name_that_a_network_cannot_hold_is_refused(name: Any) -> None:
+    with pytest.raises(ObjectiveError, match=r"name of Objective is .* Try `Objective\(name='mine'\)`"):
+        aam.Objective(name)
+    assert aam.Objective("my-own target").name == "my-own target"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -17,7 +18,7 @@ from scipy.stats import norm, zscore
 
 import aam_nb as aam
 from aam_nb.batch.batch import Batch
-from aam_nb.config import ConfigError
+from aam_nb.config import ConfigError, UserError
 from aam_nb.model.encoder import States
 from aam_nb.model.objectives import OBJECTIVES, ObjectiveError, Task, make_objective, task_for
 from aam_nb.model.objectives.transforms import KINDS
@@ -247,6 +248,78 @@ def test_mixed_samples_have_mixed_numbers(known: Study) -> None:
 # -- from JSON, and one of several --------------------------------------------------------------------------------------
 
 
+def leaves(made: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    """Paths to all values of nested JSON, inner and outer; of a long list to the first, a middle and the last."""
+    if path:
+        yield path
+    if isinstance(made, dict):
+        for key, value in made.items():
+            yield from leaves(value, (*path, key))
+    if isinstance(made, list):
+        for k in sorted({0, len(made) // 2, len(made) - 1}) if made else []:
+            yield from leaves(made[k], (*path, k))
+
+
+def damaged(made: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """The spec with one value put out, or replaced by one that may not stand there."""
+    for path in leaves(made):
+        for value in ("gone", None, "x", "", "1", [], [[None]], {}, -1, 0, True, 1e30, float("nan"), float("inf")):
+            other = json.loads(json.dumps(made))
+            at = other
+            for key in path[:-1]:
+                at = at[key]
+            if value == "gone":
+                del at[path[-1]]
+            else:
+                at[path[-1]] = value
+            yield f"{path} {value!r}", other
+
+
+@pytest.mark.parametrize("kind", [*KINDS, "classification", "quantiles"])
+def test_a_damaged_task_is_refused_or_works(kind: str, known: Study) -> None:
+    task: Task = aam.Regression("age", transform=kind if kind in KINDS else "none", transform_by="side")
+    if kind == "classification":
+        task = aam.Classification("season", class_weights="balanced")
+    if kind == "quantiles":
+        task = aam.Quantiles("age", transform="log", output="positive")
+    task.learn(known)
+    name = {k: n for n, k in OBJECTIVES.items()}[type(task)]
+    spec, rows = json.loads(json.dumps(task.spec())), list(range(48))
+    spec["config"] = {
+        k: v for k, v in spec["config"].items() if k in ("transform", "transform_by", "quantiles", "focal")
+    }
+    refused, worked = 0, 0
+    for what, other in damaged(spec):
+        try:
+            again = make_objective(name, **other)
+            assert isinstance(again, Task)
+            again.build(TINY)
+            batch = with_targets(again, known, rows)
+        except UserError:
+            refused += 1
+            continue
+        truth = batch.targets["target"]
+        assert truth.isfinite().all(), what
+        raw = torch.linspace(-1, 1, 48)[:, None].expand(48, len(again.output_names))
+        assert again.outputs(raw, batch).isfinite().all(), what
+        worked += 1
+    assert refused > worked
+
+
+@pytest.mark.parametrize("name", [n for n in CASES if n not in TASKS])
+def test_a_damaged_objective_is_refused_or_loads(name: str, known: Study) -> None:
+    objective = CASES[name]()
+    objective.learn(known)
+    kind = {k: n for n, k in OBJECTIVES.items()}[type(objective)]
+    refused = 0
+    for _, other in damaged(json.loads(json.dumps(objective.spec()))):
+        try:
+            make_objective(kind, **other).build(TINY)
+        except UserError:
+            refused += 1
+    assert refused >= 4 * len(objective.spec())
+
+
 @pytest.mark.parametrize("name", CASES)
 def test_objectives_come_back_from_json(name: str, known: Study) -> None:
     objective = CASES[name]()
@@ -293,6 +366,68 @@ def test_kind_of_column_chooses_the_task(study: Study, known: Study) -> None:
         task_for(study, ["age", "diet"])
 
 
+@pytest.mark.parametrize("dtype", [bool, object, "boolean"])
+def test_true_and_false_are_classes(dtype: Any, study: Study) -> None:
+    metadata = study.metadata.assign(well=pd.Series([True, False, False] * 16, study.sample_ids).astype(dtype))
+    told = replace(study, metadata=metadata)
+    task = task_for(told, "well")
+    assert isinstance(task, aam.Classification)
+    task.learn(told)
+    assert task.classes == ["False", "True"]
+    assert with_targets(task, told, [0, 1, 5]).targets["target"].tolist() == [1, 0, 0]
+    with pytest.raises(TargetError, match=r"'well' of 2 targets hold text, or True and False"):
+        task_for(told, ["age", "well"])
+
+
+def test_dates_are_to_be_made_numbers(study: Study) -> None:
+    days = pd.to_datetime("2020-01-01") + pd.to_timedelta(np.arange(48), unit="D")
+    columns = {
+        "time": pd.Series(days),
+        "zoned": pd.Series(days.tz_localize("UTC")),
+        "day": pd.Series([d.date() for d in days], dtype=object),
+        "lag": pd.Series(days - days[0]),
+    }
+    columns["gap"] = columns["time"].where(np.arange(48) != 5)
+    for name, values in columns.items():
+        dated = replace(
+            study, metadata=study.metadata.assign(**{name: values.to_numpy() if name == "day" else list(values)})
+        )
+        if name == "gap":
+            assert dated.metadata[name].isna().sum() == 1
+        for target in (name, ["age", name]):
+            with pytest.raises(
+                TargetError, match=rf"'{name}' holds (dates|durations) such as .*Turn it into a number"
+            ) as error:
+                task_for(dated, target)
+        with pytest.raises(TargetError, match=f"'{name}' holds d"):
+            aam.Regression(name).learn(dated)
+        fix = str(error.value).split("`")[1]
+        mended = eval(fix, {"replace": replace, "study": dated, "pd": pd})
+        np.testing.assert_array_equal(mended.metadata["days"], columns[name].index.where(values.notna()))
+        assert isinstance(task_for(mended, "days"), aam.Regression)
+
+
+def test_a_target_that_is_no_name_is_refused(study: Study) -> None:
+    for target in (5, None, ["age", 3]):
+        with pytest.raises(TargetError, match="Expected a column, or a list of columns"):
+            task_for(study, target)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    "values", [[72.8, 1.0], [np.float32(72.8), np.float32(1)], [72, 1], ["72.8", "it's"], [True, "1"]], ids=str
+)
+def test_the_way_out_of_rare_classes_is_true(values: list[Any], study: Study) -> None:
+    plain = all(isinstance(v, (int, float, np.floating)) and v is not True for v in values)
+    common: list[Any] = ([3, 5] if plain else ["a", "b"]) * 23
+    told = replace(study, metadata=study.metadata.assign(stage=[*values, *common]))
+    with pytest.raises(TargetError, match="2 classes of 'stage' have a single training sample") as error:
+        aam.Classification("stage").learn(told)
+    fix = str(error.value).split("`")[1]
+    left = eval(fix, {"study": told})
+    assert left.num_samples == 46
+    aam.Classification("stage").learn(left)
+
+
 def test_text_is_no_number(study: Study) -> None:
     for task in (aam.Regression("diet"), aam.Quantiles("diet")):
         with pytest.raises(TargetError, match=r"'diet' holds text such as .* Use `aam\.Classification\('diet'\)`"):
@@ -310,6 +445,8 @@ def test_settings_that_cannot_be_used_are_refused() -> None:
         aam.Regression(["a", "a"])
     with pytest.raises(ObjectiveError, match=r"target of Quantiles .* Expected one column"):
         aam.Quantiles(["a", "b"])
+    with pytest.raises(ObjectiveError, match=r"low of Regression is -1\.0\. Expected a bound above -1"):
+        aam.Regression("a", transform="log", output="bounded", low=-1, high=5)
     with pytest.raises(ObjectiveError, match=r"weight of Regression is -1\. Expected zero or more"):
         aam.Regression("a", weight=-1)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import warnings
 from collections.abc import Callable
 from dataclasses import replace
@@ -106,6 +107,7 @@ def test_precisions_of_a_gpu_are_refused_without_one(sides: tuple[Study, Study],
 
 
 @pytest.mark.slow
+@pytest.mark.skipif(shutil.which("g++") is None, reason="torch compiles for the CPU with g++")
 def test_compiled_training_is_training(sides: tuple[Study, Study]) -> None:
     """Without dropout, which the compiler draws otherwise."""
     eager, weights = pretrained(sides[0], ["unifrac"], dropout=0.0, epochs=1)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from aam_nb.config import TargetConfig, UserError, from_dict
+from aam_nb.config import TargetConfig, UserError, from_dict, shown
 from aam_nb.model.objectives.base import Objective, ObjectiveError, Pairwise, class_names, mean_loss
 from aam_nb.model.objectives.classes import Classification
 from aam_nb.model.objectives.community import Counts, FaithPD, Taxonomy
@@ -67,19 +67,23 @@ def make_objective(name: str, **spec: Any) -> Objective:
     ObjectiveError, ConfigError
         The name, or an argument, is not known or cannot be used.
     """
-    if name in SHORT:
-        name, settings = SHORT[name]
-        spec = settings | spec
-    if name not in OBJECTIVES:
-        known = ", ".join([*OBJECTIVES, *SHORT])
-        raise ObjectiveError(f"{name!r} is not an objective. There are {known}. Name one of those.")
+    short = isinstance(name, str) and name in SHORT
+    kind, settings = SHORT[name] if short else (name, {})
+    spec = settings | spec
+    if not isinstance(kind, str) or kind not in OBJECTIVES:
+        known = ", ".join([*(n for n, k in OBJECTIVES.items() if not issubclass(k, Task)), *SHORT])
+        raise ObjectiveError(f"{shown(kind)} is not an objective. There are {known}. Name one of those.")
+    if issubclass(OBJECTIVES[kind], Task) and "target" not in spec:
+        raise ObjectiveError(
+            f"{name!r} cannot be made without a target. It predicts a column, and belongs to `fit`. Use `model.fit(study, target='age')`."
+        )
     try:
         if isinstance(spec.get("config"), dict):
             spec = spec | {"config": from_dict(TargetConfig, spec["config"])}
-        return OBJECTIVES[name](**spec)
+        return OBJECTIVES[kind](**spec)
     except UserError:
         raise
     except (TypeError, ValueError, KeyError, AttributeError, IndexError) as error:
         raise ObjectiveError(
-            f"Objective {name!r} cannot be made from {spec!r} ({error}). Expected what its `spec()` gives."
+            f"Objective {name!r} cannot be made from {shown(spec)} ({error}). Expected what its `spec()` gives."
         ) from error

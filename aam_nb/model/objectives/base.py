@@ -5,17 +5,18 @@ Shape letters: G samples of the whole batch, B samples of this part of it, E ent
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 import torch
-from pandas.api.types import is_numeric_dtype
+from pandas.api.types import is_bool_dtype, is_numeric_dtype
 from torch import Tensor, nn
 
 from aam_nb.batch.batch import Batch, TargetMaker
-from aam_nb.config import ModelConfig, UserError
+from aam_nb.config import ModelConfig, UserError, listed, shown, typed
 from aam_nb.model.encoder import States
 from aam_nb.study.study import Study
 
@@ -42,14 +43,43 @@ class Objective(nn.Module):
 
     def __init__(self, name: str, weight: float = 1.0) -> None:
         super().__init__()
-        self.name, self.weight = name, weight
-        self.expect(weight >= 0 and np.isfinite(weight), "weight", weight, "zero or more", "1.0")
+        # In the history `loss` is the sum.
+        self.expect(is_free(name) and name != "loss", "name", name, "a word of its own without dots", "'mine'")
+        self.name = name
+        self.weight = self.number("weight", weight, lambda w: w >= 0, "zero or more", "1.0")
 
     def expect(self, ok: bool, name: str, value: object, expected: str, hint: str) -> None:
         """Refuse an argument that cannot be used (`ObjectiveError`)."""
         if not ok:
             kind = type(self).__name__
-            raise ObjectiveError(f"{name} of {kind} is {value!r}. Expected {expected}. Try `{kind}({name}={hint})`.")
+            raise ObjectiveError(
+                f"{name} of {kind} is {shown(value)}. Expected {expected}. Try `{kind}({name}={hint})`."
+            )
+
+    def number(
+        self,
+        name: str,
+        value: object,
+        fits: Callable[[float], bool],
+        expected: str = "a positive number",
+        hint: str = "1.0",
+    ) -> float:
+        """An argument that is a finite number and fits; any other is refused as in `expect`."""
+        found: float | None = typed(value, float)
+        self.expect(found is not None and fits(found), name, value, expected, hint)
+        return float(found or 0.0)
+
+    def choice(self, name: str, value: object, choices: Sequence[str]) -> str:
+        """An argument that is one of a few words; any other is refused as in `expect`."""
+        words = f"{', '.join(choices[:-1])} or {choices[-1]}"
+        self.expect(isinstance(value, str) and value in choices, name, value, words, repr(choices[0]))
+        return str(value)
+
+    def columns(self, name: str, value: object, expected: str, hint: str) -> list[str]:
+        """An argument that is a name, or one or more different ones; any other is refused as in `expect`."""
+        found = [value] if isinstance(value, str) else listed(value, str)
+        self.expect(found is not None and 0 < len(found) == len(set(found)), name, value, expected, hint)
+        return list(found or [])
 
     def build(self, config: ModelConfig) -> None:
         """Make the head."""
@@ -120,8 +150,8 @@ class Pairwise(Objective):
         return None
 
     def count(self, batch: Batch) -> float:
-        """Number of pairs; a lone sample, which has none and a loss of 0, counts as one."""
-        return max(1.0, len(batch) * (len(batch) - 1) / 2)
+        """Number of pairs; 0 for a lone sample, whose loss of 0 then has no say in an average."""
+        return len(batch) * (len(batch) - 1) / 2
 
     def _all(self, states: States, batch: Batch) -> tuple[Tensor, Tensor]:
         """Predicted and true values of all pairs at hand, square."""
@@ -132,6 +162,11 @@ class Pairwise(Objective):
         elif batch.place_B is not None:
             truth = truth[batch.place_B][:, batch.place_B]
         return self.between(x), truth
+
+
+def is_free(name: object) -> bool:
+    """Whether a module may go by a name in a `ModuleDict`, which allows no dots and keeps its own words."""
+    return isinstance(name, str) and bool(name) and "." not in name and not hasattr(nn.ModuleDict(), name)
 
 
 def mean_loss(objective: Objective, prediction: Tensor, truth: Tensor, batch: Batch) -> Tensor:
@@ -196,8 +231,8 @@ def precise(x: Tensor) -> Tensor:
 
 
 def class_names(values: pd.Series) -> pd.Series:
-    """Classes as text; whole numbers lose their '.0'. Missing stays missing."""
-    if is_numeric_dtype(values):
+    """Classes as text; whole numbers lose their '.0', and truth values stay True and False. Missing stays missing."""
+    if is_numeric_dtype(values) and not is_bool_dtype(values):
         return values.map(
             lambda v: str(int(v)) if float(v).is_integer() else repr(float(v)), na_action="ignore"
         ).astype(object)

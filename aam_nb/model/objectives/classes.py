@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from aam_nb.batch.batch import Batch, TargetMaker
-from aam_nb.config import ModelConfig, TargetConfig, configured, some, to_dict
+from aam_nb.config import ModelConfig, TargetConfig, configured, listed, some, to_dict
 from aam_nb.model.encoder import States
 from aam_nb.model.objectives.base import Array, Objective, class_names, full, precise
 from aam_nb.model.objectives.heads import make_head
@@ -39,8 +39,8 @@ class Classification(Objective):
 
     Raises
     ------
-    ConfigError
-        A setting cannot be used.
+    ConfigError, ObjectiveError
+        A setting, or another argument, cannot be used.
 
     References
     ----------
@@ -60,10 +60,16 @@ class Classification(Objective):
         **settings: Any,
     ) -> None:
         super().__init__("target", weight)
-        self.target, self.classes = target, list(classes or [])
-        self.config = configured(TargetConfig, config, settings)
-        self.balance = [float(b) for b in balance] if balance else [1.0] * len(self.classes)
-        self.expect(len(self.balance) == len(self.classes), "balance", balance, "a weight for each class", "None")
+        self.expect(isinstance(target, str), "target", target, "one column", "'diet'")
+        self.target, self.config = target, configured(TargetConfig, config, settings)
+        names = listed([] if classes is None else classes, str)
+        apart = names is not None and len(names) == len(set(names))
+        self.expect(apart, "classes", classes, "names, each once", "None")
+        self.classes: list[str] = names or []
+        says = listed([1.0] * len(self.classes) if balance is None else balance, float)
+        fits = says is not None and len(says) == len(self.classes) and all(s >= 0 for s in says)
+        self.expect(fits, "balance", balance, "a weight for each class, zero or more", "None")
+        self.balance: list[float] = says or []
 
     # -- what it is -----------------------------------------------------------------------------------------------------
 
@@ -97,12 +103,15 @@ class Classification(Objective):
         TargetError
             The column is missing or the same everywhere, or a class has a single sample.
         """
-        sizes = class_names(study.target(self.target)).dropna().value_counts()
+        values = study.target(self.target)
+        names = class_names(values)
+        sizes = names.dropna().value_counts()
         rare = sizes[sizes < 2].index
         if len(rare):
+            alone = values[names.isin(rare[:5])].tolist()  # as the column holds them: numbers are not in quotes
             raise TargetError(
                 f"{len(rare)} classes of {self.target!r} have a single training sample ({some(rare)}). A class needs two or more. Drop "
-                f"them with `study.keep_samples(~study.metadata[{self.target!r}].isin({list(rare[:5])!r}))` (`--min-class-size 2`)."
+                f"them with `study.keep_samples(~study.metadata[{self.target!r}].isin({alone!r}))` (`--min-class-size 2`)."
             )
         self.classes = sorted(sizes.index)
         self.balance = [1.0] * len(self.classes)
@@ -136,9 +145,6 @@ class Classification(Objective):
             return batch.with_target(f"{self.name}.weight", torch.from_numpy(say_B.astype(np.float32)))
 
         return make
-
-    def inputs(self, study: Study) -> TargetMaker | None:
-        return None
 
     # -- predicting -----------------------------------------------------------------------------------------------------
 

@@ -17,9 +17,18 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from aam_nb.batch.batch import Batch, TargetMaker
-from aam_nb.config import ModelConfig, some
+from aam_nb.config import ModelConfig, listed, some
 from aam_nb.model.encoder import States
-from aam_nb.model.objectives.base import Array, Objective, ObjectiveError, asv_weights, entry_weights, full, scores
+from aam_nb.model.objectives.base import (
+    Array,
+    Objective,
+    ObjectiveError,
+    asv_weights,
+    entry_weights,
+    full,
+    is_free,
+    scores,
+)
 from aam_nb.model.objectives.nucleotides import WEIGHTS
 from aam_nb.phylo.tree import branches_of
 from aam_nb.phylo.unifrac import faith_pd
@@ -39,8 +48,8 @@ class FaithPD(Objective):
 
     def __init__(self, weight: float = 1.0, *, mean: float = 0.0, std: float = 1.0) -> None:
         super().__init__("faith_pd", weight)
-        self.expect(std > 0, "std", std, "a positive number", "1.0")
-        self.mean, self.std = float(mean), float(std)
+        self.mean = self.number("mean", mean, np.isfinite, "a finite number", "0.0")
+        self.std = self.number("std", std, lambda x: x > 0)
 
     def build(self, config: ModelConfig) -> None:
         self.head = nn.Linear(config.width, 1)
@@ -105,11 +114,15 @@ class Taxonomy(Objective):
         taxa: Mapping[str, Sequence[str]] | None = None,
     ) -> None:
         super().__init__("taxonomy", weight)
-        self.ranks = [ranks] if isinstance(ranks, str) else list(ranks)
-        self.expect(0 < len(self.ranks) == len(set(self.ranks)), "ranks", ranks, "one or more ranks", "('phylum',)")
-        self.expect(weigh in WEIGHTS, "weigh", weigh, "distinct, occurrences or reads", "'distinct'")
-        self.weigh_by = weigh
-        self.taxa = {rank: list(names) for rank, names in (taxa or {}).items()}
+        self.ranks = self.columns("ranks", ranks, "one or more ranks, each once", "('phylum',)")
+        self.expect(all(map(is_free, self.ranks)), "ranks", ranks, "names without dots", "('phylum',)")
+        self.weigh_by = self.choice("weigh", weigh, WEIGHTS)
+        self.taxa: dict[str, list[str]] = {}
+        if taxa:
+            known = {r: listed(taxa[r], str) for r in taxa} if isinstance(taxa, Mapping) else {}
+            whole = known.keys() == set(self.ranks) and all(t and len(t) == len(set(t)) > 1 for t in known.values())
+            self.expect(whole, "taxa", taxa, "two or more lineages for each rank", "None")
+            self.taxa = {rank: known[rank] or [] for rank in self.ranks}
 
     def build(self, config: ModelConfig) -> None:
         if not self.taxa:
@@ -211,9 +224,9 @@ class Counts(Objective):
 
     def __init__(self, share: float = 0.15, weight: float = 1.0, *, mean: float = -2.0, std: float = 1.0) -> None:
         super().__init__("counts", weight)
-        self.expect(0 < share < 1, "share", share, "a share in (0, 1)", "0.15")
-        self.expect(std > 0, "std", std, "a positive number", "1.0")
-        self.share, self.mean, self.std = share, float(mean), float(std)
+        self.share = self.number("share", share, lambda x: 0 < x < 1, "a share in (0, 1)", "0.15")
+        self.mean = self.number("mean", mean, np.isfinite, "a finite number", "-2.0")
+        self.std = self.number("std", std, lambda x: x > 0)
 
     def build(self, config: ModelConfig) -> None:
         self.head = nn.Linear(config.width, 1)

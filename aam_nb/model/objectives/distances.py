@@ -106,12 +106,11 @@ class UniFrac(Distance):
     def __init__(
         self, metric: str = "unweighted", alpha: float = 0.5, weight: float = 10.0, *, scale: float = 1.0
     ) -> None:
-        super().__init__("unifrac" if metric == "unweighted" else f"unifrac_{metric}", weight)
         known = ("unweighted", "weighted_normalized", "generalized", "weighted_unnormalized")
-        self.expect(metric in known, "metric", metric, ", ".join(known), "'unweighted'")
-        self.expect(0 <= alpha <= 1, "alpha", alpha, "a number in [0, 1]", "0.5")
-        self.expect(scale > 0, "scale", scale, "a positive number", "1.0")
-        self.metric, self.alpha, self.scale = metric, alpha, scale
+        self.metric = self.choice("metric", metric, known)
+        super().__init__("unifrac" if metric == "unweighted" else f"unifrac_{metric}", weight)
+        self.alpha = self.number("alpha", alpha, lambda x: 0 <= x <= 1, "a number in [0, 1]", "0.5")
+        self.scale = self.number("scale", scale, lambda x: x > 0)
         self.scaled = metric == "weighted_unnormalized"
 
     def block(self, study: Study) -> Block:
@@ -142,10 +141,9 @@ class BetaDiversity(Distance):
     """
 
     def __init__(self, metric: str = "braycurtis", weight: float = 10.0, *, scale: float = 1.0) -> None:
-        super().__init__(str(metric), weight)
-        self.expect(metric in ("braycurtis", "aitchison"), "metric", metric, "braycurtis or aitchison", "'braycurtis'")
-        self.expect(scale > 0, "scale", scale, "a positive number", "1.0")
-        self.metric, self.scale, self.scaled = metric, scale, metric == "aitchison"
+        self.metric = self.choice("metric", metric, ("braycurtis", "aitchison"))
+        super().__init__(metric, weight)
+        self.scale, self.scaled = self.number("scale", scale, lambda x: x > 0), metric == "aitchison"
 
     def block(self, study: Study) -> Block:
         return bray_curtis if self.metric == "braycurtis" else aitchison
@@ -196,8 +194,7 @@ class Contrastive(Pairwise):
 
     def __init__(self, temperature: float = 0.1, weight: float = 1.0) -> None:
         super().__init__("contrastive", weight)
-        self.expect(temperature > 0, "temperature", temperature, "a positive number", "0.1")
-        self.temperature = temperature
+        self.temperature = self.number("temperature", temperature, lambda x: x > 0, hint="0.1")
 
     def build(self, config: ModelConfig) -> None:
         self.head = nn.Sequential(
@@ -241,8 +238,9 @@ class Contrastive(Pairwise):
         return prediction[:, 1] - prediction[:, 0]
 
     def count(self, batch: Batch) -> float:
-        """Number of rows."""
-        return float(len(batch))
+        """Number of rows whose other view is here."""
+        number = np.unique(batch.sample_B, return_counts=True)[1]
+        return float(number[number > 1].sum())
 
     def metrics(self, prediction: Array, truth: Array) -> dict[str, float]:
         """Share of rows that are nearest to their other view."""

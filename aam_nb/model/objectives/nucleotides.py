@@ -58,14 +58,13 @@ class MaskedNucleotides(Objective):
         weight: float = 1.0,
     ) -> None:
         super().__init__("nucleotides", weight)
-        self.share, self.pattern, self.span, self.weigh_by = share, pattern, span, weigh
-        self.expect(0 < share < 1, "share", share, "a share in (0, 1)", "0.15")
-        self.expect(pattern in ("random", "span"), "pattern", pattern, "random or span", "'random'")
-        self.expect(span >= 1, "span", span, "at least 1 nucleotide", "5")
-        most = span / (span + 1)  # runs that are kept apart by one nucleotide each
-        reachable = pattern == "random" or share <= most
-        self.expect(reachable, "share", share, f"at most {most:.2g} in runs of {span:g}", "0.15")
-        self.expect(weigh in WEIGHTS, "weigh", weigh, "distinct, occurrences or reads", "'distinct'")
+        self.share = self.number("share", share, lambda x: 0 < x < 1, "a share in (0, 1)", "0.15")
+        self.pattern = self.choice("pattern", pattern, ("random", "span"))
+        self.span = self.number("span", span, lambda x: x >= 1, "at least 1 nucleotide", "5")
+        most = self.span / (self.span + 1)  # runs that are kept apart by one nucleotide each
+        reachable = self.pattern == "random" or self.share <= most
+        self.expect(reachable, "share", share, f"at most {most:.2g} in runs of {self.span:g}", "0.15")
+        self.weigh_by = self.choice("weigh", weigh, WEIGHTS)
 
     def build(self, config: ModelConfig) -> None:
         self.head = nn.Linear(config.width, config.scales[0] * 4)

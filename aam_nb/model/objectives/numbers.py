@@ -14,13 +14,13 @@ import numpy.typing as npt
 import pandas as pd
 import torch
 import torch.nn.functional as F
-from pandas.api.types import is_numeric_dtype
+from pandas.api.types import infer_dtype, is_numeric_dtype
 from torch import Tensor
 
 from aam_nb.batch.batch import Batch, TargetMaker
-from aam_nb.config import ModelConfig, TargetConfig, configured, some, to_dict
+from aam_nb.config import ModelConfig, TargetConfig, configured, listed, shown, some, to_dict
 from aam_nb.model.encoder import States
-from aam_nb.model.objectives.base import Array, Objective, class_names, full, precise, scores
+from aam_nb.model.objectives.base import Array, Objective, ObjectiveError, class_names, full, precise, scores
 from aam_nb.model.objectives.heads import last_layer, make_head
 from aam_nb.model.objectives.transforms import Transform
 from aam_nb.study.study import Study, TargetError, UnknownIdError
@@ -51,7 +51,7 @@ class Regression(Objective):
     ConfigError
         A setting cannot be used.
     ObjectiveError
-        There is no column, or one is named twice.
+        There is no column, or one is named twice; or `fitted` is not what `spec()` gives.
     """
 
     kind: ClassVar[str] = "regression"
@@ -66,18 +66,20 @@ class Regression(Objective):
         **settings: Any,
     ) -> None:
         super().__init__("target", weight)
-        self.targets = [target] if isinstance(target, str) else list(target)
-        self.expect(0 < len(self.targets) == len(set(self.targets)), "target", target, "columns, each once", "'age'")
+        self.targets = self.columns("target", target, "columns, each once", "'age'")
         self.config = configured(TargetConfig, config, settings)
         for name in ("loss", "transform", "output"):
             given, want = getattr(self.config, name), len(self.targets)
             self.expect(len(given) in (1, want), name, given, f"one for all, or {want}", repr(given[0]))
-        self.groups: list[str] = list(fitted["groups"]) if fitted else []
-        plain: list[list[Any]] = (
-            fitted["transforms"] if fitted else [[{"kind": "none", "centre": 0.0}]] * len(self.targets)
-        )
+        for k in range(len(self.targets)):
+            low = self._bounds(k)[0]
+            reachable = self._of("transform", k) != "log" or self._of("output", k) != "bounded" or low > -1
+            self.expect(reachable, "low", low, "a bound above -1, where log(1 + y) ends", "0.0")
         # By target; the transform of all samples first, then those of the groups, None where a group has too few values.
-        self.transforms = [[None if made is None else Transform.from_json(made) for made in row] for row in plain]
+        self.groups: list[str] = []
+        self.transforms: list[list[Transform | None]] = [[Transform()] for _ in self.targets]
+        if fitted is not None:
+            self._take(fitted)
 
     # -- what it is -----------------------------------------------------------------------------------------------------
 
@@ -234,6 +236,7 @@ class Regression(Objective):
     def _values(self, study: Study, k: int) -> npt.NDArray[np.float64]:
         """A column's numbers, NaN where they are missing."""
         values = study.column(self.targets[k])
+        refuse_dates(values)
         if not is_numeric_dtype(values):
             raise TargetError(
                 f"{self.targets[k]!r} holds text such as {values.dropna().iloc[0]!r}. Regression needs numbers. Use "
@@ -355,6 +358,30 @@ class Regression(Objective):
                 right[rows, k] = self._transform(k, int(code)).to_units(z).numpy()
         return guess, right
 
+    def _take(self, fitted: Mapping[str, Any]) -> None:
+        """Take groups and transforms as `_fitted` wrote them down."""
+        try:
+            if not isinstance(fitted, Mapping) or fitted.keys() != {"groups", "transforms"}:
+                raise ValueError(f"{shown(fitted)} is not groups and transforms")
+            groups = listed(fitted["groups"], str)
+            if groups is None or len(groups) != len(set(groups)):
+                raise ValueError(f"groups is {shown(fitted['groups'])}, not names, each once")
+            rows = fitted["transforms"]
+            if not isinstance(rows, list) or not all(isinstance(row, list) for row in rows):
+                raise ValueError(f"transforms is {shown(rows)}, not a list for each column")
+            if len(rows) != len(self.targets) or any(len(row) != 1 + len(groups) for row in rows):
+                raise ValueError(f"{shown([len(row) for row in rows])} transforms do not fit the columns and groups")
+            if any(row[0] is None for row in rows):
+                raise ValueError("the transform of all samples is missing")
+            made = [[None if x is None else Transform.from_json(x) for x in row] for row in rows]
+        except (TypeError, ValueError) as error:
+            kind = type(self).__name__
+            raise ObjectiveError(
+                f"fitted of {kind} cannot be used: {error}. Expected what its `spec()` gives. Leave it out, and `fit` learns it: "
+                f"`{kind}({self.target!r})`."
+            ) from error
+        self.groups, self.transforms = groups, made
+
     def _fitted(self) -> dict[str, Any]:
         transforms = [[None if made is None else made.to_json() for made in row] for row in self.transforms]
         return {"groups": self.groups, "transforms": transforms}
@@ -442,3 +469,20 @@ class Quantiles(Regression):
     def build(self, config: ModelConfig) -> None:
         self.head = make_head(config.width, len(self.config.quantiles), self.config)
         self._start_at_mean(self.middle, 0)
+
+
+def refuse_dates(values: pd.Series) -> None:
+    """Refuse a column of dates, times or durations, which are no numbers yet, and each a class of its own (`TargetError`)."""
+    found = infer_dtype(values, skipna=True)
+    if found not in ("date", "datetime", "datetime64", "timedelta", "timedelta64"):
+        return
+    column = f"study.metadata[{values.name!r}]"
+    number = (
+        f"pd.to_timedelta({column})"
+        if "timedelta" in found
+        else f"(pd.to_datetime({column}) - pd.to_datetime({column}).min())"
+    )
+    raise TargetError(
+        f"{values.name!r} holds {'durations' if 'timedelta' in found else 'dates'} such as {values.dropna().iloc[0]}. Expected numbers or "
+        f"classes. Turn it into a number, such as days: `replace(study, metadata=study.metadata.assign(days={number}.dt.days))`."
+    )

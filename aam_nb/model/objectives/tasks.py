@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import pandas as pd
-from pandas.api.types import is_numeric_dtype
+from pandas.api.types import is_bool_dtype, is_numeric_dtype
 
-from aam_nb.config import TargetConfig, some
+from aam_nb.config import TargetConfig, listed, shown, some
 from aam_nb.model.objectives.classes import Classification
-from aam_nb.model.objectives.numbers import Regression
+from aam_nb.model.objectives.numbers import Regression, refuse_dates
 from aam_nb.study.study import Study, TargetError
 
 Task = Regression | Classification
@@ -17,22 +17,27 @@ Task = Regression | Classification
 
 
 def task_for(study: Study, target: str | Sequence[str], *, config: TargetConfig | None = None) -> Task:
-    """Regression for a numeric column, or for several; classification for any other.
+    """Regression for a numeric column, or for several; classification for any other, and for True and False.
 
     Raises
     ------
     UnknownIdError, TargetError
-        There is no such column; one of several is not of numbers.
+        There is no such column; one holds dates or durations; one of several is not of numbers.
     """
-    targets = [target] if isinstance(target, str) else list(target)
-    numeric = [is_numeric_dtype(study.target(t)) for t in targets]
+    targets = [target] if isinstance(target, str) else listed(target, str)
+    if targets is None:
+        raise TargetError(f"target is {shown(target)}. Expected a column, or a list of columns. Try `target='age'`.")
+    columns = [study.target(t) for t in targets]
+    for values in columns:
+        refuse_dates(values)
+    numeric = [is_numeric_dtype(values) and not is_bool_dtype(values) for values in columns]
     if len(targets) == 1 and not numeric[0]:
         return Classification(targets[0], config=config)
     if not all(numeric):
         text = [t for t, number in zip(targets, numeric, strict=True) if not number]
         raise TargetError(
-            f"{some(map(repr, text))} of {len(targets)} targets hold text. Several targets are predicted together as numbers alone. Fit a "
-            "model to each class column by itself."
+            f"{some(map(repr, text))} of {len(targets)} targets hold text, or True and False. Several targets are predicted together as "
+            "numbers alone. Fit a model to each class column by itself."
         )
     return Regression(targets if len(targets) != 1 else targets[0], config=config)
 

@@ -16,11 +16,20 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from aam_nb.config import shown, typed
 from aam_nb.study.study import TargetError
 
 Values = npt.NDArray[np.float64]
 KINDS = ("standardise", "minmax", "log", "power", "quantile", "none")
 MOST_QUANTILES = 1000
+SHAPES = {
+    "StandardScaler": {"mean_": 1, "var_": 1, "scale_": 1, "n_samples_seen_": 0},
+    "MinMaxScaler": {"min_": 1, "scale_": 1, "data_min_": 1, "data_max_": 1, "data_range_": 1, "n_samples_seen_": 0},
+    "FunctionTransformer": {},
+    "PowerTransformer": {"lambdas_": 1},
+    "QuantileTransformer": {"n_quantiles_": 0, "references_": 1, "quantiles_": 2},
+}
+"""By scikit-learn's transform, what it learns beside `n_features_in_`: a number (0), a row (1), or rows of one (2)."""
 STEP = 1e-4
 """Half the width, in standard deviations of the normal, over which a quantile transform's slope is taken."""
 
@@ -69,14 +78,24 @@ class Transform:
             for step in steps:
                 column = step.fit_transform(column)
         made = cls(kind, steps, reach, float(column.mean()))
-        ends = np.array([e for e in reach if np.isfinite(e)])
-        numbers = [column.ravel(), made.to_network(ends)]
-        if not all(np.isfinite(x).all() for x in numbers) or (lowest < highest and np.ptp(column) == 0):
+        if not np.isfinite(column).all() or not made._is_sound() or (lowest < highest and np.ptp(column) == 0):
             raise TargetError(
                 f"{name}, {lowest:g} to {highest:g}, cannot be transformed by {kind!r}: the result is not finite, or all one value. "
                 "Expected finite numbers. Use `transform='standardise'`."
             )
         return made
+
+    def _is_sound(self) -> bool:
+        """Whether numbers about the centre come back finite, and `reach` is a range that the network can be told."""
+        z = torch.tensor([self.centre - 1, self.centre, self.centre + 1], dtype=torch.float64)
+        ends = np.array([e for e in self.reach if np.isfinite(e)])
+        try:
+            with np.errstate(all="ignore"):
+                seen, back = self.to_network(ends), self.to_units(z)
+        except ValueError:  # scikit-learn takes no infinite numbers
+            return False
+        rising = bool((np.diff(ends) >= 0).all() and (np.diff(seen) >= 0).all())
+        return rising and bool(np.isfinite(seen).all() and back.isfinite().all())
 
     def to_network(self, values: Values) -> Values:
         """Values of the target, shape (n,), as the network sees them; missing stays missing."""
@@ -110,7 +129,7 @@ class Transform:
         """What was fitted, as JSON; `from_json` makes it anew."""
         if self.kind == "none":
             return {"kind": "none", "centre": self.centre}
-        steps = [{k: _plain(v) for k, v in vars(s).items() if k.endswith("_") and k[0] != "_"} for s in self.steps]
+        steps = [{k: _plain(getattr(s, k)) for k in _learned(s)} for s in self.steps]
         reach = list(self.reach) if self.kind == "power" else None
         return {"kind": self.kind, "steps": steps, "reach": reach, "centre": self.centre}
 
@@ -120,22 +139,69 @@ class Transform:
 
         Raises
         ------
-        KeyError, TypeError, ValueError
+        TypeError, ValueError
             It is not what `to_json` writes.
         """
-        if made["kind"] not in KINDS:
-            raise ValueError(f"there is no transform {made['kind']!r}")
-        if made["kind"] == "none":
-            return cls(centre=float(made["centre"]))
-        steps = _steps(made["kind"], 1)
+        kind = made.get("kind") if isinstance(made, Mapping) else None
+        if not isinstance(kind, str) or kind not in KINDS:
+            raise ValueError(f"{shown(made)} is not a transform")
+        wanted = ["kind", "centre", *(("steps", "reach") if kind != "none" else ())]
+        if made.keys() != set(wanted):
+            raise ValueError(f"{shown(list(made))} are not the parts of a transform, {', '.join(wanted)}")
+        centre = typed(made["centre"], float)
+        if centre is None:
+            raise ValueError(f"centre is {shown(made['centre'])}")
+        if kind == "none":
+            return cls(centre=centre)
+        steps = _steps(kind, 1)
+        if not isinstance(made["steps"], list) or len(made["steps"]) != len(steps):
+            raise ValueError(f"steps is {shown(made['steps'])}, not a list of {len(steps)}")
         for step, fitted in zip(steps, made["steps"], strict=True):
-            for name, value in fitted.items():
-                numbers = np.array(value, dtype=np.float64)  # text and nested text do not pass
-                if not name.endswith("_") or name.startswith("_") or not np.isfinite(numbers).all():
-                    raise ValueError(f"{name} is {value!r}")
-                setattr(step, name, numbers if isinstance(value, list) else value)
-        low, high = made["reach"] or (-np.inf, np.inf)
-        return cls(made["kind"], steps, (float(low), float(high)), float(made["centre"]))
+            _put_back(step, fitted)
+        if (made["reach"] is None) == (kind == "power"):
+            raise ValueError(f"reach is {shown(made['reach'])}")
+        low, high = (-np.inf, np.inf) if made["reach"] is None else _numbers("reach", made["reach"], 1)
+        found = cls(kind, steps, (float(low), float(high)), centre)
+        if not found._is_sound():
+            raise ValueError(f"{kind} of {shown(made['steps'])} gives no finite numbers")
+        return found
+
+
+def _learned(step: Any) -> dict[str, int]:
+    """Names of what a transform of scikit-learn learns, and how many axes each has."""
+    return {"n_features_in_": 0} | SHAPES[type(step).__name__]
+
+
+def _put_back(step: Any, fitted: Mapping[str, Any]) -> None:
+    """Give a transform what it had learned: all of it, of its shape, and such as can be learned."""
+    learned = _learned(step)
+    if not isinstance(fitted, Mapping) or fitted.keys() != learned.keys():
+        raise ValueError(f"{type(step).__name__} of {shown(fitted)} has not {', '.join(learned)}")
+    for name, axes in learned.items():
+        numbers = _numbers(name, fitted[name], axes)
+        right = axes != 1 or name == "references_" or len(numbers) == 1
+        right = right and (name not in ("scale_", "n_samples_seen_", "n_quantiles_") or bool((numbers > 0).all()))
+        right = right and (name != "n_features_in_" or numbers == 1)
+        if not right:
+            raise ValueError(f"{name} is {shown(fitted[name])}")
+        setattr(step, name, numbers if axes else fitted[name])
+    if "quantiles_" in learned:
+        many = step.n_quantiles_
+        whole = len(step.quantiles_) == many and np.array_equal(step.references_, np.linspace(0, 1, many))
+        if not whole or (np.diff(step.quantiles_[:, 0]) < 0).any():
+            raise ValueError(f"quantiles_ is {shown(fitted['quantiles_'])}, not {many} rising numbers")
+
+
+def _numbers(name: str, value: Any, axes: int) -> Values:
+    """A number (no axes), a list of them (1), or a list of lists of one (2), as an array."""
+    cells = [value] if axes == 0 else value
+    if isinstance(cells, list) and axes == 2 and all(isinstance(c, list) and len(c) == 1 for c in cells):
+        cells = [c[0] for c in cells]
+    numbers = [typed(c, float) for c in cells] if isinstance(cells, list) else []
+    if not numbers or any(n is None for n in numbers):
+        raise ValueError(f"{name} is {shown(value)}")
+    shape: tuple[int, ...] = ((), (-1,), (-1, 1))[axes]
+    return np.array(numbers, dtype=np.float64).reshape(shape)
 
 
 def _steps(kind: str, num_values: int) -> tuple[Any, ...]:
