@@ -18,7 +18,7 @@ from aam_nb.batch.batch import Batch
 from aam_nb.batch.tokens import PAD, VOCABULARY, tokenize
 from aam_nb.config import ModelConfig, UserError
 from aam_nb.model.covariates import CovariateEncoder, Covariates
-from aam_nb.model.layers import AttentionPool, Block, Blocks, rotation, run, sinusoids
+from aam_nb.model.layers import AttentionPool, Block, Blocks, Gelu, rotation, run, sinusoids
 
 TOKEN_WIDTH = 16
 """Numbers for one nucleotide before its patch is made; 17 tokens need no more."""
@@ -192,7 +192,7 @@ class SampleEncoder(nn.Module):
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         self.how = config.abundance
-        self.abundance = nn.Sequential(nn.Linear(1, config.width), nn.GELU(), nn.Linear(config.width, config.width))
+        self.abundance = nn.Sequential(nn.Linear(1, config.width), Gelu(), nn.Linear(config.width, config.width))
         self.hidden_abundance = nn.Parameter(torch.randn(config.width) * 0.02)
         if self.how != "add":
             self.join = (

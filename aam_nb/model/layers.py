@@ -5,6 +5,10 @@ Shape letters: B sequences or samples, H attention heads, Q queries, K keys, D w
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -90,6 +94,47 @@ def windows(
     return runs(q_BLD).flatten(0, 1), k.flatten(0, 1), v.flatten(0, 1), mask.flatten(0, 1)[:, None]
 
 
+class Gelu(nn.Module):
+    """Gaussian error linear unit (Hendrycks & Gimpel 2016, arXiv 1606.08415), the exact one.
+
+    Torch's own goes through oneDNN on a CPU, which compiles and keeps a routine for every shape that it meets. Ragged batches hardly ever
+    have the same shape twice: a training's memory grew by a gigabyte. So on a CPU it is computed without.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x times the share of a standard normal below x."""
+        if x.device.type != "cpu" or x.dtype != torch.float32 or torch.compiler.is_compiling():
+            return F.gelu(x)
+        result: Tensor = _NativeGelu.apply(x)
+        return result
+
+
+class _NativeGelu(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        ctx.save_for_backward(x)
+        with _without_onednn():
+            return F.gelu(x)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> Tensor:
+        (x,) = ctx.saved_tensors
+        with _without_onednn():
+            result: Tensor = torch.ops.aten.gelu_backward(grad, x)
+            return result
+
+
+@contextmanager
+def _without_onednn() -> Iterator[None]:
+    """Not by `torch.backends.mkldnn.flags`, which sets more than this and warns of it."""
+    mkldnn: Any = torch.backends.mkldnn
+    before, mkldnn.enabled = mkldnn.enabled, False
+    try:
+        yield
+    finally:
+        mkldnn.enabled = before
+
+
 class Attention(nn.Module):
     """Self-attention among all, or among those at most `reach` positions apart."""
 
@@ -119,7 +164,7 @@ class Block(nn.Module):
         super().__init__()
         self.norm_1, self.norm_2 = nn.LayerNorm(width), nn.LayerNorm(width)
         self.attention = Attention(width, num_heads, reach=reach)
-        self.mlp = nn.Sequential(nn.Linear(width, 4 * width), nn.GELU(), nn.Linear(4 * width, width))
+        self.mlp = nn.Sequential(nn.Linear(width, 4 * width), Gelu(), nn.Linear(4 * width, width))
         self.dropout = nn.Dropout(dropout)
 
     def forward(

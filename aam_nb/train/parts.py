@@ -41,19 +41,19 @@ class Parts:
             return None
         return self.asv_AD[torch.from_numpy(batch.asv_N).to(self.asv_AD.device)]
 
-    def cut(self, batch: Batch) -> list[Batch]:
-        """The batch in parts that fit `max_tokens`."""
+    def cut(self, batch: Batch, *, at_least: int = 1) -> list[Batch]:
+        """The batch in parts that fit `max_tokens`; without gradients, which take most of the memory, fewer parts do."""
         patch, encode = self.network.encoder.patch, self.asv_AD is None
-        return batch.split(self.config.max_tokens, patch=patch, at_least=self.at_least, encode=encode)
+        return batch.split(self.config.max_tokens, patch=patch, at_least=at_least, encode=encode)
 
     def mine(self, batch: Batch) -> list[Batch]:
         """This process's parts of a batch, each knowing its share in the whole and the vectors of the others."""
         processes, me = self.accelerator.num_processes, self.accelerator.process_index
         if processes == 1:
-            cuts = [self.cut(batch)]
+            cuts = [self.cut(batch, at_least=self.at_least)]
         else:
             ends = np.linspace(0, len(batch), processes + 1).round().astype(int)
-            cuts = [self.cut(batch.part(a, b)) if b > a else [] for a, b in pairwise(ends)]
+            cuts = [self.cut(batch.part(a, b), at_least=self.at_least) if b > a else [] for a, b in pairwise(ends)]
         of, mine = sum(map(len, cuts)), cuts[me]
         if processes == of == 1:
             return mine

@@ -340,9 +340,10 @@ class Trainer:
 
 
 def _row(side: str, network: Network, sums: dict[str, float], counts: dict[str, float]) -> dict[str, float]:
-    """Columns of the history: each objective's average loss, and their weighted sum."""
+    """Columns of the history: each objective's average loss, and the weighted sum of those that had anything to average."""
     losses = {name: sums[name] / counts[name] if counts[name] else float("nan") for name in network.objectives}
-    total = sum(network.objectives[name].weight * value for name, value in losses.items())
+    counted = [network.objectives[name].weight * value for name, value in losses.items() if counts[name]]
+    total = sum(counted) if counted else float("nan")
     return {f"{side}_loss": total} | {f"{side}_{name}": value for name, value in losses.items()}
 
 
