@@ -27,7 +27,7 @@ pytestmark = [pytest.mark.bench, pytest.mark.slow]
 MIB = 2**20
 BYTES_PER_POSITION = 12_000
 """Stated bound on what the default model (width 64, 2 layers) keeps for its backward pass, for each position of `max_tokens`."""
-SLACK = 150 * MIB
+SLACK = 200 * MIB
 """Stated bound on the rest: the study, batches, weights, moments, the best epoch's weights, what torch loads on first use."""
 
 TRAIN = """
@@ -97,7 +97,7 @@ def test_an_epoch_grows_with_the_samples_and_memory_does_not() -> None:
     print(f"  time ~ samples ^ {exponent:.3f}")
     assert 0.85 < exponent < 1.15
     assert all(f["grown"] < 131072 * BYTES_PER_POSITION + SLACK for f in found)
-    assert found[-1]["grown"] - found[0]["grown"] < SLACK, "eight times the samples, no more memory"
+    assert found[-1]["grown"] - found[0]["grown"] < 50 * MIB, "eight times the samples, no more memory"
 
 
 def test_max_tokens_bounds_memory() -> None:
