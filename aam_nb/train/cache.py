@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,6 +19,7 @@ from aam_nb.batch.tokens import PAD, tokenize
 from aam_nb.config import cache_folder
 from aam_nb.model.module import Network
 from aam_nb.study.whole import whole_file
+from aam_nb.train.run import digest
 
 POSITIONS_PER_CHUNK = 16384
 """Positions (ASVs x patches of the longest) encoded at once without gradients: bounds memory."""
@@ -47,9 +47,9 @@ class AsvVectors:
         self, network: Network, asv_ids: Sequence[str] | pd.Index, device: torch.device, *, progress: bool = False
     ) -> Tensor:
         """Vectors of ASVs on `device`, N x D; those not met before are encoded."""
-        digest = weights_digest(network)
-        if digest != self.digest:
-            self.digest, self.vectors = digest, torch.empty(0, 0)
+        made_with = weights_digest(network)
+        if made_with != self.digest:
+            self.digest, self.vectors = made_with, torch.empty(0, 0)
             self.known = pd.Index([], dtype=object)
             if self.disk:
                 self._read()
@@ -101,11 +101,7 @@ class AsvVectors:
 def weights_digest(network: Network) -> str:
     """SHA-256 of all that decides an ASV's vector: the ASV encoder's shape, weights and reference."""
     asv = network.encoder.asv
-    digest = hashlib.sha256(repr((network.encoder.config, asv.reference_ids)).encode())
-    for name, tensor in sorted(asv.state_dict().items()):
-        digest.update(name.encode())
-        digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
-    return digest.hexdigest()
+    return digest(asv, network.encoder.config, asv.reference_ids)
 
 
 @torch.no_grad()

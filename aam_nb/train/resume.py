@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import warnings
 from pathlib import Path
 from typing import Any
 
 from aam_nb.config import ConfigError, Notice, to_dict
-from aam_nb.model.module import Network
 from aam_nb.study.study import Study
 from aam_nb.study.whole import NotWrittenError
 from aam_nb.train import checkpoint
 from aam_nb.train.checkpoint import LAST, State, prefixed, under
-from aam_nb.train.run import RunError, as_json, load_weights
+from aam_nb.train.run import RunError, as_json, digest, load_weights
 
 NOT_COMPARED = ("progress", "device", "cache", "save_every", "tensorboard")
 """Settings that a resumed training may change: they move no weight."""
@@ -40,7 +38,7 @@ def about(trainer: Trainer, study: Study) -> dict[str, Any]:
         "model": repr(network.encoder.config),
         "objectives": {name: repr(o.spec()) for name, o in network.objectives.items()},
         "covariates": network.covariates.to_dict() if network.covariates else None,
-        "start_sha256": _digest(network),
+        "start_sha256": digest(network, network.encoder.asv.reference_ids),
         "settings": settings,
     }
     plain: dict[str, Any] = json.loads(as_json(found))
@@ -153,14 +151,6 @@ def _whole(value: Any, *, least: int = 0) -> int:
     if not isinstance(value, int) or value < least:
         raise ValueError(f"{value!r} in place of a whole number")
     return value
-
-
-def _digest(network: Network) -> str:
-    """SHA-256 of the weights that training starts from, and of the reference ASVs."""
-    found = hashlib.sha256(repr(network.encoder.asv.reference_ids).encode())
-    for name, tensor in sorted(network.state_dict().items()):
-        found.update(name.encode() + tensor.detach().cpu().contiguous().numpy().tobytes())
-    return found.hexdigest()
 
 
 def _require_same(was: dict[str, Any], now: dict[str, Any], folder: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 from importlib.metadata import version
@@ -156,6 +157,14 @@ def load_weights(network: nn.Module, weights: dict[str, Tensor], folder: str | P
             "folder as it was saved."
         )
     network.load_state_dict(weights)
+
+
+def digest(module: nn.Module, *also: object) -> str:
+    """SHA-256 of a module's weights by name, and of whatever else decides what they give."""
+    found = hashlib.sha256(repr(also).encode())
+    for name, tensor in sorted(module.state_dict().items()):
+        found.update(name.encode() + tensor.detach().cpu().contiguous().numpy().tobytes())
+    return found.hexdigest()
 
 
 def as_json(value: Any) -> str:
