@@ -1,0 +1,37 @@
+"""What all figures share: colours, markers, names and labels."""
+
+from __future__ import annotations
+
+import matplotlib.pyplot as plt
+from matplotlib.axes import Axes
+
+from aam_nb.evaluate.metrics import MODEL
+
+PALETTE = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9", "#F0E442", "#000000")
+"""Okabe and Ito's: told apart with any kind of colour vision."""
+MARKERS = "osD^vPX*"
+METRIC_NAMES = {
+    "r2": "R²",
+    "mae": "mean absolute error",
+    "spearman": "Spearman ρ",
+    "balanced_accuracy": "balanced accuracy",
+    "macro_f1": "macro F1",
+    "auroc": "AUROC",
+}
+MODEL_NAMES = {MODEL: "aam_nb", "random_forest": "random forest", "dummy": "dummy"}
+
+
+def short(asv: str) -> str:
+    """An ASV's DNA as a label: both ends."""
+    return asv if len(asv) <= 20 else f"{asv[:9]}…{asv[-9:]}"
+
+
+def new_axes(width: float = 5.2, height: float = 3.8) -> Axes:
+    """Axes of a figure of their own; inches."""
+    return plt.subplots(figsize=(width, height), layout="constrained")[1]
+
+
+def cut(name: object, most: int = 24) -> str:
+    """A name as a label."""
+    text = str(name).replace("$", r"\$")  # no name from a file is taken as mathematics
+    return text if len(text) <= most else text[: most - 1] + "…"
