@@ -210,16 +210,18 @@ class SampleEncoder(nn.Module):
         B, S = len(size_B), int(size_B.max())
         sample_E = torch.repeat_interleave(torch.arange(B, device=size_B.device), size_B)
         slot_E = sample_E * S + torch.arange(len(sample_E), device=size_B.device) - batch.offsets_B1[sample_E]
-        log_share_E1 = (batch.counts_E / batch.total_B[sample_E]).log10()[:, None].to(asv_ND.dtype)
-        abundance_ED = self.abundance(log_share_E1 + 2.0)  # centred on a share of 1 %
-        if batch.hidden_E is not None:
-            abundance_ED = torch.where(
-                batch.hidden_E[:, None], self.hidden_abundance.to(abundance_ED.dtype), abundance_ED
-            )
-        entry_ED = self.with_abundance(asv_ND[batch.asv_E], abundance_ED)
+        entry_ED = self.entry(asv_ND[batch.asv_E], batch.counts_E / batch.total_B[sample_E], batch.hidden_E)
         entry_BSD = entry_ED.new_zeros(B * S, entry_ED.shape[1]).index_copy(0, slot_E, entry_ED).view(B, S, -1)
         filled_BS = torch.arange(S, device=size_B.device) < size_B[:, None]
         return entry_BSD, filled_BS
+
+    def entry(self, asv_ED: Tensor, share_E: Tensor, hidden_E: Tensor | None = None) -> Tensor:
+        """Vectors of ASVs with their relative abundances (0 to 1), of any leading shape; hidden ones have a learned vector instead."""
+        log_share_E1 = share_E.log10()[..., None].to(asv_ED.dtype)
+        abundance_ED = self.abundance(log_share_E1 + 2.0)  # centred on a share of 1 %
+        if hidden_E is not None:
+            abundance_ED = torch.where(hidden_E[..., None], self.hidden_abundance.to(abundance_ED.dtype), abundance_ED)
+        return self.with_abundance(asv_ED, abundance_ED)
 
     def with_abundance(self, asv_ED: Tensor, abundance_ED: Tensor) -> Tensor:
         """An ASV's vector and that of its abundance as one."""
