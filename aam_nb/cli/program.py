@@ -1,0 +1,66 @@
+"""`aam-nb VERB`: the commands by name, and what runs them."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+import aam_nb as aam
+from aam_nb.cli.demo import Demo
+from aam_nb.cli.files import Info, Unifrac
+from aam_nb.cli.judging import Evaluate, Predict, Report
+from aam_nb.cli.parsing import parse
+from aam_nb.cli.training import ARGV, Fit, Pretrain, Resume
+from aam_nb.cli.words import UsageError, is_main, one_line_warnings, why
+from aam_nb.config import (
+    UserError,
+)
+
+COMMANDS: dict[str, type[Any]] = {
+    "demo": Demo,
+    "info": Info,
+    "unifrac": Unifrac,
+    "pretrain": Pretrain,
+    "fit": Fit,
+    "resume": Resume,
+    "predict": Predict,
+    "evaluate": Evaluate,
+    "report": Report,
+}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a command line; returns the exit code: 0, 2 for a mistake of the user's, 130 when interrupted."""
+    args = list(sys.argv[1:] if argv is None else argv)
+    if not args or args[0] in ("-h", "--help", "--version"):
+        print(f"aam-nb {aam.__version__}" if args[:1] == ["--version"] else usage())
+        return 0 if args else 2
+    verb = args[0]
+    ARGV.set(tuple(args))
+    try:
+        if verb not in COMMANDS:
+            raise UsageError(f"{verb!r} is not a command. There are {', '.join(COMMANDS)}. See `aam-nb --help`.")
+        command = parse(COMMANDS[verb], verb, args[1:])
+        if command is not None:
+            with one_line_warnings():
+                command()
+    except BrokenPipeError:  # the reader of our output has gone, as in `aam-nb fit --help | head`
+        return 1
+    except (UserError, OSError) as error:
+        if is_main():
+            print(f"aam-nb {verb}: {' '.join(why(error).split())}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print(f"aam-nb {verb}: interrupted", file=sys.stderr)
+        return 130
+    return 0
+
+
+def usage() -> str:
+    """The list of commands."""
+    width = max(map(len, COMMANDS))
+    lines = [f"  {verb:<{width}}  {kind.__doc__}" for verb, kind in COMMANDS.items()]
+    return "\n".join(
+        ["usage: aam-nb COMMAND [OPTIONS]", "", *lines, "", "`aam-nb COMMAND --help` lists a command's options."]
+    )
