@@ -13,8 +13,13 @@ __version__ = "0.1.0"
 
 _HOME = {
     "config": [
+        "AttentionConfig",
+        "CompareConfig",
         "ConfigError",
+        "ErrorsConfig",
         "EvaluateConfig",
+        "ExplainConfig",
+        "FaithfulnessConfig",
         "FilterConfig",
         "ModelConfig",
         "SimulateConfig",
@@ -50,6 +55,10 @@ _HOME = {
     "train.callbacks": ["Callback"],
     "train.estimator": ["AAM", "load"],
     "evaluate.metrics": ["Evaluation"],
+    "evaluate.errors.analysis": ["ErrorAnalysis", "errors"],
+    "evaluate.comparison.compare": ["compare"],
+    "evaluate.comparison.result": ["Comparison"],
+    "evaluate.comparison.contenders": ["Recipe"],
     "show.report": ["report"],
 }
 _WHERE = {name: module for module, names in _HOME.items() for name in names}
@@ -59,14 +68,24 @@ __all__ = sorted([*_WHERE, *_FLOORS])
 
 if TYPE_CHECKING:
     from aam_nb import explain as explain
+    from aam_nb.config import AttentionConfig as AttentionConfig
+    from aam_nb.config import CompareConfig as CompareConfig
     from aam_nb.config import ConfigError as ConfigError
+    from aam_nb.config import ErrorsConfig as ErrorsConfig
     from aam_nb.config import EvaluateConfig as EvaluateConfig
+    from aam_nb.config import ExplainConfig as ExplainConfig
+    from aam_nb.config import FaithfulnessConfig as FaithfulnessConfig
     from aam_nb.config import FilterConfig as FilterConfig
     from aam_nb.config import ModelConfig as ModelConfig
     from aam_nb.config import SimulateConfig as SimulateConfig
     from aam_nb.config import TargetConfig as TargetConfig
     from aam_nb.config import TrainConfig as TrainConfig
     from aam_nb.config import UnifracConfig as UnifracConfig
+    from aam_nb.evaluate.comparison.compare import compare as compare
+    from aam_nb.evaluate.comparison.contenders import Recipe as Recipe
+    from aam_nb.evaluate.comparison.result import Comparison as Comparison
+    from aam_nb.evaluate.errors.analysis import ErrorAnalysis as ErrorAnalysis
+    from aam_nb.evaluate.errors.analysis import errors as errors
     from aam_nb.evaluate.metrics import Evaluation as Evaluation
     from aam_nb.model.objectives import BetaDiversity as BetaDiversity
     from aam_nb.model.objectives import Classification as Classification

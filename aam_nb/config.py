@@ -557,6 +557,205 @@ class UnifracConfig:
         _check(self.block >= 1, "block", self.block, "at least 1 sample", "512")
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ExplainConfig:
+    """How attributions are made and averaged."""
+
+    samples: int = 25
+    """Orders of the features drawn for Shapley values; each costs as many predictions as a sample has features. Where so few features
+    have no more orders than this, all are gone through, and the values are exact."""
+    top: int = 8
+    """ASVs whose nucleotides are explained, those with the largest mean absolute attribution; unless they are named."""
+    num_resamples: int = 1000
+    """Bootstrap resamples for the intervals of mean attributions."""
+    confidence: float = 0.95
+    """Coverage of the intervals, in (0, 1)."""
+    seed: int = 0
+    """Seed of orders and resamples."""
+
+    def __post_init__(self) -> None:
+        _check_types(self)
+        _check(self.samples >= 1, "samples", self.samples, "at least 1 order", "25")
+        _check(self.top >= 1, "top", self.top, "at least 1 ASV", "8")
+        _check(self.num_resamples >= 20, "num_resamples", self.num_resamples, "at least 20", "1000")
+        _check(0 < self.confidence < 1, "confidence", self.confidence, "a share in (0, 1)", "0.95")
+        _check(self.seed >= 0, "seed", self.seed, "zero or more", "0")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class AttentionConfig:
+    """Which attention is looked at, how much of it is kept, and how two groups of samples are compared."""
+
+    levels: tuple[Literal["nucleotide", "asv", "pooling"], ...] = ("nucleotide", "asv", "pooling")
+    """nucleotide: among the positions of an ASV, and their pooling. asv: among the ASVs of a sample. pooling: from ASVs to the sample."""
+    top: int = 64
+    """ASVs of a sample that are kept one by one at level asv: those with most pooling attention. The others are one row and column."""
+    top_nucleotide: int = 8
+    """ASVs looked into at level nucleotide where none are named: those with most pooling attention over all samples chosen."""
+    num_permutations: int = 9999
+    """Random exchanges of labels behind a p-value; where there are no more than these at all, each is made once."""
+    seed: int = 0
+    """Seed of the permutations."""
+
+    def __post_init__(self) -> None:
+        _check_types(self, lone=True)
+        once = 0 < len(self.levels) == len(set(self.levels))
+        _check(once, "levels", self.levels, "one or more of nucleotide, asv, pooling, each once", "('asv', 'pooling')")
+        _check(self.top >= 1, "top", self.top, "at least 1 ASV", "64")
+        _check(self.top_nucleotide >= 1, "top_nucleotide", self.top_nucleotide, "at least 1 ASV", "8")
+        _check(self.num_permutations >= 99, "num_permutations", self.num_permutations, "at least 99", "9999")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ErrorsConfig:
+    """How the errors of a prediction are analysed."""
+
+    min_slice: int = 8
+    """Fewest samples of a slice."""
+    num_bins: int = 4
+    """Quantile bins that a column of numbers is cut into."""
+    max_pair_columns: int = 4
+    """Columns, the most telling ones, whose pairs are sliced by too; 0 or 1 leaves pairs out."""
+    num_worst: int = 10
+    """Worst samples that are looked at closely."""
+    num_neighbours: int = 5
+    """Nearest training samples, whose mean distance says how far a sample lies from the training data."""
+    attributions: bool = True
+    """Explain the worst samples by their ASVs."""
+    calibration_bins: int = 10
+    """Bins of the reliability curve."""
+    equal_mass: bool = True
+    """Whether those bins hold as many samples each, or are as wide each."""
+    levels: tuple[float, ...] = (0.5, 0.8, 0.9, 0.95)
+    """Coverage asked of conformal intervals and prediction sets."""
+    learning_curve: tuple[float, ...] = ()
+    """Shares of the training samples, such as 0.25 0.5 1.0, that the model is fitted to again; none asks for no curve."""
+    num_resamples: int = 1000
+    """Bootstrap resamples, of whole groups, behind each interval."""
+    num_permutations: int = 9999
+    """Permutations, of whole groups, behind each p-value."""
+    confidence: float = 0.95
+    """Coverage of each interval."""
+    false_discovery: float = 0.05
+    """Share of false ones among the slices that are called worse than the rest (Benjamini & Hochberg 1995)."""
+    seed: int = 0
+    """Seed of resamples, permutations and subsets."""
+
+    def __post_init__(self) -> None:
+        _check_types(self)
+        _check(self.min_slice >= 2, "min_slice", self.min_slice, "at least 2 samples", "8")
+        _check(2 <= self.num_bins <= 100, "num_bins", self.num_bins, "2 to 100", "4")
+        _check(0 <= self.max_pair_columns <= 100, "max_pair_columns", self.max_pair_columns, "0 to 100", "4")
+        _check(self.num_worst >= 1, "num_worst", self.num_worst, "at least 1", "10")
+        _check(self.num_neighbours >= 1, "num_neighbours", self.num_neighbours, "at least 1", "5")
+        _check(self.calibration_bins >= 2, "calibration_bins", self.calibration_bins, "at least 2", "10")
+        shares = all(0 < v < 1 for v in self.levels) and len(self.levels) > 0
+        _check(shares, "levels", self.levels, "shares in (0, 1)", "(0.8, 0.9)")
+        curve = self.learning_curve
+        rising = all(0 < v <= 1 for v in curve) and list(curve) == sorted(set(curve))
+        _check(rising, "learning_curve", curve, "rising shares in (0, 1]", "(0.25, 0.5, 1.0)")
+        _check(self.num_resamples >= 20, "num_resamples", self.num_resamples, "at least 20", "1000")
+        _check(self.num_permutations >= 99, "num_permutations", self.num_permutations, "at least 99", "9999")
+        for name in ("confidence", "false_discovery"):
+            _check(0 < getattr(self, name) < 1, name, getattr(self, name), "a share in (0, 1)", "0.05")
+        _check(self.seed >= 0, "seed", self.seed, "zero or more", "0")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CompareConfig:
+    """How models are compared: by which folds, how the baselines are tuned, and what intervals and tests rest on."""
+
+    scheme: Literal["k_fold", "leave_one_group_out"] = "k_fold"
+    """Folds of samples (of whole groups where there is a group), or every value of the group held out in turn."""
+    folds: int = 5
+    """Folds of `k_fold`."""
+    repeats: int = 1
+    """How often `k_fold` deals the samples anew; each repeat also has seeds of its own."""
+    tune: bool = True
+    """Choose each baseline's settings from a small grid, by cross-validation within the training side of each fold."""
+    inner_folds: int = 3
+    """Folds within the training side that choose those settings; whole groups where there is a group."""
+    num_trees: int = 500
+    """Trees of the random forest."""
+    feature_prevalence: int = 2
+    """Training samples that an ASV must be found in to be a feature of a baseline."""
+    num_resamples: int = 500
+    """Bootstrap resamples behind each interval; whole groups where there is a group."""
+    confidence: float = 0.95
+    """Coverage of each interval."""
+    num_permutations: int = 999
+    """Permutations of the truth behind each null distribution."""
+    block: str = ""
+    """Metadata column within whose values the truth is permuted, such as a study or a batch."""
+    jobs: int = 1
+    """Processes that fit at the same time."""
+    seed: int = 0
+    """Seed of the folds, of what is fitted, of the bootstrap and of the permutations."""
+
+    def __post_init__(self) -> None:
+        _check_types(self)
+        _check(self.folds >= 2, "folds", self.folds, "at least 2", "5")
+        once = self.scheme == "leave_one_group_out"
+        words = "1 where every group is left out once" if once else "at least 1"
+        _check(self.repeats == 1 if once else self.repeats >= 1, "repeats", self.repeats, words, "1")
+        _check(self.inner_folds >= 2, "inner_folds", self.inner_folds, "at least 2", "3")
+        _check(self.num_trees >= 1, "num_trees", self.num_trees, "at least 1", "500")
+        _check(self.feature_prevalence >= 1, "feature_prevalence", self.feature_prevalence, "at least 1 sample", "2")
+        _check(self.num_resamples >= 20, "num_resamples", self.num_resamples, "at least 20", "500")
+        _check(0 < self.confidence < 1, "confidence", self.confidence, "a share in (0, 1)", "0.95")
+        _check(self.num_permutations >= 19, "num_permutations", self.num_permutations, "at least 19", "999")
+        _check(self.jobs >= 1, "jobs", self.jobs, "at least 1 process", "2")
+        _check(self.seed >= 0, "seed", self.seed, "zero or more", "0")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FaithfulnessConfig:
+    """How attributions are checked."""
+
+    steps: int = 20
+    """Steps from a whole sample to none of it on deletion and insertion curves."""
+    num_random: int = 20
+    """Random orders that the curves are compared with."""
+    max_samples: int = 100
+    """Most samples behind the curves and behind comparisons with models fitted anew; of more, so many are drawn."""
+    num_samples: int = 16
+    """Samples behind the costlier checks: infidelity, sensitivity, random weights."""
+    num_subsets: int = 64
+    """Random subsets of a sample's features that infidelity takes away."""
+    radius: float = 0.1
+    """Share by which reads are changed at most for sensitivity."""
+    num_changes: int = 4
+    """Such changes of each sample."""
+    draws: int = 1
+    """Draws of random weights; 0 leaves the check out."""
+    seeds: int = 2
+    """Models fitted anew from other seeds; 0 leaves the check out."""
+    shuffles: int = 1
+    """Models fitted to shuffled labels; 0 leaves the check out."""
+    top: int = 20
+    """Features that should be the same ones under another seed."""
+    num_trees: int = 200
+    """Trees of the random forest whose importances are compared with, where ASVs were planted."""
+    num_resamples: int = 1000
+    """Bootstrap resamples, of whole groups where the split has one, behind each interval."""
+    num_permutations: int = 9999
+    """Random signs, or rankings, behind each p-value."""
+    confidence: float = 0.95
+    """Coverage of each interval."""
+    seed: int = 0
+    """Seed of all that is drawn."""
+
+    def __post_init__(self) -> None:
+        _check_types(self)
+        least = {"steps": 2, "num_random": 1, "max_samples": 2, "num_samples": 2, "num_subsets": 2, "num_changes": 1}
+        least |= {"draws": 0, "seeds": 0, "shuffles": 0, "top": 1, "num_trees": 1, "num_resamples": 20}
+        least |= {"num_permutations": 99, "seed": 0}
+        for name, n in least.items():
+            _check(getattr(self, name) >= n, name, getattr(self, name), f"at least {n}", str(n))
+        _check(0 < self.radius < 1, "radius", self.radius, "a share in (0, 1)", "0.1")
+        _check(0 < self.confidence < 1, "confidence", self.confidence, "a share in (0, 1)", "0.95")
+
+
 def cache_folder(given: str | Path | None = None) -> Path:
     """Where downloads and distances are kept: the folder given, else that of AAM_NB_CACHE, else where the system keeps a user's caches."""
     chosen = given or os.environ.get("AAM_NB_CACHE")

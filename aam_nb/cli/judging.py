@@ -53,15 +53,7 @@ class Evaluate:
 
         model = aam.load(self.run)
         study = self.study.read_for(model)
-        test = study
-        if not self.all:
-            wanted = study.sample_ids.isin(model.samples.get("test", []))
-            if not wanted.any():
-                raise UsageError(
-                    f"None of the {study.num_samples} samples is a held-out sample of {self.run}. Expected the table it was fitted on. "
-                    "To judge by a new study, add `--all`."
-                )
-            test = study.keep_samples(wanted)
+        test = study if self.all else judged_side(model, study, self.run)
         side = model.training_side(study)
         result = model.evaluate(test, target=self.target, train=side, config=self.evaluation)
         with whole_file(self.out / "evaluation.json") as fresh:
@@ -87,3 +79,20 @@ class Report:
     def __call__(self) -> None:
         model = aam.load(self.run)
         say(f"Wrote {aam.report(model, self.study.read_for(model), self.out, title=self.title)}")
+
+
+def judged_side(model: aam.AAM, study: aam.Study, run: Path) -> aam.Study:
+    """The held-out samples of a run.
+
+    Raises
+    ------
+    UsageError
+        The table holds none of them.
+    """
+    wanted = study.sample_ids.isin(model.samples.get("test", []))
+    if not wanted.any():
+        raise UsageError(
+            f"None of the {study.num_samples} samples is a held-out sample of {run}. Expected the table it was fitted on. For a new "
+            "study, add `--all`."
+        )
+    return study.keep_samples(wanted)

@@ -29,7 +29,8 @@ def parse(kind: type[Any], verb: str, args: Sequence[str]) -> Any:
         With tyro's explanation on one line.
     """
     errors = io.StringIO()
-    settings = (tyro.conf.OmitArgPrefixes, tyro.conf.FlagCreatePairsOff)
+    flat = () if getattr(kind, "prefixed", False) else (tyro.conf.OmitArgPrefixes,)
+    settings = (*flat, tyro.conf.FlagCreatePairsOff)
     more = {} if (defaults := from_json(kind, args)) is None else {"default": defaults}
     try:
         with contextlib.redirect_stderr(errors):

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import aam_nb as aam
+from aam_nb.cli.analysis import Compare, Errors, Explain
 from aam_nb.cli.demo import Demo
 from aam_nb.cli.files import Info, Unifrac
 from aam_nb.cli.judging import Evaluate, Predict, Report
@@ -26,6 +27,9 @@ COMMANDS: dict[str, type[Any]] = {
     "resume": Resume,
     "predict": Predict,
     "evaluate": Evaluate,
+    "compare": Compare,
+    "explain": Explain,
+    "errors": Errors,
     "report": Report,
 }
 

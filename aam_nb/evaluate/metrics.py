@@ -133,6 +133,8 @@ class Evaluation:
         What the reader must know: samples seen in training, missing baselines, too few groups.
     config
         Settings of the intervals and baselines.
+    model
+        The model that was judged, to ask it more; not saved, and None once loaded.
     """
 
     target: str
@@ -146,6 +148,7 @@ class Evaluation:
     leaks: tuple[Leak, ...] = ()
     notes: tuple[str, ...] = ()
     config: EvaluateConfig = field(default_factory=EvaluateConfig)
+    model: AAM | None = field(default=None, repr=False)
 
     @classmethod
     def of(
@@ -230,6 +233,7 @@ class Evaluation:
             else (),
             notes=tuple(notes),
             config=config,
+            model=model,
         )
 
     def value(self, metric: str, model: str = MODEL) -> float:

@@ -1,7 +1,29 @@
-"""Why a model predicts what it does: `aam.explain.attribute`, `aam.explain.attention`, `aam.explain.recovery`."""
+"""Why a model predicts what it does: `aam.explain.attribute` and `attention`, and whether that can be believed: `faithfulness`."""
 
-from aam_nb.explain.attention import AttentionMaps, attention
-from aam_nb.explain.attribution import Attributions, attribute
-from aam_nb.explain.sanity import Recovery, recovery
+from aam_nb.explain.attention.maps import AttentionMaps, attention
+from aam_nb.explain.attention.motifs import Motifs, motifs
+from aam_nb.explain.attention.sides import AttentionDifference, compare_attention
+from aam_nb.explain.attention.uniform import UniformControl, uniform_control
+from aam_nb.explain.attribution.attribute import Attributions, GapWarning, attribute
+from aam_nb.explain.attribution.probe import ExplainError
+from aam_nb.explain.faithfulness.recovery import Recovery, recovery
+from aam_nb.explain.faithfulness.verdict import Faithfulness, faithfulness
 
-__all__ = ["AttentionMaps", "Attributions", "Recovery", "attention", "attribute", "recovery"]
+__all__ = [
+    "AttentionDifference",
+    "AttentionMaps",
+    "Attributions",
+    "ExplainError",
+    "Faithfulness",
+    "GapWarning",
+    "Motifs",
+    "Recovery",
+    "UniformControl",
+    "attention",
+    "attribute",
+    "compare_attention",
+    "faithfulness",
+    "motifs",
+    "recovery",
+    "uniform_control",
+]

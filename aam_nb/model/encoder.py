@@ -36,11 +36,12 @@ class Maps:
     """Attention weights of one forward pass, filled where explicit attention is asked for: one tensor per layer.
 
     `nucleotide` has the blocks of the last scale. In `asv` and `pool` key 0 is the sample token, then come covariate tokens, then ASVs.
+    Blocks whose maps are not wanted (None) stay on the fused path.
     """
 
-    nucleotide: list[Tensor] = field(default_factory=list)
+    nucleotide: list[Tensor] | None = field(default_factory=list)
     nucleotide_pool: list[Tensor] = field(default_factory=list)
-    asv: list[Tensor] = field(default_factory=list)
+    asv: list[Tensor] | None = field(default_factory=list)
     pool: list[Tensor] = field(default_factory=list)
 
 
@@ -139,21 +140,39 @@ class AsvEncoder(nn.Module):
             asv = (asv - mean) / (std + 1e-3)
         return asv[R:], x[R:, : -(-L // self.patch)]
 
+    @torch.no_grad()
+    def spread(self) -> tuple[Tensor, Tensor] | None:
+        """Spread and mean of the reference's vectors, each of shape D; None where there is no reference."""
+        if not len(self.reference_RL):
+            return None
+        more = -self.reference_RL.shape[1] % self.config.scales[-1]
+        return torch.std_mean(self.encode(F.pad(self.reference_RL, (0, more), value=PAD), None)[0], 0, correction=0)
+
+    def of_letters(self, tokens_NL: Tensor, letter_NLT: Tensor, spread: tuple[Tensor, Tensor] | None) -> Tensor:
+        """Vectors of ASVs (N x D) whose letters have other vectors (T numbers each) than those of `tokens_NL`, differentiable in them."""
+        more = -tokens_NL.shape[1] % self.config.scales[-1]
+        letter_NLT = F.pad(letter_NLT, (0, 0, 0, more))
+        asv = self.encode(F.pad(tokens_NL, (0, more), value=PAD), None, letter_NLT)[0]
+        return asv if spread is None else (asv - spread[1]) / (spread[0] + 1e-3)
+
     @property
     def patch(self) -> int:
         """Nucleotides in a position of the finest scale."""
         return self.config.scales[0]
 
-    def encode(self, tokens_NL: Tensor, maps: Maps | None) -> tuple[Tensor, Tensor]:
-        """As `forward`, before standardising."""
+    def encode(self, tokens_NL: Tensor, maps: Maps | None, letter_NLT: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """As `forward`, before standardising; `letter_NLT` are vectors of letters in place of the tokens'."""
         N, L = tokens_NL.shape
         whole = bool(self.filled(tokens_NL).all())  # ASVs of one length need no mask
         if self.compiled and maps is None:
             slots = 0 if whole else aligned(L // self.config.scales[-1]) * self.config.scales[-1] - L
             tokens_NL = F.pad(tokens_NL.expand(2, -1) if N == 1 else tokens_NL, (0, slots), value=PAD)
+            if letter_NLT is not None:
+                letter_NLT = F.pad(letter_NLT.expand(len(tokens_NL), -1, -1), (0, 0, 0, slots))
         filled = self.filled(tokens_NL)
         filled[:, 0] = True  # a row without an ASV sees one padding, so that nothing is undefined
-        x = self.stem(self.token(tokens_NL.int()).view(*filled.shape, -1))
+        letter_NLT = self.token(tokens_NL.int()) if letter_NLT is None else letter_NLT
+        x = self.stem(letter_NLT.reshape(*filled.shape, -1))
         states = []
         for k, scale in enumerate(self.fine):
             mask = None if whole else filled[:, None, None, :]

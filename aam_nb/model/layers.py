@@ -32,6 +32,7 @@ def attend(
     if mask_B1QK is not None:
         logits = logits.masked_fill(~mask_B1QK, -torch.inf) if mask_B1QK.dtype == torch.bool else logits + mask_B1QK
     weights = logits.softmax(-1)
+    del logits  # of thousands of keys it is large, and whoever takes the weights needs room too
     if maps is not None:
         maps.append(weights.detach())
     return weights.to(v_BHKD.dtype) @ v_BHKD
@@ -135,8 +136,25 @@ def _without_onednn() -> Iterator[None]:
         mkldnn.enabled = before
 
 
+@contextmanager
+def evenly(*parts: nn.Module) -> Iterator[None]:
+    """While this lasts, all attention in `parts` falls evenly on the keys that a query may see."""
+    inside = [m for part in parts for m in part.modules() if isinstance(m, Attention | AttentionPool)]
+    before = [m.even for m in inside]
+    try:
+        for m in inside:
+            m.even = True
+        yield
+    finally:
+        for m, was in zip(inside, before, strict=True):
+            m.even = was
+
+
 class Attention(nn.Module):
     """Self-attention among all, or among those at most `reach` positions apart."""
+
+    even = False
+    """Whether all keys count alike; see `evenly`."""
 
     def __init__(self, width: int, num_heads: int, *, reach: int | None = None) -> None:
         super().__init__()
@@ -149,6 +167,8 @@ class Attention(nn.Module):
     ) -> Tensor:
         B, L, D = x_BLD.shape
         q, k, v = self.qkv(x_BLD).chunk(3, dim=-1)
+        if self.even:
+            q = torch.zeros_like(q)
         if turn_LD2 is not None:
             q, k = rotate(q, turn_LD2), rotate(k, turn_LD2)
         if self.reach is not None:
@@ -228,6 +248,9 @@ def run(
 class AttentionPool(nn.Module):
     """Many vectors to one: a learned query for each head looks at all of them."""
 
+    even = False
+    """As in `Attention`."""
+
     def __init__(self, width: int, num_heads: int) -> None:
         super().__init__()
         self.num_heads = num_heads
@@ -238,5 +261,6 @@ class AttentionPool(nn.Module):
     def forward(self, x_BLD: Tensor, mask_B11K: Tensor | None, maps: list[Tensor] | None = None) -> Tensor:
         B, L, D = x_BLD.shape
         k, v = self.kv(x_BLD).view(B, L, 2, self.num_heads, D // self.num_heads).permute(2, 0, 3, 1, 4)
-        pooled = attend(self.query.expand(B, -1, -1, -1).to(k.dtype), k, v, mask_B11K, maps)
+        query = torch.zeros_like(self.query) if self.even else self.query
+        pooled = attend(query.expand(B, -1, -1, -1).to(k.dtype), k, v, mask_B11K, maps)
         return self.out(pooled.reshape(B, D))

@@ -123,7 +123,7 @@ def _model_part(model: AAM, study: Study) -> dict[str, Any]:
     planted = study.truth.asvs(task.target) if study.truth and task.target in set(study.truth.planted["target"]) else ()
     worst, wrong = _worst(result)
     sample = str(wrong if wrong in explained.sample_ids else explained.sample_ids[0])
-    maps = attention(model, test, samples=[sample])
+    maps = attention(model, test, samples=[sample], levels=("pooling",))
     return {
         "target": task.target,
         "headline": _headline(result),

@@ -216,10 +216,12 @@ class EarlyStopping(Callback):
         if self._over(trainer):
             trainer.stop = True
             i = best(trainer.rows, self.column)
-            trainer.say(
+            said = (
                 f"Stopped after {len(trainer.rows)} epochs: {self.column.removeprefix('+')} was best in epoch {i + 1} and has not been "
                 f"better in {self.patience} more."
             )
+            if trainer.config.progress:
+                trainer.say(said)
 
     def on_fit_end(self, trainer: Training) -> None:
         rows, name = trainer.rows, self.column.removeprefix("+")

@@ -218,7 +218,9 @@ class AAM:
         self.covariates, self.vectors, self.interrupted = covariates, trainer.vectors, trainer.interrupted
         if stage == "pretrain":
             self.samples, self.record = {"pretrain": list(train.sample_ids)}, {}
+            learned = {"objectives": [_spec(o) for o in objectives if type(o) in OBJECTIVES.values()]}
         else:
+            learned = {}
             kept = {"pretrain": self.samples["pretrain"]} if "pretrain" in self.samples else {}
             self.samples = kept | {
                 "train": list(trainer.train_study.sample_ids),
@@ -230,6 +232,7 @@ class AAM:
             "provenance": list(train.provenance),
             "split": asdict(train.split_info) if train.split_info else None,
             "left_out": str(left_out) if left_out else None,
+            **learned,
         }
 
     def _new_network(
@@ -461,15 +464,14 @@ class AAM:
             Nothing was trained; the folder holds something else; an objective is not in `OBJECTIVES`.
         """
         network = self.network
-        names = {kind: name for name, kind in OBJECTIVES.items()}
         specs = []
         for objective in network.objectives.values():
-            if type(objective) not in names:
+            if type(objective) not in OBJECTIVES.values():
                 raise ObjectiveError(
                     f"{type(objective).__name__} is not a known objective, so it could not be loaded again. Expected one of "
                     f"{', '.join(OBJECTIVES)}. Add it: `aam_nb.model.objectives.OBJECTIVES['my_name'] = {type(objective).__name__}`."
                 )
-            specs.append({"name": names[type(objective)], **objective.spec()})
+            specs.append(_spec(objective))
         config = {
             "format_version": FORMAT_VERSION,
             "model": to_dict(self.config),
@@ -520,6 +522,11 @@ def _chosen_objectives(objectives: Sequence[str | Objective]) -> list[Objective]
             f"{some(sorted(twice))} stands twice among the objectives. Expected each once. Leave one out."
         )
     return chosen
+
+
+def _spec(objective: Objective) -> dict[str, Any]:
+    """What `make_objective` makes it again from."""
+    return {"name": next(n for n, kind in OBJECTIVES.items() if type(objective) is kind), **objective.spec()}
 
 
 def _fresh(objective: ObjectiveT) -> ObjectiveT:
@@ -601,7 +608,8 @@ def load(folder: str | Path, *, device: str = "auto") -> AAM:
     if "evaluation" in found:
         try:
             rows = pd.read_csv(Path(folder) / "predictions.csv", dtype=str, keep_default_na=False)
-            model.evaluation = aam_nb.Evaluation.from_dict(found["evaluation"], rows.set_index("sample_id"))
+            judged = aam_nb.Evaluation.from_dict(found["evaluation"], rows.set_index("sample_id"))
+            model.evaluation = replace(judged, model=model)
         except (KeyError, TypeError, ValueError, FileNotFoundError) as error:
             raise RunError(
                 f"evaluation.json and predictions.csv of {folder} do not fit together ({error}). Expected what `model.save(folder)` "

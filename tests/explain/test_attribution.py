@@ -205,8 +205,10 @@ def test_what_cannot_be_explained_is_refused(
 ) -> None:
     with pytest.raises(NotFittedError, match="has no target yet"):
         aam.explain.attribute(aam.AAM(TINY), sides[1])
-    with pytest.raises(UnknownIdError, match=r"level is 'nucleotide'\. Expected 'asv'"):
-        aam.explain.attribute(fitted, sides[1], level="nucleotide")
+    with pytest.raises(
+        UnknownIdError, match=r"level is 'kingdom'\. Expected 'asv', 'taxon', 'clade', 'nucleotide' or 'covariate'"
+    ):
+        aam.explain.attribute(fitted, sides[1], level="kingdom")
     with pytest.raises(UnknownIdError, match=r"'vegan' is not an output\. The model predicts animal, plant"):
         aam.explain.attribute(diet, sides[1], output="vegan")
     with pytest.raises(UnknownIdError, match=r"'S9999' was not explained"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -10,7 +11,11 @@ import pytest
 from scipy import sparse
 from sklearn.metrics import average_precision_score
 
+import aam_nb as aam
+from aam_nb.config import FaithfulnessConfig
 from aam_nb.explain import Attributions, recovery
+from aam_nb.explain.faithfulness.recovery import forest_importance, rivals
+from aam_nb.study.study import Study
 
 
 def ranked(strength: list[float]) -> Attributions:
@@ -64,3 +69,47 @@ def test_only_asvs_that_occur_are_ranked() -> None:
     assert (found.num_planted, found.num_asvs, found.average_precision) == (1, 3, 1.0)
     with pytest.raises(ValueError, match="None of the planted ASVs occurs"):
         recovery(attributions, attributions.asv_ids[[1, 3]])
+
+
+def test_rivals_are_ranked_by_what_they_are_called_and_intervals_are_a_plain_loops() -> None:
+    """Abundance is the mean share, prevalence the number of samples; whole groups of samples are drawn again."""
+    rng = np.random.default_rng(0)
+    asvs = pd.Index(["".join(p) for p in itertools.islice(itertools.product("ACGT", repeat=4), 30)])
+    ids, unit = pd.Index([f"s{i}" for i in range(12)], name="sample_id"), np.repeat(np.arange(6), 2)
+    reads = rng.poisson(3, size=(12, 30)) * (rng.random((12, 30)) < rng.random(30))
+    study = Study(sparse.csr_array(reads), ids, asvs, pd.DataFrame(index=ids))
+    values = rng.normal(size=(12, 30)) * np.arange(1, 31) * (reads > 0)
+    check = pd.DataFrame({"prediction": np.ones(12), "reference": np.zeros(12), "gap": np.zeros(12)}, index=ids)
+    attributions = Attributions("y", "units of y", sparse.csr_array(values), ids, asvs, check)
+    planted, forest = asvs[[29, 25, 3, 8]], pd.Series(rng.random(30), index=asvs)
+    config = FaithfulnessConfig(num_resamples=800)
+    found = rivals(attributions, study, planted, config, unit=unit, forest=forest)
+    share = reads / reads.sum(1, keepdims=True)
+    hit, held = asvs.isin(planted), reads.any(0)
+    own = average_precision_score(hit, abs(values).mean(0))
+    assert found.loc["attribution", "average_precision"] == pytest.approx(own)
+    assert found.loc["abundance", "average_precision"] == pytest.approx(average_precision_score(hit, share.mean(0)))
+    assert found.loc["forest", "average_precision"] == pytest.approx(average_precision_score(hit[held], forest[held]))
+    assert found.loc["abundance", "difference"] == pytest.approx(own - found.loc["abundance", "average_precision"])
+    drawn = []
+    for _ in range(800):
+        rows = np.concatenate([np.flatnonzero(unit == g) for g in rng.integers(6, size=6)])
+        pair = abs(values[rows]).mean(0), share[rows].mean(0)
+        drawn.append([average_precision_score(hit, score) for score in pair])
+    a, b = np.array(drawn).T
+    for name, column, draws in (("attribution", "", a), ("abundance", "", b), ("abundance", "difference_", a - b)):
+        ends = found.loc[name, [f"{column}low", f"{column}high"]].to_numpy(float)
+        np.testing.assert_allclose(ends, np.quantile(draws, [0.025, 0.975]), atol=0.05)
+    assert found.loc["forest", "low"] == found.loc["forest", "high"]
+
+
+def test_a_forest_finds_what_decides(sides: tuple[Study, Study]) -> None:
+    """A column that is the target's own order has the largest importance; importances sum to one."""
+    train = sides[0]
+    reads = train.table.toarray()
+    reads[:, 7] = train.metadata["age"].rank() ** 2 * 20
+    told = replace(train, table=sparse.csr_array(reads.astype(int)))
+    task = aam.Regression("age")
+    found = forest_importance(told, task, told.asv_ids, num_trees=30, seed=0)
+    assert found.idxmax() == told.asv_ids[7]
+    assert found.sum() == pytest.approx(1)

@@ -4,8 +4,19 @@ Colours are told apart with any kind of colour vision; marker shapes say the sam
 """
 
 from aam_nb.show.plots.community import depth, pcoa
-from aam_nb.show.plots.looking import attention
-from aam_nb.show.plots.reasons import attributions
+from aam_nb.show.plots.comparison import comparison
+from aam_nb.show.plots.faithful import faithfulness
+from aam_nb.show.plots.looking import (
+    attention,
+    attention_difference,
+    attention_heads,
+    motif,
+    nucleotide_attention,
+    rollout,
+    uniform_control,
+)
+from aam_nb.show.plots.mistakes import confusion, errors, reliability, slices
+from aam_nb.show.plots.reasons import attributions, clades, nucleotides, sample_attributions, taxa
 from aam_nb.show.plots.scores import metrics, predictions
 from aam_nb.show.plots.style import METRIC_NAMES, MODEL_NAMES, PALETTE, short
 from aam_nb.show.plots.training import history, learning_rate
@@ -15,12 +26,28 @@ __all__ = [
     "MODEL_NAMES",
     "PALETTE",
     "attention",
+    "attention_difference",
+    "attention_heads",
     "attributions",
+    "clades",
+    "comparison",
+    "confusion",
     "depth",
+    "errors",
+    "faithfulness",
     "history",
     "learning_rate",
     "metrics",
+    "motif",
+    "nucleotide_attention",
+    "nucleotides",
     "pcoa",
     "predictions",
+    "reliability",
+    "rollout",
+    "sample_attributions",
     "short",
+    "slices",
+    "taxa",
+    "uniform_control",
 ]

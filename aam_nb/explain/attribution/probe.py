@@ -234,7 +234,7 @@ class Probe:
         row_M
             Which sample each question is about.
         """
-        return self._chosen(self.entry_BSD[row_M], gate_MS, row_M)
+        return self.answer(self.entry_BSD[row_M], gate_MS, row_M)
 
     def lacking(self, drop_MS: Tensor, row_M: Tensor) -> Tensor:
         """The output of samples that lack some of their own ASVs, the others' relative abundances made to sum to one again; shape M.
@@ -246,7 +246,7 @@ class Probe:
         gone_M1 = (share_MS * (drop_MS & self.own_BS[row_M])).sum(1, keepdim=True)
         left_M1 = (1 - gone_M1).clamp_min(torch.finfo(share_MS.dtype).eps)
         entry_MSD = self.model.network.encoder.sample.entry(self.asv_BSD[row_M], (share_MS / left_M1).clamp_max(1.0))
-        return self._chosen(entry_MSD, keep_MS.to(entry_MSD.dtype), row_M)
+        return self.answer(entry_MSD, keep_MS.to(entry_MSD.dtype), row_M)
 
     def asked(self, drop_MS: Tensor, row_M: Tensor) -> Tensor:
         """`lacking`, in parts that fit memory and without gradients."""
@@ -255,7 +255,8 @@ class Probe:
             parts = zip(drop_MS.split(size), row_M.split(size), strict=True)
             return torch.cat([self.lacking(drop, row) for drop, row in parts])
 
-    def _chosen(self, entry_MSD: Tensor, gate_MS: Tensor, row_M: Tensor) -> Tensor:
+    def answer(self, entry_MSD: Tensor, gate_MS: Tensor, row_M: Tensor) -> Tensor:
+        """As `__call__`, of other vectors in the slots, M x S x D."""
         all_outputs = _outputs(self.model, self.output, self.batch, entry_MSD, self.filled_BS[row_M], gate_MS, row_M)
         return all_outputs.gather(1, self.which_B[row_M][:, None])[:, 0]
 

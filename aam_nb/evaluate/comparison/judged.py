@@ -1,0 +1,198 @@
+"""The folds put together: predictions of all samples by all contenders, and the tables that are made of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from aam_nb.evaluate.baselines import labels
+from aam_nb.evaluate.comparison.fitting import Setting
+from aam_nb.evaluate.comparison.jobs import Fold, Job, Outcome
+from aam_nb.evaluate.comparison.resampled import interval, scores_of_draws
+from aam_nb.evaluate.comparison.result import ALPHA
+from aam_nb.evaluate.comparison.significance import corrected_t_test, fold_score, holm
+from aam_nb.evaluate.groups import CELLS, redrawn, units
+from aam_nb.evaluate.metrics import METRICS, score
+from aam_nb.study.study import Study
+
+Array = npt.NDArray[Any]
+Ends = dict[tuple[str, str, str], tuple[float, float]]
+"""Bootstrap intervals by ("value" or "difference", contender, metric)."""
+
+
+@dataclass(frozen=True, eq=False)
+class Judged:
+    """Predictions of all samples by all contenders, put together from the folds."""
+
+    study: Study
+    setting: Setting
+    folds: list[Fold]
+    jobs: list[Job]
+    done: dict[str, Outcome]
+
+    @property
+    def classes(self) -> bool:
+        return self.setting.classes is not None
+
+    @property
+    def kind(self) -> str:
+        return "classification" if self.classes else "regression"
+
+    @cached_property
+    def truth(self) -> Array:
+        return labels(self.study, self.setting.task)
+
+    @cached_property
+    def unit(self) -> npt.NDArray[np.int64]:
+        group = self.setting.group
+        return units(self.study.column(group) if group else None, self.study.num_samples)
+
+    @cached_property
+    def repeats(self) -> list[int]:
+        return sorted({f.repeat for f in self.folds})
+
+    @cached_property
+    def frames(self) -> dict[str, list[pd.DataFrame]]:
+        """By contender, in each repeat, the out-of-fold prediction of every sample, in the study's order."""
+        parts: dict[str, dict[int, list[pd.DataFrame]]] = {}
+        for job in self.jobs:
+            of_repeat = parts.setdefault(job.contender.name, {}).setdefault(job.fold.repeat, [])
+            of_repeat.append(self.done[job.key].prediction)
+        ids = self.study.sample_ids
+        return {name: [pd.concat(found[r]).loc[ids] for r in self.repeats] for name, found in parts.items()}
+
+    def guesses(self, name: str) -> list[Array]:
+        return [frame[self.setting.target].to_numpy() for frame in self.frames[name]]
+
+    def scores(self, name: str) -> dict[str, float]:
+        """Metrics of all samples together, averaged over repeats."""
+        found = [score(self.truth, frame, self.setting.task) for frame in self.frames[name]]
+        return {m: float(np.mean([f[m] for f in found])) for m in METRICS[self.kind]}
+
+
+def intervals(judged: Judged, names: list[str], reference: str) -> Ends:
+    """Bootstrap intervals, all of the same resamples, by ("value" or "difference", contender, metric)."""
+    config, task = judged.setting.config, judged.setting.task
+    drawn_Rn = redrawn(judged.unit, config.num_resamples, config.seed)[:, judged.unit]
+    parts = np.array_split(drawn_Rn, max(1, drawn_Rn.size // CELLS))
+    found: dict[str, dict[str, Array]] = {}
+    for name in names:
+        repeats = [
+            [scores_of_draws(judged.truth, frame, task, part) for part in parts] for frame in judged.frames[name]
+        ]
+        found[name] = {
+            m: np.mean([np.concatenate([p[m] for p in of]) for of in repeats], axis=0) for m in METRICS[judged.kind]
+        }
+    ends = {("value", n, m): interval(v, config.confidence) for n, of in found.items() for m, v in of.items()}
+    leading = METRICS[judged.kind][0]
+    for name in names:
+        difference = found[reference][leading] - found[name][leading]
+        ends["difference", name, leading] = interval(difference, config.confidence)
+    return ends
+
+
+def fold_table(judged: Judged) -> pd.DataFrame:
+    rows = []
+    for job in judged.jobs:
+        outcome, fold = judged.done[job.key], job.fold
+        truth = judged.truth[fold.test]
+        frame = outcome.prediction.loc[judged.study.sample_ids[fold.test]]
+        facts = {k: float(outcome.facts[k]) for k in ("fit_seconds", "predict_seconds", "memory_mb")}
+        place = {"contender": job.contender.name, "repeat": fold.repeat + 1, "fold": str(fold.split.fold)}
+        sizes = {"num_train": int((~fold.test).sum()), "num_test": int(fold.test.sum())}
+        for metric, value in score(truth, frame, judged.setting.task).items():
+            rows.append(place | {"metric": metric, "value": value} | sizes | facts)
+    return pd.DataFrame(rows)
+
+
+def score_table(
+    names: list[str],
+    values: dict[str, dict[str, float]],
+    ends: Ends,
+    folds: pd.DataFrame,
+) -> pd.DataFrame:
+    rows = []
+    for name in names:
+        own = folds[folds["contender"] == name]
+        seconds = float((own["fit_seconds"] + own["predict_seconds"]).mean())
+        for metric, value in values[name].items():
+            within = own.loc[own["metric"] == metric, "value"]
+            low, high = ends["value", name, metric]
+            rows.append(
+                {
+                    "contender": name,
+                    "metric": metric,
+                    "value": value,
+                    "low": low,
+                    "high": high,
+                    "fold_mean": float(within.mean()),
+                    "fold_sd": float(within.std()),
+                    "seconds": seconds,
+                    "memory_mb": float(own["memory_mb"].max()),
+                }
+            )
+    return pd.DataFrame(rows)
+
+
+def difference_table(
+    judged: Judged,
+    others: list[str],
+    reference: str,
+    values: dict[str, dict[str, float]],
+    ends: Ends,
+) -> pd.DataFrame:
+    leading = METRICS[judged.kind][0]
+    ratio = float(np.mean([f.test.sum() / (~f.test).sum() for f in judged.folds]))
+    own = _by_fold(judged, reference)
+    rows = []
+    for name in others:
+        low, high = ends["difference", name, leading]
+        p = corrected_t_test(own - _by_fold(judged, name), ratio)
+        difference = values[reference][leading] - values[name][leading]
+        rows.append({"contender": name, "metric": leading, "difference": difference, "low": low, "high": high, "p": p})
+    table = pd.DataFrame(rows, columns=["contender", "metric", "difference", "low", "high", "p"])
+    table["p_holm"] = holm(table["p"].to_numpy(float))
+    sure = table["p_holm"] < ALPHA
+    apart = (table["low"] > 0) | (table["high"] < 0)
+    table["verdict"] = np.select(
+        [sure & (table["low"] > 0), sure & (table["high"] < 0), apart], ["better", "worse", "undecided"], "tied"
+    )
+    return table
+
+
+def _by_fold(judged: Judged, name: str) -> npt.NDArray[np.float64]:
+    """What each fold says of the leading metric."""
+    classes, guesses = judged.classes, judged.guesses(name)
+    spread = 1.0 if classes else float(np.var(judged.truth.astype(float)))
+    found = [
+        fold_score(judged.truth[f.test], guesses[f.repeat][f.test], classes=classes, spread=spread)
+        for f in judged.folds
+    ]
+    return np.array(found)
+
+
+def prediction_tables(judged: Judged) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Predictions, and probabilities of classes, one repeat below the other."""
+    wide, long = [], []
+    ids, target = judged.study.sample_ids, judged.setting.target
+    for r in judged.repeats:
+        fold = np.empty(len(ids), dtype=object)
+        for f in judged.folds:
+            if f.repeat == r:
+                fold[f.test] = str(f.split.fold)
+        frame = pd.DataFrame({"repeat": r + 1, "fold": fold, "truth": judged.truth}, index=ids)
+        wide.append(frame.assign(**{name: frames[r][target].to_numpy() for name, frames in judged.frames.items()}))
+        if judged.classes:
+            for name, frames in judged.frames.items():
+                part = frames[r].drop(columns=target)
+                part.insert(0, "contender", name)
+                part.insert(0, "repeat", r + 1)
+                long.append(part)
+    none = {"repeat": np.empty(0, dtype=np.int64), "contender": pd.Series([], dtype="str", index=ids[:0])}
+    empty = pd.DataFrame(none, index=ids[:0])
+    return pd.concat(wide), pd.concat(long) if long else empty

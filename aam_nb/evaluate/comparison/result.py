@@ -1,0 +1,311 @@
+"""What a comparison found: tables, a sentence that does not overstate, and what should keep a reader from believing it."""
+
+from __future__ import annotations
+
+import html
+import json
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+import aam_nb
+from aam_nb.config import CompareConfig, some
+from aam_nb.evaluate.leaks import Leak
+from aam_nb.evaluate.metrics import METRICS
+from aam_nb.study.study import UnknownIdError
+from aam_nb.study.whole import whole_file
+
+ALPHA = 0.05
+"""Adjusted p-value below which two models are told apart, where the interval of their difference says so too."""
+TABLES = ("scores", "differences", "folds", "null", "predictions", "probabilities")
+WORDS = {"r2": "R²", "balanced_accuracy": "balanced accuracy"}
+VERDICTS = {
+    "better": "beats",
+    "worse": "is beaten by",
+    "tied": "is tied with",
+    "undecided": "differs, though not beyond what the corrected test over so few folds can tell, from",
+}
+"""What is said of the reference."""
+
+
+@dataclass(frozen=True, eq=False)
+class Comparison:
+    """Several models judged on the same folds.
+
+    Parameters
+    ----------
+    target, kind
+        The metadata column; "regression" or "classification".
+    reference
+        The contender that all others are compared with: the first that is our model, else the first.
+    scores
+        A row per contender and metric: `contender`, `metric`, `value` (of the out-of-fold predictions of all samples together, averaged
+        over repeats), `low`, `high` (bootstrap interval), `fold_mean`, `fold_sd` (of the metric within each fold), `seconds` (to fit,
+        tuning and pre-training included, and to predict, mean of a fold), `memory_mb` (most that a fold added to the memory in use).
+    folds
+        A row per contender, repeat, fold and metric: `contender`, `repeat`, `fold`, `metric`, `value`, `num_train`, `num_test`,
+        `fit_seconds`, `predict_seconds`, `memory_mb`. R² and the like are NaN in a fold of one value.
+    predictions
+        Indexed by sample id, once for each repeat: `repeat`, `fold`, `truth`, and a column per contender, each predicted by a model
+        that saw neither the sample nor its group.
+    probabilities
+        Of classes: indexed by sample id, `repeat`, `contender`, and `p(CLASS)`. Empty for numbers.
+    differences
+        The reference less each other contender, by the leading metric: `contender`, `metric`, `difference`, `low`, `high` (bootstrap
+        interval on the same resamples), `p` (corrected resampled t-test), `p_holm` (adjusted for their number), `verdict`: "tied"
+        where the interval holds 0, else "better" or "worse" where `p_holm` is below 0.05, and "undecided" where it is not.
+    null
+        How each contender fits a permuted truth; see `permutation_null`.
+    num_samples, group, num_groups
+        Samples with the target; the column whose values were held out whole and resampled, and how many there are (without one: the
+        samples).
+    leaks
+        Columns by which the training side of the first fold tells the target of its test side; see `evaluate.leaks`.
+    notes
+        What the reader must know.
+    config
+        How it was done.
+    """
+
+    target: str
+    kind: str
+    reference: str
+    scores: pd.DataFrame
+    folds: pd.DataFrame
+    predictions: pd.DataFrame
+    probabilities: pd.DataFrame
+    differences: pd.DataFrame
+    null: pd.DataFrame
+    num_samples: int
+    group: str | None
+    num_groups: int
+    leaks: tuple[Leak, ...] = ()
+    notes: tuple[str, ...] = ()
+    config: CompareConfig = field(default_factory=CompareConfig)
+
+    @property
+    def metric(self) -> str:
+        """The leading metric: "r2" or "balanced_accuracy"."""
+        return METRICS[self.kind][0]
+
+    @property
+    def contenders(self) -> list[str]:
+        """All that were compared, in the order given."""
+        return list(dict.fromkeys(self.scores["contender"]))
+
+    def row(self, contender: str, metric: str | None = None) -> pd.Series:
+        """One row of `scores`, by default of the leading metric.
+
+        Raises
+        ------
+        UnknownIdError
+            There is no such contender or metric.
+        """
+        metric = metric or self.metric
+        rows = self.scores[(self.scores["contender"] == contender) & (self.scores["metric"] == metric)]
+        if rows.empty:
+            raise UnknownIdError(
+                f"There is no {metric!r} of {contender!r}. There are {', '.join(METRICS[self.kind])} of {some(self.contenders)}. Name some "
+                "of those."
+            )
+        return rows.iloc[0]
+
+    def value(self, contender: str, metric: str | None = None) -> float:
+        """One metric of one contender, by default the leading one."""
+        return float(self.row(contender, metric)["value"])
+
+    def to_frame(self) -> pd.DataFrame:
+        """A row per contender, best first: metrics as `value [low, high]`, difference from the reference, verdict, seconds, MB."""
+        rows = {}
+        differences = self.differences.set_index("contender")
+        for name in sorted(self.contenders, key=lambda c: -np.nan_to_num(self.value(c), nan=-np.inf)):
+            row: dict[str, Any] = {m: _interval(*self._ends(self.row(name, m), "value")) for m in METRICS[self.kind]}
+            if name in differences.index:
+                found = differences.loc[name]
+                row[f"{self.reference} less it"] = _interval(*self._ends(found, "difference"))
+                row["p (Holm)"] = "" if np.isnan(found["p_holm"]) else f"{found['p_holm']:.3f}"
+                told = found["verdict"] in ("better", "worse")
+                row["verdict"] = f"{self.reference} is {found['verdict']}" if told else found["verdict"]
+            else:
+                row |= {f"{self.reference} less it": "", "p (Holm)": "", "verdict": "reference"}
+            leading = self.row(name)
+            rows[name] = row | {
+                "seconds": round(float(leading["seconds"]), 2),
+                "MB": round(float(leading["memory_mb"])),
+            }
+        return pd.DataFrame(rows).T.rename_axis("contender")
+
+    def _ends(self, row: Any, name: str) -> tuple[float, float, float]:
+        return float(row[name]), float(row["low"]), float(row["high"])
+
+    # -- in words -----------------------------------------------------------------------------------------------------
+
+    def sentence(self) -> str:
+        """Who beats whom, and who cannot be told apart."""
+        name, by = WORDS[self.metric], dict[str, list[str]]()
+        for row in self.differences.to_dict("records"):
+            p = "" if np.isnan(row["p_holm"]) else f", p = {row['p_holm']:.3f}"
+            ends = _interval(row["difference"], row["low"], row["high"])
+            by.setdefault(row["verdict"], []).append(f"{row['contender']} (difference {ends}{p})")
+        value, low, high = self._ends(self.row(self.reference), "value")
+        head = f"{self.reference} predicts {self.target} with {name} {_interval(value, low, high)}, {self._how()}."
+        said = [f"It {verb} {_listed(by[v])}." for v, verb in VERDICTS.items() if v in by]
+        return " ".join([head, *said, *self._chance()])
+
+    def _how(self) -> str:
+        if self.config.scheme == "leave_one_group_out":
+            return f"each of {self.num_groups} values of {self.group} held out in turn"
+        whole = f", whole {self.group} held out" if self.group else ""
+        repeats = f", {self.config.repeats} times" if self.config.repeats > 1 else ""
+        return f"in {self.config.folds} folds of {self.num_samples} samples{repeats}{whole}"
+
+    def _chance(self) -> list[str]:
+        null = self.null.set_index("contender").loc[self.reference]
+        if null["p"] >= ALPHA:
+            return [
+                f"Its predictions fit the truth no better than a permuted one (p = {null['p']:.3f}; {null['exchanged']} exchanged)."
+            ]
+        return []
+
+    def warnings(self) -> list[str]:
+        """Everything that should keep a reader from believing the numbers, a sentence each; leaks first."""
+        return [*(leak.sentence() for leak in self.leaks), *self._simple(), *self._unsure(), *self.notes]
+
+    def _unsure(self) -> list[str]:
+        """That interval and test disagree."""
+        apart = self.differences.loc[self.differences["verdict"] == "undecided", "contender"]
+        if apart.empty:
+            return []
+        few = int(self.folds[["repeat", "fold"]].drop_duplicates().shape[0])
+        more = "" if self.config.scheme == "leave_one_group_out" else " More `repeats` give it more to go by."
+        return [
+            f"Of {some(apart, 20)} the interval of the difference excludes 0, and the corrected test, which has {few} folds to go by, does "
+            f"not tell them from {self.reference}: undecided.{more}"
+        ]
+
+    def _simple(self) -> list[str]:
+        """That a contender which reads no microbe is not beaten."""
+        found = []
+        verdicts = self.differences.set_index("contender")["verdict"]
+        plain = {
+            "group_lookup": "knows only which host, study or the like a sample is of",
+            "depth_only": "knows only how many reads and ASVs a sample has",
+            "dummy": "knows nothing of a sample",
+        }
+        for name, what in plain.items():
+            if self.reference in plain:
+                break
+            if verdicts.get(name, "better") != "better":
+                how = {"worse": "beats", "tied": "is tied with"}.get(verdicts[name], "is not surely beaten by")
+                found.append(
+                    f"{name}, which {what}, {how} {self.reference}: {WORDS[self.metric]} {self.value(name):.2f} against "
+                    f"{self.value(self.reference):.2f}. That {self.reference} reads microbes to predict {self.target} is not shown."
+                )
+        return found
+
+    def plot(self) -> Any:
+        """Scores with intervals beside the paired differences; a matplotlib Figure."""
+        return aam_nb.plots.comparison(self)
+
+    # -- on disk ------------------------------------------------------------------------------------------------------
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-ready; predictions and folds are saved beside it as CSV."""
+        return {
+            "target": self.target,
+            "kind": self.kind,
+            "reference": self.reference,
+            "metric": self.metric,
+            "num_samples": self.num_samples,
+            "group": self.group,
+            "num_groups": self.num_groups,
+            "scores": _plain(self.scores),
+            "differences": _plain(self.differences),
+            "null": _plain(self.null),
+            "leaks": [asdict(leak) for leak in self.leaks],
+            "notes": list(self.notes),
+            "sentence": self.sentence(),
+            "warnings": self.warnings(),
+            "config": asdict(self.config),
+        }
+
+    def save(self, folder: str | Path) -> Path:
+        """Write comparison.json and a CSV of each table into a folder; each file is whole or not there.
+
+        Raises
+        ------
+        NotWrittenError
+            The place cannot be written to.
+        """
+        folder = Path(folder)
+        for name in TABLES:
+            with whole_file(folder / f"{name}.csv") as path:
+                table = getattr(self, name)
+                table.to_csv(path, index=table.index.name == "sample_id")
+        with whole_file(folder / "comparison.json") as path:
+            path.write_text(json.dumps(self.to_dict(), indent=1, ensure_ascii=False), encoding="utf-8")
+        return folder
+
+    @classmethod
+    def load(cls, folder: str | Path) -> Comparison:
+        """The comparison that `save` wrote.
+
+        Raises
+        ------
+        FileNotFoundError
+            The folder lacks one of its files.
+        """
+        folder = Path(folder)
+        values = json.loads((folder / "comparison.json").read_text(encoding="utf-8"))
+        text = values["kind"] == "classification"
+        tables: dict[str, Any] = {}
+        for name in TABLES:
+            table = pd.read_csv(folder / f"{name}.csv", dtype=str, keep_default_na=False)
+            words = {"contender", "metric", "verdict", "exchanged", "sample_id"}
+            if name == "folds":
+                words |= {"fold"}
+            if name == "predictions":
+                words |= {"fold"} | ({"truth", *(r["contender"] for r in values["null"])} if text else set())
+            for column in table.columns.difference(list(words)):
+                table[column] = pd.to_numeric(table[column].where(table[column] != ""))
+            tables[name] = table.set_index("sample_id") if "sample_id" in table else table
+        kept = {k: values[k] for k in ("target", "kind", "reference", "num_samples", "group", "num_groups")}
+        leaks = tuple(Leak(**leak) for leak in values["leaks"])
+        return cls(
+            **kept, **tables, leaks=leaks, notes=tuple(values["notes"]), config=CompareConfig(**values["config"])
+        )
+
+    # -- how it shows itself ------------------------------------------------------------------------------------------
+
+    def __repr__(self) -> str:
+        best = sorted(self.contenders, key=lambda c: -np.nan_to_num(self.value(c), nan=-np.inf))
+        scores = ", ".join(f"{c} {self.value(c):.3f}" for c in best)
+        by = f", {self.num_groups} of {self.group}" if self.group else ""
+        lines = [
+            f"Comparison({self.target}, {self.num_samples} samples{by}: {self.metric} {scores})",
+            f"  {self.sentence()}",
+        ]
+        return "\n".join([*lines, *(f"  ! {w}" for w in self.warnings())])
+
+    def _repr_html_(self) -> str:
+        head, said, *_ = repr(self).split("\n")
+        marks = "".join(f"<p style='color:#b00020'>{html.escape(w)}</p>" for w in self.warnings())
+        return f"<b>{html.escape(head)}</b><p>{html.escape(said)}</p>{self.to_frame().to_html(escape=True)}{marks}"
+
+
+def _interval(value: float, low: float, high: float) -> str:
+    if np.isnan(value):
+        return "not defined"
+    return f"{value:.3f} [{low:.3f}, {high:.3f}]"
+
+
+def _listed(words: list[str]) -> str:
+    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"
+
+
+def _plain(table: pd.DataFrame) -> list[dict[Any, Any]]:
+    """Rows as JSON has them: None for what is not a number."""
+    return table.astype(object).where(table.notna(), None).to_dict("records")

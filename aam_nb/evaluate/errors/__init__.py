@@ -1,0 +1,1 @@
+"""Where a model errs: slices, worst samples, confusion, calibration, suspects."""

@@ -1,0 +1,282 @@
+"""Attention maps: where the model looks. Looking is not importance; see `attribution` for that."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import pandas as pd
+import torch
+
+import aam_nb
+from aam_nb.config import AttentionConfig, ConfigError, configured, some
+from aam_nb.explain.attention.gathering import Gathered
+from aam_nb.explain.attention.heads import NOT_IMPORTANCE, STATISTICS, Array, HeadMaps, similarity
+from aam_nb.study.study import Study, UnknownIdError
+from aam_nb.train.estimator import AAM
+
+LEVELS = ("nucleotide", "nucleotide_pooling", "asv", "pooling")
+"""What there are maps of, from the nucleotides upwards."""
+
+
+@dataclass(frozen=True, eq=False)
+class AttentionMaps:
+    """Where a model looks: among an ASV's nucleotides, among a sample's ASVs, and from these to the sample.
+
+    Parameters
+    ----------
+    pooling
+        By sample id: a table of ASVs (and the sample token) x heads, each column summing to 1, with their `mean` as last column,
+        sorted by it.
+    asv
+        By sample id: `HeadMaps` among the sample token, covariates and the ASVs kept, all others as one.
+    nucleotide
+        By ASV: `HeadMaps` among its positions at the model's last scale, named by their nucleotides, which count from 1 at the 5' end.
+        Local attention at finer scales is not among them.
+    nucleotide_pooling
+        By ASV: a table of positions x heads, as `pooling`, in their order.
+    statistics
+        Numbers of each head, by sample or ASV: see `heads.statistics_frame`.
+    kept
+        Of each sample, at level asv: `asvs` it has, `kept` of them one by one, and the share of `pooling` attention on ASVs that these
+        hold.
+    rolled
+        By sample or ASV: its rollout.
+    caption
+        What a reader must know of it.
+    """
+
+    pooling: dict[str, pd.DataFrame]
+    asv: dict[str, HeadMaps] = field(default_factory=dict)
+    nucleotide: dict[str, HeadMaps] = field(default_factory=dict)
+    nucleotide_pooling: dict[str, pd.DataFrame] = field(default_factory=dict)
+    statistics: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=["level", "unit"]))
+    kept: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=["asvs", "kept", "pooling"]))
+    rolled: dict[str, pd.Series] = field(default_factory=dict)
+    caption: str = NOT_IMPORTANCE
+
+    @property
+    def rule(self) -> str:
+        """What the maps at level asv keep of a sample, a sentence; empty where they keep all."""
+        cut = self.kept[self.kept["kept"] < self.kept["asvs"]]
+        if cut.empty:
+            return ""
+        return (
+            f"Of each sample the {int(cut['kept'].max())} ASVs with most pooling attention (mean over heads) are shown one by one, and all "
+            f"others as one row (their mean) and one column (their sum); in {len(cut)} of {len(self.kept)} samples there are others."
+        )
+
+    def heads(self) -> pd.DataFrame:
+        """One row per level, layer and head (pooling is layer 0): means over samples, or over ASVs at nucleotide level, `n` of them.
+
+        Returns
+        -------
+        The columns of `heads.head_statistics`. Distances are in nucleotides at nucleotide level, in branch-length units (substitutions
+        per site, along the tree) at level asv, and NaN without a tree. All are of whole maps, also where few ASVs are kept.
+        """
+        keys = ["level", "layer", "head"]
+        groups = self.statistics.groupby(keys, sort=False)
+        frame = groups[list(STATISTICS)].mean().assign(n=groups.size()).reset_index()
+        frame.attrs["caption"] = self.caption
+        return frame
+
+    def similarity(self, level: str = "asv") -> pd.DataFrame:
+        """Correlation between the maps of heads, averaged over samples or ASVs: do they look at the same?
+
+        At level asv the maps are those of the ASVs kept.
+
+        Raises
+        ------
+        UnknownIdError
+            There are no maps of that level.
+        """
+        found = self._of(level)
+        first = next(iter(found.values()))
+        if isinstance(first, HeadMaps):
+            L, H = first.weights.shape[:2]
+            names = pd.Index([f"layer_{k + 1}_head_{h + 1}" for k in range(L) for h in range(H)])
+        else:
+            names = first.columns[:-1]
+        return similarity(map(_cells, found.values()), names)
+
+    def of(self, name: str, *, level: str) -> Any:
+        """Maps of one sample, or of one ASV at the nucleotide levels: `HeadMaps`, or a table at the pooling levels.
+
+        Raises
+        ------
+        UnknownIdError
+            There are no maps of that level, or of that sample or ASV.
+        """
+        found = self._of(level)
+        if name not in found:
+            what = "asvs" if level.startswith("nucleotide") else "samples"
+            raise UnknownIdError(
+                f"{name!r} is not among the {len(found)} {what} with maps of level {level!r} ({some(found, 3)}). Expected one of those. "
+                f"Pass it in `aam.explain.attention(model, study, {what}=[...])`."
+            )
+        return found[name]
+
+    def rollout(self, name: str, *, level: str = "asv") -> pd.Series:
+        """Attention followed through all layers to the pooled vector (Abnar & Zuidema 2020, arXiv 2005.00928).
+
+        In each layer half of a token is itself, by the residual path, and half is mixed from others as heads attend on average; pooling
+        has no residual path. Made of whole maps, also where few ASVs are kept.
+
+        Parameters
+        ----------
+        name
+            A sample, or an ASV at level "nucleotide".
+        level
+            "asv" or "nucleotide".
+
+        Returns
+        -------
+        Shares that sum to 1: of the tokens and ASVs of a sample, the largest first; of the positions of an ASV, in their order.
+
+        Raises
+        ------
+        UnknownIdError
+            There are no maps of that level, or of that sample or ASV.
+        """
+        if level not in ("asv", "nucleotide"):
+            raise UnknownIdError(f"There is no rollout of level {level!r}. Expected 'asv' or 'nucleotide'. Name one.")
+        self.of(name, level=level)
+        return self.rolled[name].copy()
+
+    def to_frame(self, level: str = "pooling") -> pd.DataFrame:
+        """All maps of a level below one another.
+
+        Returns
+        -------
+        "pooling": index `sample_id`, columns `asv_id`, heads and `mean`. "nucleotide_pooling": index `asv_id`, columns `position`, heads
+        and `mean`. "asv" and "nucleotide": index `sample_id` or `asv_id`, columns `layer`, `head`, `query`, `key`, `attention`.
+
+        Raises
+        ------
+        UnknownIdError
+            There are no maps of that level.
+        """
+        name = "asv_id" if level.startswith("nucleotide") else "sample_id"
+        parts = [
+            (maps.to_frame() if isinstance(maps, HeadMaps) else maps.reset_index()).assign(**{name: unit})
+            for unit, maps in self._of(level).items()
+        ]
+        frame = pd.concat(parts).set_index(name)
+        frame.attrs["caption"] = self.caption
+        return frame
+
+    def plot(self, sample: str, **artist_kw: Any) -> Any:
+        """Pooling attention of a sample; a matplotlib Axes. `aam.plots` draws the other levels."""
+        return aam_nb.plots.attention(self.of(sample, level="pooling"), sample=sample, **artist_kw)
+
+    def _of(self, level: str) -> dict[str, Any]:
+        found: dict[str, Any] = getattr(self, level) if level in LEVELS else {}
+        if not found:
+            have = [name for name in LEVELS if getattr(self, name)]
+            raise UnknownIdError(
+                f"There are no maps of level {level!r}. There are {', '.join(have)}. Ask for others by "
+                "`aam.explain.attention(model, study, samples=[...], levels=('nucleotide', 'asv', 'pooling'))`."
+            )
+        return found
+
+    def __repr__(self) -> str:
+        samples, asvs = len(self.pooling or self.asv), len(self.nucleotide)
+        have = ", ".join(name for name in LEVELS if getattr(self, name))
+        inside = f", nucleotides of {asvs} ASVs" if asvs else ""
+        return f"AttentionMaps({samples} samples{inside}; levels {have}). {self.caption}"
+
+    def _repr_html_(self) -> str:
+        said = f"<p>{html.escape(self.rule)}</p>" if self.rule else ""
+        return f"<b>{html.escape(repr(self))}</b>{said}" + self.heads().round(3).to_html(escape=True, index=False)
+
+
+@torch.no_grad()
+def attention(
+    model: AAM,
+    study: Study,
+    *,
+    samples: Sequence[str],
+    asvs: Sequence[str] | None = None,
+    config: AttentionConfig | None = None,
+    **settings: Any,
+) -> AttentionMaps:
+    """Attention of some samples at each level, computed openly along the path that predicts.
+
+    Whole maps of a sample with thousands of ASVs are made layer by layer, and only what is kept of them stays in memory.
+
+    Parameters
+    ----------
+    model
+        A trained model.
+    study
+        Holds the samples. Its tree, where it has one, gives distances between ASVs.
+    samples
+        Their ids.
+    asvs
+        ASVs of the study to look into at level nucleotide; by default those of the samples with most pooling attention.
+    config, **settings
+        Fields of `AttentionConfig`: `levels`, `top`, `top_nucleotide`.
+
+    Raises
+    ------
+    NotFittedError, UnknownIdError, EmptySampleError
+        The model is not trained; a sample or an ASV is not in the study; a sample has no reads.
+    ConfigError
+        A setting cannot be used; or ASVs are named and level nucleotide is not asked for.
+    """
+    config = configured(AttentionConfig, config, settings)
+    chosen, levels, found = study.keep_samples(samples), config.levels, Gathered()
+    chosen.require_reads()
+    inside = "nucleotide" in levels
+    if asvs is not None and not inside:
+        raise ConfigError(
+            f"asvs is given and levels is {levels!r}. ASVs are looked into at level 'nucleotide'. Leave asvs out, or add it: "
+            "`levels=('nucleotide', 'pooling')`."
+        )
+    names = None if asvs is None else known_asvs(study, asvs)
+    if names is None or set(levels) != {"nucleotide"}:
+        found.look_at_samples(model, chosen, config)
+    if inside:
+        found.look_inside(model, found.most_attended(config.top_nucleotide) if names is None else names)
+    order = [str(sample) for sample in chosen.sample_ids]
+    kept = pd.DataFrame(found.kept, columns=["sample_id", "asvs", "kept", "pooling"]).set_index("sample_id")
+    wanted = [f for f in found.statistics if "pooling" in levels or f["level"].iat[0] != "pooling"]
+    rows = pd.concat(wanted, ignore_index=True)
+    return AttentionMaps(
+        pooling={sample: found.pooling[sample] for sample in order} if "pooling" in levels else {},
+        asv={sample: found.asv[sample] for sample in order} if "asv" in levels else {},
+        nucleotide=found.nucleotide,
+        nucleotide_pooling=found.nucleotide_pooling,
+        statistics=rows.sort_values("level", key=lambda names: names.map(LEVELS.index), kind="stable"),
+        kept=kept.reindex(order) if "asv" in levels else kept,
+        rolled=found.rolled,
+    )
+
+
+def known_asvs(study: Study, asvs: Sequence[str]) -> list[str]:
+    """ASVs of a study, each once.
+
+    Raises
+    ------
+    UnknownIdError
+        There are none, or one is not in the study.
+    """
+    wanted = list(dict.fromkeys(map(str, asvs)))
+    unknown = [asv for asv in wanted if asv not in study.asv_ids]
+    if unknown or not wanted:
+        raise UnknownIdError(
+            f"{len(unknown)} of {len(wanted)} ASVs are not in the study ({some(unknown)}). It has {study.num_asvs} ASVs such as "
+            f"{some(study.asv_ids[:2])}. Take ids from `study.asv_ids`."
+            if wanted
+            else "asvs is empty. Expected ASVs of the study. Take ids from `study.asv_ids`."
+        )
+    return wanted
+
+
+def _cells(maps: HeadMaps | pd.DataFrame) -> Array:
+    """Heads x the cells of their maps."""
+    if isinstance(maps, HeadMaps):
+        return maps.weights.reshape(-1, maps.weights.shape[-1] ** 2).astype(float)
+    return maps.iloc[:, :-1].to_numpy(float).T

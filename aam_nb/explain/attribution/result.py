@@ -1,0 +1,279 @@
+"""What `attribute` found: how much each feature of each sample moved its prediction, and views of that."""
+
+from __future__ import annotations
+
+import html
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from scipy import sparse
+
+import aam_nb
+from aam_nb.config import ExplainConfig, configured, some
+from aam_nb.explain.attribution.probe import ExplainError
+from aam_nb.study.study import Study, UnknownIdError
+from aam_nb.study.whole import whole_file
+
+if TYPE_CHECKING:
+    from aam_nb.train.estimator import AAM
+
+COMPLETE = ("integrated_gradients", "shapley")
+"""Methods whose attributions sum to the change that they explain."""
+COLUMNS_AT_ONCE = 2048
+"""Features resampled together: bounds memory."""
+
+
+@dataclass(frozen=True, eq=False)
+class Attributions:
+    """What each feature contributed to each sample's prediction: an ASV, taxon, clade, nucleotide or covariate.
+
+    Parameters
+    ----------
+    target, unit
+        What was predicted, and the unit of values: that of the target, log-odds of a class, or embedding units.
+    values
+        Shape (n_samples, n_features); a feature that neither the sample nor the reference has is not stored.
+    sample_ids, asv_ids
+        Rows, and the ASVs: columns at level "asv", columns of `members` at levels "taxon" and "clade".
+    check
+        One row per sample: `output` (the class explained, or the target), `prediction`, `reference` (the output of the reference), `sum` of
+        the attributions and `gap`, what they miss of `prediction - reference`. At levels "taxon" and "clade" the sum is that of the
+        ASVs they were summed from; asked anew at several ranks, that of the rank with the largest gap.
+    level, method
+        As `attribute` was asked.
+    reference
+        What predictions were compared with, in words.
+    output
+        Which output was explained.
+    features
+        One row per column of `values`, with what describes it. At level "asv": the taxonomy, where the study has one. "taxon": `rank`,
+        `name`, `num_asvs`. "clade": `node`, `num_asvs`, `length` (of the branch, substitutions per site), `name`. "nucleotide": `asv_id`,
+        `position` (from 1), `letter`. "covariate": `kind`.
+    members
+        Which ASVs a feature is made of, shape (n_features, n_asvs), ones; None at levels "nucleotide" and "covariate".
+    mutations
+        Of mutated nucleotides: one row per feature and a column for each letter, the mean of `prediction - prediction with that letter`
+        over the samples that hold the ASV; 0 for its own letter. None for other methods.
+    model, study
+        The model, and the samples explained; they are not saved.
+    """
+
+    target: str
+    unit: str
+    values: sparse.csr_array
+    sample_ids: pd.Index
+    asv_ids: pd.Index
+    check: pd.DataFrame
+    level: str = "asv"
+    method: str = "integrated_gradients"
+    reference: str = "the sample without ASVs"
+    output: str = ""
+    features: pd.DataFrame = field(default_factory=pd.DataFrame)
+    members: sparse.csr_array | None = None
+    mutations: pd.DataFrame | None = None
+    model: AAM | None = field(default=None, repr=False, compare=False)
+    study: Study | None = field(default=None, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        if self.level != "asv":
+            return
+        if self.features.empty and self.features.columns.empty:
+            object.__setattr__(self, "features", pd.DataFrame(index=self.asv_ids.rename("asv_id")))
+        if self.members is None:
+            object.__setattr__(self, "members", sparse.eye_array(len(self.asv_ids), format="csr"))
+
+    # -- can they be added up? ------------------------------------------------------------------------------------------
+
+    @property
+    def complete(self) -> bool:
+        """Whether a sample's attributions should sum to its prediction minus the reference: by the method, before ranks and clades."""
+        return self.method in COMPLETE
+
+    @property
+    def largest_gap(self) -> float:
+        """Largest gap of a sample, as a share of the larger of what was explained and of a typical sample's explained change.
+
+        NaN for methods that promise no sum.
+        """
+        if not self.complete:
+            return float("nan")
+        change = (self.check["prediction"] - self.check["reference"]).abs()
+        scale = change.clip(lower=change.median())
+        return float((self.check["gap"].abs() / scale.where(scale > 0, 1.0)).max())
+
+    # -- over samples ---------------------------------------------------------------------------------------------------
+
+    def by_feature(
+        self, *, group: str | None = None, config: ExplainConfig | None = None, **settings: Any
+    ) -> pd.DataFrame:
+        """Features over the samples, the most important first.
+
+        Parameters
+        ----------
+        group
+            Metadata column of the explained samples whose values are resampled whole, such as a host; by default samples are.
+        config, settings
+            `num_resamples`, `confidence` and `seed` of the intervals.
+
+        Returns
+        -------
+        `mean` and `mean_abs` attribution over all samples, where a sample without the feature counts as 0; `low` and `high`, the
+        bootstrap interval of the mean; `samples` (how many have an attribution for it), and among those `positive` (share in which it
+        pushed upwards) and `consistency` (share with the sign of the mean). Then what describes the features, such as taxonomy.
+
+        Raises
+        ------
+        ExplainError, UnknownIdError
+            A group is asked for where the samples are not at hand; there is no such column.
+        """
+        config = configured(ExplainConfig, config, settings)
+        n, width = max(1, len(self.sample_ids)), self.values.shape[1]
+        held = np.bincount(self.values.indices, minlength=width)
+        up, down = (
+            np.bincount(self.values.indices[mask], minlength=width)
+            for mask in (self.values.data > 0, self.values.data < 0)
+        )
+        mean = np.asarray(self.values.sum(0)).ravel() / n
+        low, high = self._interval(group, config)
+        frame = pd.DataFrame(
+            {
+                "mean": mean,
+                "mean_abs": np.asarray(abs(self.values).sum(0)).ravel() / n,
+                "low": low,
+                "high": high,
+                "samples": held,
+                "positive": up / np.maximum(held, 1),
+                "consistency": np.where(mean > 0, up, np.where(mean < 0, down, 0)) / np.maximum(held, 1),
+            },
+            index=self.features.index,
+        )
+        return frame.join(self.features).sort_values("mean_abs", ascending=False, kind="stable")
+
+    def by_asv(self) -> pd.DataFrame:
+        """ASVs over the samples, the most important first: `by_feature()` at level "asv".
+
+        Raises
+        ------
+        ExplainError
+            These are attributions of something else.
+        """
+        if self.level != "asv":
+            raise ExplainError(
+                f"These are attributions at level {self.level!r}. Expected level 'asv'. Use `attributions.by_feature()`."
+            )
+        return self.by_feature()
+
+    def _interval(
+        self, group: str | None, config: ExplainConfig
+    ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+        """Ends of the bootstrap interval of each feature's mean."""
+        units, size = self._units(group)
+        rng, num = np.random.default_rng(config.seed), len(size)
+        drawn = rng.multinomial(num, np.full(num, 1 / num), size=config.num_resamples).astype(np.float64)
+        samples = drawn @ size
+        tail = (1 - config.confidence) / 2
+        low, high = (np.empty(self.values.shape[1]) for _ in range(2))
+        sums = (units @ self.values).tocsc()
+        for start in range(0, self.values.shape[1], COLUMNS_AT_ONCE):
+            part = slice(start, start + COLUMNS_AT_ONCE)
+            means = (sums[:, part].T @ drawn.T) / samples
+            low[part], high[part] = np.quantile(means, [tail, 1 - tail], axis=1)
+        return low, high
+
+    def _units(self, group: str | None) -> tuple[sparse.csr_array, npt.NDArray[np.float64]]:
+        """What is resampled: which samples each unit has, shape (n_units, n_samples), and how many."""
+        n = len(self.sample_ids)
+        if group is None:
+            return sparse.eye_array(n, format="csr"), np.ones(n)
+        if self.study is None:
+            raise ExplainError(
+                f"group is {group!r}, and the explained samples are not at hand. Expected attributions as `aam.explain.attribute` gives "
+                "them. Leave the group out: `attributions.by_feature()`."
+            )
+        codes, names = pd.factorize(self.study.column(group))
+        if (codes < 0).any():
+            raise ExplainError(
+                f"{group!r} is missing in {int((codes < 0).sum())} of {n} samples. Expected a value for each. Choose another column, or "
+                f"explain only the samples that have it: `study.keep_samples(study.metadata[{group!r}].notna())`."
+            )
+        units = sparse.csr_array((np.ones(n), (codes, np.arange(n))), shape=(len(names), n))
+        return units, np.bincount(codes, minlength=len(names)).astype(np.float64)
+
+    # -- one by one -----------------------------------------------------------------------------------------------------
+
+    def of_sample(self, sample_id: str) -> pd.Series:
+        """Attributions of one sample's features, the strongest first.
+
+        Raises
+        ------
+        UnknownIdError
+            The sample was not explained.
+        """
+        if sample_id not in self.sample_ids:
+            raise UnknownIdError(
+                f"{sample_id!r} was not explained. There are {len(self.sample_ids)} samples such as {some(self.sample_ids[:3])}. Pass it "
+                "in `aam.explain.attribute(model, study)`."
+            )
+        row = self.values[[self.sample_ids.get_loc(sample_id)]].tocoo()
+        found = pd.Series(row.data, index=self.features.index[row.coords[1]], name=sample_id)
+        return found.sort_values(key=np.abs, ascending=False, kind="stable")
+
+    def difference(self, a: str, b: str) -> pd.DataFrame:
+        """One sample's attributions beside another's.
+
+        Returns
+        -------
+        Columns `a`, `b` (the attributions, 0 where the sample lacks the feature) and `difference` (a minus b), the largest first, then
+        what describes the features.
+
+        Raises
+        ------
+        UnknownIdError
+            A sample was not explained.
+        """
+        frame = pd.DataFrame({"a": self.of_sample(a), "b": self.of_sample(b)}).fillna(0.0)
+        frame["difference"] = frame["a"] - frame["b"]
+        frame.index.name = self.features.index.name
+        return frame.join(self.features).sort_values("difference", key=np.abs, ascending=False, kind="stable")
+
+    # -- as a table -----------------------------------------------------------------------------------------------------
+
+    def to_frame(self) -> pd.DataFrame:
+        """One row per sample and feature it has: `sample_id` (index), the feature, `attribution`, and what describes the feature."""
+        coo = self.values.tocoo()
+        name = str(self.features.index.name)
+        found = self.features.iloc[coo.coords[1]].reset_index().set_axis(self.sample_ids[coo.coords[0]])
+        found.insert(1, "attribution", coo.data)
+        return found.rename(columns={found.columns[0]: name})
+
+    def save(self, path: str | Path) -> Path:
+        """Write `to_frame()` as CSV; a file of that name is replaced once the new one is whole."""
+        path = Path(path)
+        with whole_file(path) as fresh:
+            self.to_frame().to_csv(fresh)
+        return path
+
+    def plot(self, **artist_kw: Any) -> Any:
+        """The strongest features; a matplotlib Axes, or a Figure at level "nucleotide"."""
+        plots = aam_nb.plots
+        if self.level == "nucleotide":
+            return plots.nucleotides(self, **artist_kw)
+        return {"taxon": plots.taxa, "clade": plots.clades}.get(self.level, plots.attributions)(self, **artist_kw)
+
+    def __repr__(self) -> str:
+        what = {"asv": "ASVs", "taxon": "taxa", "clade": "clades", "nucleotide": "nucleotides"}.get(
+            self.level, "covariates"
+        )
+        gap = f", largest gap {self.largest_gap:.2%}" if self.complete else ""
+        return (
+            f"Attributions({self.target}, {self.unit}: {len(self.sample_ids)} samples x {self.values.shape[1]} {what} by "
+            f"{self.method.replace('_', ' ')}{gap})"
+        )
+
+    def _repr_html_(self) -> str:
+        about = html.escape(f"Compared with {self.reference}.")
+        return f"<b>{html.escape(repr(self))}</b><p>{about}</p>" + self.by_feature().head(10).to_html(escape=True)

@@ -1,0 +1,1 @@
+"""Can attributions be believed?"""

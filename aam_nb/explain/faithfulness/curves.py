@@ -1,0 +1,183 @@
+"""Deletion and insertion curves: does taking away first what an attribution names first move the prediction first?
+
+Shape letters: B samples of a batch, S slots, F features of a sample (ASVs, or taxa), M questions, J steps from none to all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import torch
+from scipy import sparse
+
+from aam_nb.config import FaithfulnessConfig
+from aam_nb.explain.attribution.probe import Probe
+from aam_nb.explain.attribution.result import Attributions
+from aam_nb.explain.faithfulness.resampling import interval, sign_flip
+
+Array = npt.NDArray[np.float64]
+Ints = npt.NDArray[np.int64]
+Ask = Callable[[npt.NDArray[np.bool_], Ints], Array]
+"""Outputs, shape M, of samples (second argument, shape M) that lack some features (first argument, M x F)."""
+ORDERS = ("attribution", "abundance", "random")
+"""By what features are ranked; the first is judged against the others."""
+AREAS = ["kind", "order", "area", "low", "high", "difference", "difference_low", "difference_high", "p_value"]
+"""Columns of the table of areas."""
+
+
+@dataclass(frozen=True, eq=False)
+class Players:
+    """What can be taken away from each sample of a probe.
+
+    Parameters
+    ----------
+    feature_BF
+        Column of the attributions, -1 where a sample has no more features.
+    slot_BS
+        Which of a sample's features each slot belongs to, -1 for none.
+    value_BF, share_BF
+        Attribution of each, and relative abundance of its ASVs in the sample; 0 where there is none.
+    """
+
+    feature_BF: Ints
+    slot_BS: Ints
+    value_BF: Array
+    share_BF: Array
+
+    @classmethod
+    def of(cls, probe: Probe, feature_A: Ints, values: sparse.csr_array) -> Players:
+        """The features of a probe's samples.
+
+        Parameters
+        ----------
+        feature_A
+            Feature of each of the probe's ASVs, -1 for none.
+        values
+            Attributions of the probe's samples, B x features.
+        """
+        column_BS = probe.column_BS.cpu().numpy()
+        own_BS, share_BS = probe.own_BS.cpu().numpy(), probe.share_BS.cpu().numpy()
+        of_slot_BS = np.where(column_BS >= 0, feature_A[column_BS], -1)
+        found = [np.unique(row[row >= 0]) for row in of_slot_BS]
+        B, F = len(found), max(1, max(map(len, found)))
+        feature, value, share = np.full((B, F), -1), np.zeros((B, F)), np.zeros((B, F))
+        slot = np.full(of_slot_BS.shape, -1)
+        for b, names in enumerate(found):
+            inside = of_slot_BS[b] >= 0
+            slot[b, inside] = np.searchsorted(names, of_slot_BS[b, inside])
+            feature[b, : len(names)] = names
+            value[b, : len(names)] = values[[b]].toarray()[0, names]
+            np.add.at(share[b], slot[b, inside], share_BS[b, inside] * own_BS[b, inside])
+        return cls(feature, slot, value, share)
+
+    @property
+    def held_BF(self) -> npt.NDArray[np.bool_]:
+        """Features that the sample has reads of."""
+        return self.share_BF > 0
+
+    def slots(self, out_MF: npt.NDArray[np.bool_], row_M: Ints) -> npt.NDArray[np.bool_]:
+        """Slots of the features marked, M x S."""
+        slot_MS = self.slot_BS[row_M]
+        marked: npt.NDArray[np.bool_] = np.take_along_axis(out_MF, np.maximum(slot_MS, 0), axis=1) & (slot_MS >= 0)
+        return marked
+
+    def ask(self, probe: Probe) -> Ask:
+        """The probe, asked what samples without some features give, the rest re-normalised."""
+
+        def asked(out_MF: npt.NDArray[np.bool_], row_M: Ints) -> Array:
+            drop = torch.from_numpy(self.slots(out_MF, row_M)).to(probe.own_BS.device)
+            return probe.asked(drop, torch.from_numpy(row_M).to(drop.device)).double().cpu().numpy()
+
+        return asked
+
+
+def places(score_BF: Array, held_BF: npt.NDArray[np.bool_]) -> Ints:
+    """Place of each feature in its sample, from 0 for the highest score; those not held come last."""
+    order = np.argsort(np.where(held_BF, -score_BF, np.inf), axis=1, kind="stable")
+    place = np.empty_like(order)
+    np.put_along_axis(place, order, np.arange(order.shape[1])[None], axis=1)
+    return place
+
+
+def without_first(ask: Ask, place_BF: Ints, held_BF: npt.NDArray[np.bool_], steps: int) -> Array:
+    """Outputs while ever more of the first features are taken away: 0, 1/steps, … all of a sample's, rounded down; B x J."""
+    B, num_B = len(place_BF), held_BF.sum(1)
+    gone_BJ = np.arange(steps + 1) * num_B[:, None] // steps
+    out_BJF = (place_BF[:, None] < gone_BJ[..., None]) & held_BF[:, None]
+    row_M = np.repeat(np.arange(B), steps + 1)
+    return ask(out_BJF.reshape(B * (steps + 1), -1), row_M).reshape(B, steps + 1)
+
+
+def movements(
+    ask: Ask, value_BF: Array, share_BF: Array, config: FaithfulnessConfig, rng: np.random.Generator
+) -> dict[tuple[str, str], Array]:
+    """How far predictions move, by kind ("deletion", "insertion") and order; each B x J, in the output's units.
+
+    The direction of a sample is that from its prediction without ASVs to its own. Features are ranked by what they were given in that
+    direction: first those that made the prediction what it is, last those that held it back. Deletion counts from the whole sample
+    towards the one without ASVs, insertion the other way; either ends at the whole distance between the two. Abundance knows no
+    direction, so its order is plainly from the most to the least abundant. Of random orders it is the mean.
+    """
+    held_BF, steps = share_BF > 0, config.steps
+    rows = np.arange(len(held_BF))
+    whole_B, none_B = ask(np.zeros_like(held_BF), rows), ask(held_BF, rows)
+    sign_B1 = np.where(whole_B < none_B, -1.0, 1.0)[:, None]
+    by_order = {"attribution": value_BF * sign_B1, "abundance": share_BF}
+    found = {}
+    for order, score_BF in by_order.items():
+        first = without_first(ask, places(score_BF, held_BF), held_BF, steps)
+        last = without_first(ask, places(-score_BF, held_BF), held_BF, steps)
+        found["deletion", order] = sign_B1 * (whole_B[:, None] - first)
+        # What is left without the last ones is what was put in first.
+        found["insertion", order] = sign_B1 * (last[:, ::-1] - none_B[:, None])
+    mean = np.zeros((len(rows), steps + 1))
+    back = np.zeros_like(mean)
+    for _ in range(config.num_random):
+        first = without_first(ask, places(rng.random(held_BF.shape), held_BF), held_BF, steps)
+        mean += sign_B1 * (whole_B[:, None] - first) / config.num_random
+        back += sign_B1 * (first[:, ::-1] - none_B[:, None]) / config.num_random  # an order backwards is random too
+    return found | {("deletion", "random"): mean, ("insertion", "random"): back}
+
+
+def areas(movement_BJ: Array, scale_B: Array) -> Array:
+    """Mean height of each sample's curve as a share of its scale, shape B: the sooner it moves, the larger."""
+    area: Array = np.trapezoid(movement_BJ, dx=1 / (movement_BJ.shape[1] - 1), axis=1) / scale_B
+    return area
+
+
+def judged(
+    moved: dict[tuple[str, str], Array], unit: npt.NDArray[np.int64], config: FaithfulnessConfig
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Tables of curves and of their areas; see `Faithfulness`."""
+    change = np.abs(moved["deletion", "random"][:, -1])
+    scale = np.maximum(change, max(float(np.median(change)), 1e-12))
+    curves, rows = [], []
+    for kind in ("deletion", "insertion"):
+        own = areas(moved[kind, "attribution"], scale)
+        for order in ORDERS:
+            mean, low, high = interval(moved[kind, order], unit, config)
+            part = pd.DataFrame({"fraction": np.linspace(0, 1, len(mean)), "mean": mean, "low": low, "high": high})
+            curves.append(part.assign(kind=kind, order=order))
+            other = areas(moved[kind, order], scale)
+            row: list[Any] = [kind, order, *interval(other, unit, config)]
+            above = [*interval(own - other, unit, config), sign_flip(own - other, unit, config)]
+            rows.append([*row, *(above if order != "attribution" else [np.nan] * 4)])
+    table = pd.concat(curves, ignore_index=True)[["kind", "order", "fraction", "mean", "low", "high"]]
+    return table, pd.DataFrame(rows, columns=AREAS).astype(dict.fromkeys(AREAS[2:], float))
+
+
+def feature_of(attributions: Attributions, asv_ids: pd.Index) -> Ints | None:
+    """Feature of each of `asv_ids`, -1 for none; None where features are not sets of ASVs, or share some."""
+    members = attributions.members
+    if members is None or (np.bincount(members.indices, minlength=1) > 1).any():
+        return None
+    of_asv = np.full(len(attributions.asv_ids) + 1, -1)
+    coo = members.tocoo()
+    of_asv[coo.coords[1]] = coo.coords[0]
+    found: Ints = of_asv[attributions.asv_ids.get_indexer(asv_ids)]  # the last is that of an unknown ASV
+    return found

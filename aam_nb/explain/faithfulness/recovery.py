@@ -1,0 +1,182 @@
+"""Can the explanations be believed? On a simulated study: do they find what was planted?"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from scipy import sparse
+
+from aam_nb.config import FaithfulnessConfig, UserError
+from aam_nb.evaluate.baselines import labels, relative_abundance
+from aam_nb.evaluate.groups import redrawn
+from aam_nb.explain.attribution.result import Attributions
+from aam_nb.model.objectives import Classification, Task
+from aam_nb.study.study import Study
+
+RESAMPLES_AT_ONCE = 100
+"""Rankings made at once: bounds memory."""
+
+
+class NothingPlantedError(UserError, ValueError):
+    """There is nothing to recover."""
+
+
+@dataclass(frozen=True)
+class Recovery:
+    """How well a ranking of ASVs by mean absolute attribution finds the planted ones.
+
+    Parameters
+    ----------
+    average_precision
+        Mean precision at each planted ASV going down the ranking, 0 to 1.
+    chance, chance_high
+        The same for random rankings: their mean and their 95th percentile.
+    p_value
+        Share of random rankings that do as well, with the observed one counted among them.
+    num_planted, num_asvs
+        Planted ASVs among those ranked.
+    top
+        Planted ASVs among the first `num_planted` of the ranking.
+    """
+
+    average_precision: float
+    chance: float
+    chance_high: float
+    p_value: float
+    num_planted: int
+    num_asvs: int
+    top: int
+
+    def __str__(self) -> str:
+        return (
+            f"average precision {self.average_precision:.2f} for {self.num_planted} planted among {self.num_asvs} ASVs, where chance gives "
+            f"{self.chance:.2f} ({self.average_precision / self.chance:.1f} times as much, p = {self.p_value:.4f}); {self.top} of the "
+            f"first {self.num_planted} ASVs are planted"
+        )
+
+
+def recovery(attributions: Attributions, planted: Iterable[str], *, resamples: int = 2000, seed: int = 0) -> Recovery:
+    """Compare the ranking of ASVs by mean absolute attribution with the planted ones (`study.truth.asvs(target)`).
+
+    Only ASVs that occur in the explained samples are ranked: no method can find others.
+
+    Parameters
+    ----------
+    attributions
+        Of any samples of the simulated study.
+    planted
+        The planted ASVs.
+    resamples, seed
+        Random rankings to compare with.
+
+    Raises
+    ------
+    NothingPlantedError
+        None of the planted ASVs occurs in the explained samples.
+    """
+    table = attributions.by_asv()
+    ranked = table.index[table["samples"] > 0]
+    hit = ranked.isin(list(planted))
+    if not hit.any():
+        raise NothingPlantedError(
+            "None of the planted ASVs occurs in the explained samples. Expected at least one. Take them from `study.truth.asvs(target)`."
+        )
+    rng = np.random.default_rng(seed)
+    random = np.array([_average_precision(rng.permutation(hit)) for _ in range(resamples)])
+    observed = _average_precision(hit)
+    return Recovery(
+        average_precision=observed,
+        chance=float(random.mean()),
+        chance_high=float(np.quantile(random, 0.95)),
+        p_value=float((1 + (random >= observed).sum()) / (1 + resamples)),
+        num_planted=int(hit.sum()),
+        num_asvs=len(ranked),
+        top=int(hit[: hit.sum()].sum()),
+    )
+
+
+def rivals(
+    attributions: Attributions,
+    study: Study,
+    planted: Iterable[str],
+    config: FaithfulnessConfig,
+    *,
+    unit: npt.NDArray[np.int64],
+    forest: pd.Series | None = None,
+) -> pd.DataFrame:
+    """Other ways to rank ASVs, and how much better or worse than the attributions they find the planted ones.
+
+    Parameters
+    ----------
+    attributions, planted
+        As in `recovery`.
+    study
+        The explained samples.
+    config
+        Resamples, coverage, seed.
+    unit
+        Group of each sample, 0, 1, …: whole groups are redrawn.
+    forest
+        Importance of each ASV by a random forest, which is not redrawn.
+
+    Returns
+    -------
+    One row for each of `attribution` (mean absolute), `abundance` (mean relative), `prevalence` and `forest`: `average_precision`, `low`,
+    `high`, and what the attributions have above it, `difference`, `difference_low`, `difference_high`. Intervals are of samples redrawn.
+    """
+    held = attributions.by_asv().reindex(attributions.asv_ids)["samples"].to_numpy() > 0
+    held = np.random.default_rng(config.seed).permutation(np.flatnonzero(held))  # ties are broken by chance
+    hit, ids = attributions.asv_ids[held].isin(list(planted)), attributions.asv_ids[held]
+    share = relative_abundance(study, ids).astype(np.float64)
+    by_sample = {
+        "attribution": abs(attributions.values).tocsc()[:, held].toarray(),
+        "abundance": share,
+        "prevalence": (share > 0).astype(np.float64),
+    }
+    groups = int(unit.max()) + 1
+    drawn = np.concatenate([np.ones((1, groups)), redrawn(unit, config.num_resamples, config.seed)])
+    of_group = sparse.csr_array((np.ones(len(unit)), (unit, np.arange(len(unit)))), shape=(groups, len(unit)))
+    found = {}
+    for name, values in by_sample.items():
+        parts = np.array_split(drawn, -(-len(drawn) // RESAMPLES_AT_ONCE))
+        found[name] = np.concatenate([average_precisions(part @ (of_group @ values), hit) for part in parts])
+    if forest is not None:
+        found["forest"] = np.full(len(drawn), average_precisions(forest.reindex(ids).to_numpy()[None], hit)[0])
+    own, tail = found["attribution"], (1 - config.confidence) / 2
+    rows = {}
+    for name, values in found.items():
+        ends = np.quantile(values[1:], [tail, 1 - tail]), np.quantile((own - values)[1:], [tail, 1 - tail])
+        rows[name] = [values[0], *ends[0], own[0] - values[0], *ends[1]]
+    columns = ["average_precision", "low", "high", "difference", "difference_low", "difference_high"]
+    return pd.DataFrame.from_dict(rows, orient="index", columns=columns)
+
+
+def forest_importance(train: Study, task: Task, asv_ids: pd.Index, *, num_trees: int, seed: int) -> pd.Series:
+    """Importance of each ASV to a random forest (scikit-learn's, mean decrease of impurity) that learns the target from relative
+    abundances, indexed by `asv_ids`."""
+    from sklearn.ensemble import RandomForestClassifier, RandomForestRegressor
+
+    train = train.keep_samples(train.target(task.target).notna())
+    forest = RandomForestClassifier if isinstance(task, Classification) else RandomForestRegressor
+    made = forest(n_estimators=num_trees, random_state=seed).fit(
+        relative_abundance(train, asv_ids), labels(train, task)
+    )
+    return pd.Series(made.feature_importances_, index=asv_ids)
+
+
+def average_precisions(score: npt.NDArray[np.float64], hit: npt.NDArray[np.bool_]) -> npt.NDArray[np.float64]:
+    """Average precision of each row of scores, R x ASVs; ties in the order of the ASVs."""
+    ranked = hit[np.argsort(-score, axis=1, kind="stable")]
+    precision = np.cumsum(ranked, axis=1) / np.arange(1, ranked.shape[1] + 1)
+    found: npt.NDArray[np.float64] = (precision * ranked).sum(1) / hit.sum()
+    return found
+
+
+def _average_precision(hit: np.ndarray) -> float:
+    """Of a ranking, best first, in which `hit` marks the planted."""
+    place = np.flatnonzero(hit) + 1
+    return float((np.arange(1, len(place) + 1) / place).mean())

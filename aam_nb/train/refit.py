@@ -1,0 +1,100 @@
+"""The same model once more, from another seed, on other samples, or on labels that say nothing: what ablations and curves are made of."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from aam_nb.model.objectives import Classification, Task
+from aam_nb.study.splits import Split
+from aam_nb.study.study import Study
+from aam_nb.train.estimator import AAM
+
+LEARNED = ("fitted", "classes", "balance")
+"""What a task's `spec()` holds that it learned from the training samples."""
+TRIES = 100
+"""Permutations tried until every class has two samples, as `fit` wants."""
+
+
+def refit(model: AAM, train: Study, *, seed: int, shuffle: bool = False, progress: bool = False) -> AAM:
+    """A fresh model of the same shape and settings, fitted to the same task. The model given stays as it is.
+
+    Parameters
+    ----------
+    model
+        A fitted model. The fresh one starts where its `fit` started: at the same pre-trained weights, or, without any, at random ones.
+    train
+        Samples to learn from. Where it does not come from a split, samples are held back for validation by the groups of the split that
+        the model was fitted on, if it has their column.
+    seed
+        Of weights, order of samples and what is held back; the other settings are those recorded.
+    shuffle
+        Permute the target among the training samples first (`shuffled`), so that nothing but chance is left to learn.
+    progress
+        Whether to show progress bars.
+
+    Raises
+    ------
+    NotFittedError
+        The model has no target.
+    UnknownIdError, TargetError, SplitError
+        As in `fit`: `train` lacks a column, or is too small.
+    """
+    task = fresh_task(model.require_task())
+    again = AAM(model.config)
+    again._pretrained, again.reference_asvs = model._pretrained, model.reference_asvs
+    if model._pretrained is not None and "pretrain" in model.samples:
+        again.samples = {"pretrain": list(model.samples["pretrain"])}
+        again.record = {k: v for k, v in model.record.items() if k == "pretrain"}
+    if train.split_info is None and model.group in train.metadata.columns:
+        part = Split(part="train", target=task.target, group=model.group, test_size=0.0, seed=0)
+        train = replace(train, split_info=part)
+    if shuffle:
+        train = shuffled(train, task, seed=seed)
+    config = replace(model._train_config, seed=seed, progress=progress, tensorboard=False)
+    covariates = model.covariates.names if model.covariates else ()
+    return again.fit(train, target=task, covariates=covariates, config=config)
+
+
+def fresh_task(task: Task) -> Task:
+    """A task of the same kind, columns and settings that has learned nothing."""
+    spec = {k: v for k, v in task.spec().items() if k not in LEARNED}
+    return type(task)(**spec | {"config": task.config})
+
+
+def shuffled(study: Study, task: Task, *, seed: int) -> Study:
+    """The study with its target permuted; samples that lack it are left as they are.
+
+    Whole groups of the study's split change places where the target is constant in each of them, since samples of a group then are
+    copies of one label; else samples do. Several targets move together.
+    """
+    targets = study.metadata[task.targets]
+    known = targets.notna().any(axis=1).to_numpy()
+    values = targets[known].reset_index(drop=True)
+    group = study.split_info.group if study.split_info else None
+    unit = np.arange(len(values)) if group is None else _units(study.metadata[group][known], values)
+    first = values.groupby(unit).first()  # by unit, in order; the first known value of each column
+    rng = np.random.default_rng(seed)
+    for _ in range(TRIES):
+        moved = first.iloc[rng.permutation(len(first))].iloc[unit]
+        if not isinstance(task, Classification) or moved[task.target].value_counts().loc[lambda n: n > 0].min() > 1:
+            break
+    metadata = study.metadata.copy()
+    for name in task.targets:
+        column = metadata[name].copy()
+        column[known] = moved[name].array
+        metadata[name] = column
+    what = "samples" if len(first) == len(values) else f"values of {group}"
+    step = f"permuted {', '.join(task.targets)} among {len(first)} {what}"
+    return replace(study, metadata=metadata, provenance=(*study.provenance, f"{step} with seed {seed}"))
+
+
+def _units(group: pd.Series, values: pd.DataFrame) -> npt.NDArray[np.int64]:
+    """Number of what changes places, for each sample: its group where every group has one value of each target, else the sample."""
+    unit = pd.factorize(group)[0].astype(np.int64)
+    alone = unit < 0  # a sample without a group stands for itself
+    unit[alone] = unit.max() + 1 + np.arange(alone.sum())
+    return unit if (values.groupby(unit).nunique() <= 1).all(axis=None) else np.arange(len(values))
