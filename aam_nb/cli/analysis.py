@@ -218,5 +218,7 @@ def top_of(table: pd.DataFrame, unit: str, most: int = 8) -> str:
     """The strongest features for the terminal."""
     shown = table.head(most).copy()
     shown.index = [str(i) if len(str(i)) <= 40 else f"{str(i)[:18]}…{str(i)[-18:]}" for i in shown.index]
-    kept = [c for c in ("name", "mean", "low", "high", "mean_abs", "samples", "consistency") if c in shown]
-    return f"in {unit}:\n{shown[kept].to_string(float_format='{:+.3g}'.format)}"
+    signed = dict.fromkeys(("mean", "low", "high"), "{:+.3g}".format)
+    plain = {"mean_abs": "{:.3g}".format, "consistency": "{:.0%}".format}
+    kept = [c for c in ("name", *signed, "mean_abs", "samples", "consistency") if c in shown]
+    return f"in {unit}:\n{shown[kept].to_string(formatters=signed | plain)}"

@@ -10,15 +10,17 @@ from pathlib import Path
 from typing import Any
 
 import matplotlib.pyplot as plt
+import numpy as np
 import pandas as pd
 from markupsafe import Markup, escape
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 import aam_nb
-from aam_nb.config import to_dict
+from aam_nb.config import ErrorsConfig, FaithfulnessConfig, to_dict
+from aam_nb.evaluate.errors.analysis import ErrorAnalysis, errors
 from aam_nb.evaluate.metrics import METRICS, Evaluation
-from aam_nb.explain import Attributions, attention, attribute, recovery
+from aam_nb.explain import Attributions, attention, attribute, faithfulness, recovery
 from aam_nb.phylo.ordination import pcoa
 from aam_nb.phylo.unifrac import unifrac
 from aam_nb.show import plots
@@ -31,6 +33,10 @@ TOP_ASVS = 15
 WORST = 8
 MOST_SAMPLES = 400
 """Test samples explained and drawn in a PCoA at most; the page says so when there are more."""
+CHECKS = FaithfulnessConfig(max_samples=40, num_random=10, num_samples=8, num_subsets=32, seeds=0, shuffles=0)
+"""The checks of attributions that fit nothing anew; `aam.explain.faithfulness` makes more."""
+ERRORS = ErrorsConfig(attributions=False)
+TOP_SLICES = 6
 
 
 @dataclass(frozen=True)
@@ -121,7 +127,9 @@ def _model_part(model: AAM, study: Study) -> dict[str, Any]:
     explained = test.keep_samples(test.sample_ids[:MOST_SAMPLES])
     found = attribute(model, explained)
     planted = study.truth.asvs(task.target) if study.truth and task.target in set(study.truth.planted["target"]) else ()
-    worst, wrong = _worst(result)
+    checked = faithfulness(found, planted=planted, config=CHECKS)
+    where = errors(result, study, model=model, config=ERRORS)
+    worst, wrong = _worst(where)
     sample = str(wrong if wrong in explained.sample_ids else explained.sample_ids[0])
     maps = attention(model, test, samples=[sample], levels=("pooling",))
     return {
@@ -155,7 +163,13 @@ def _model_part(model: AAM, study: Study) -> dict[str, Any]:
         ],
         "attribution_text": _attribution_sentence(found, test),
         "recovery": str(recovery(found, planted)) if planted else "",
+        "verdict": checked.verdict(),
         "explain_figures": [
+            _picture(
+                checked.plot(),
+                "Checks of the attributions.",
+                f"Whether the attributions can be believed, on {checked.num_samples} test samples. No model was fitted anew for this page.",
+            ),
             _picture(
                 plots.attributions(found, top=TOP_ASVS, mark=planted),
                 "ASVs with the largest attributions.",
@@ -170,6 +184,9 @@ def _model_part(model: AAM, study: Study) -> dict[str, Any]:
         "unit": found.unit,
         "asvs": _asv_rows(found, planted),
         "worst": worst,
+        "error_figures": [_picture(where.plot(), "Overview of the errors.", repr(where))],
+        "slices": _slices(where),
+        "error_notes": where.notes,
         "config": as_json({"model": to_dict(model.config), **model.record}),
     }
 
@@ -235,21 +252,21 @@ def _prediction_caption(result: Evaluation) -> str:
     return "Numbers count test samples; the colour is the share of the true class (row)."
 
 
-def _worst(result: Evaluation) -> tuple[pd.DataFrame, str]:
+def _worst(where: ErrorAnalysis) -> tuple[pd.DataFrame, str]:
     """The test samples predicted worst, and the id of the first."""
-    table = result.predictions
-    if result.kind == "regression":
-        error = (table["prediction"] - table["truth"]).abs()
-        frame = table[["truth", "prediction"]].assign(error=error)
-    else:
-        right = pd.Series(
-            [row[f"p({row['truth']})"] if f"p({row['truth']})" in table else 0.0 for _, row in table.iterrows()],
-            table.index,
-        )
-        error = 1 - right
-        frame = table[["truth", "prediction"]].assign(**{"probability of the truth": right})
-    order = error.sort_values(ascending=False, kind="stable").index
-    return _numbers(frame.loc[order].head(WORST)), str(order[0])
+    table = where.worst(WORST).drop(columns=["pushed_by", "outside"], errors="ignore")
+    named = {
+        "error": "error" if where.kind == "regression" else "1 - p(truth)",
+        "distance_percentile": "farther than % of training",
+    }
+    named |= {"near_embedding": "nearest in training (embedding)", "near_unifrac": "nearest in training (UniFrac)"}
+    return _numbers(table.dropna(axis=1, how="all").rename(columns=named)), str(table.index[0])
+
+
+def _slices(where: ErrorAnalysis) -> pd.DataFrame:
+    """Kinds of samples by how much worse they are predicted than the rest."""
+    table = where.slices.head(TOP_SLICES).set_index("slice")[["n", "error", "excess", "low", "high", "p_adjusted"]]
+    return _numbers(table.rename(columns={"p_adjusted": "adjusted p"}))
 
 
 def _asv_rows(found: Attributions, planted: Sequence[str]) -> list[dict[str, Any]]:
@@ -278,6 +295,8 @@ def _numbers(frame: pd.DataFrame) -> pd.DataFrame:
     def text(value: object) -> str:
         if isinstance(value, str):
             return value
+        if isinstance(value, bool | np.bool_):
+            return "yes" if value else ""
         number = float(value)  # type: ignore[arg-type]
         return f"{number:,.0f}" if number.is_integer() or abs(number) >= 1000 else f"{number:,.3g}"
 
