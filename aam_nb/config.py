@@ -561,7 +561,7 @@ class UnifracConfig:
 class ExplainConfig:
     """How attributions are made and averaged."""
 
-    samples: int = 25
+    orders: int = 25
     """Orders of the features drawn for Shapley values; each costs as many predictions as a sample has features. Where so few features
     have no more orders than this, all are gone through, and the values are exact."""
     top: int = 8
@@ -575,7 +575,7 @@ class ExplainConfig:
 
     def __post_init__(self) -> None:
         _check_types(self)
-        _check(self.samples >= 1, "samples", self.samples, "at least 1 order", "25")
+        _check(self.orders >= 1, "orders", self.orders, "at least 1 order", "25")
         _check(self.top >= 1, "top", self.top, "at least 1 ASV", "8")
         _check(self.num_resamples >= 20, "num_resamples", self.num_resamples, "at least 20", "1000")
         _check(0 < self.confidence < 1, "confidence", self.confidence, "a share in (0, 1)", "0.95")

@@ -14,7 +14,7 @@ from __future__ import annotations
 import gzip
 import re
 import sys
-from os.path import commonprefix
+from itertools import takewhile
 from pathlib import Path
 
 import numpy as np
@@ -52,13 +52,15 @@ def main(table: str, folder: str, out: str) -> None:
         own = np.frombuffer(asv.encode(), dtype=np.uint8)
         differ = (letters[:, : len(own)] != own).sum(1)
         nearest = np.flatnonzero(differ == differ.min())
-        shared = commonprefix([lineages[i] for i in nearest])
-        named = [rank for rank in shared if not rank.endswith("__")]
+        ranks = zip(*(lineages[i] for i in nearest), strict=False)
+        shared = takewhile(lambda names: len(set(names)) == 1, ranks)
+        named = [names[0] for names in shared if not names[0].endswith("__")]
         close = differ.min() <= MOST * len(own)
         rows.append((asv, "; ".join(named) if close and named else "Unassigned", 1 - differ.min() / len(own)))
     frame = pd.DataFrame(rows, columns=["Feature ID", "Taxon", "Confidence"])
     frame.to_csv(out, sep="\t", index=False)
-    print(f"{(frame['Taxon'] != 'Unassigned').sum()} of {len(frame)} ASVs have a name, {(frame['Confidence'] == 1).sum()} by an exact match")
+    named, exact = (frame["Taxon"] != "Unassigned").sum(), (frame["Confidence"] == 1).sum()
+    print(f"{named} of {len(frame)} ASVs have a name, {exact} by an exact match")
 
 
 if __name__ == "__main__":

@@ -71,6 +71,11 @@ def labels(study: Study, task: Task) -> npt.NDArray[Any]:
     return (class_names(values) if isinstance(task, Classification) else values.astype(float)).to_numpy()
 
 
+def guessing(truth: Any, kind: str) -> float:
+    """What a guess scores: R² of 0 for a "regression", else a balanced accuracy of one over the number of classes in `truth`."""
+    return 0.0 if kind == "regression" else 1 / len(pd.unique(pd.Series(truth)))
+
+
 def relative_abundance(study: Study, asv_ids: pd.Index) -> npt.NDArray[np.float32]:
     """Share of each of `asv_ids` in each sample, shape (n_samples, len(asv_ids)); 0 for ASVs that the study does not hold."""
     place = asv_ids.get_indexer(study.asv_ids)

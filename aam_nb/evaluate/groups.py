@@ -55,6 +55,18 @@ def redrawn(unit: npt.NDArray[np.int64], num: int, seed: int) -> npt.NDArray[np.
     return np.random.default_rng(seed).multinomial(groups, np.full(groups, 1 / groups), size=num).astype(float)
 
 
+def resamples(unit: npt.NDArray[np.int64], num: int, seed: int) -> Iterator[npt.NDArray[np.float64]]:
+    """How often each sample is drawn in each bootstrap resample of whole groups, shape R x n, in blocks of `num` rows together.
+
+    Other draws than those of `redrawn`, one group after the other: those behind the intervals of an evaluation.
+    """
+    rng, groups = np.random.default_rng(seed), int(unit.max()) + 1
+    for begin in range(0, num, block := max(1, CELLS // len(unit))):
+        rows = min(block, num - begin)
+        place = rng.integers(groups, size=(rows, groups)) + groups * np.arange(rows)[:, None]
+        yield np.bincount(place.ravel(), minlength=rows * groups).reshape(rows, groups)[:, unit].astype(float)
+
+
 def share_interval(
     hit: npt.NDArray[np.bool_], unit: npt.NDArray[np.int64], *, confidence: float, num_resamples: int, seed: int
 ) -> tuple[float, float]:

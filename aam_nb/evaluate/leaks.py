@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,8 +10,10 @@ import numpy.typing as npt
 import pandas as pd
 from tqdm.auto import tqdm
 
-from aam_nb.evaluate.baselines import group_columns, labels, lookup, relative_abundance
+from aam_nb.config import some
+from aam_nb.evaluate.baselines import group_columns, guessing, labels, lookup, relative_abundance
 from aam_nb.model.objectives import Classification, Task
+from aam_nb.study.splits import NEARLY, candidate_groups, function_of_group
 from aam_nb.study.study import Study
 
 NUM_TREES = 100
@@ -74,24 +77,47 @@ class Leak:
 
 
 def find(train: Study, test: Study, task: Task, *, seed: int = 0, progress: bool = False) -> tuple[Leak, ...]:
-    """Look for leaks through every column that may name a group.
+    """Look for leaks through every column that may name a group: `find_in_folds` of one fold."""
+    return find_in_folds([(train, test)], task, seed=seed, progress=progress)
+
+
+def find_in_folds(
+    folds: Sequence[tuple[Study, Study]], task: Task, *, seed: int = 0, progress: bool = False
+) -> tuple[Leak, ...]:
+    """Look for leaks through every column that may name a group, over the test sides of all folds together.
 
     A column is named when knowing it alone predicts the test samples, and when a random forest does clearly worse once each of its
-    values is held out whole. Numeric columns that follow a numeric target (rank correlation of 0.95 or more, as a month follows an
+    values is held out whole (a score below guessing counts as guessing: where mixed values do not help either, nothing leaks through
+    microbes). Numeric columns that follow a numeric target (rank correlation of 0.95 or more, as a month follows an
     age) are passed over: they say the same as the target, and holding their values out would only ask for extrapolation.
+
+    Parameters
+    ----------
+    folds
+        Training and test side of each; each pair holds the same samples.
+    task
+        The target.
+    seed
+        Of the forests and their folds.
+    progress
+        Show a bar.
 
     Returns
     -------
-    The leaks, worst first.
+    The leaks, worst first; none where the truth of the test sides is constant.
     """
-    truth, known = labels(test, task), labels(train, task)
-    floor = 0.0 if task.kind == "regression" else 1 / len(np.unique(truth))  # what guessing scores
-    told = {c: _score(truth, lookup(c, task, train, test), task) for c in group_columns(train, test, task.target)}
+    truth = np.concatenate([labels(test, task) for _, test in folds])
+    if task.kind == "regression" and np.ptp(truth) == 0:
+        return ()
+    floor = guessing(truth, task.kind)
+    columns = dict.fromkeys(c for train, test in folds for c in group_columns(train, test, task.target))
+    told = {c: _score(truth, np.concatenate([lookup(c, task, a, b) for a, b in folds]), task) for c in columns}
     suspects = sorted((c for c in told if told[c] >= floor + NOTABLE), key=lambda c: -told[c])[:MOST_COLUMNS]
     if not suspects:
         return ()
+    train, test = folds[0]
     features = np.concatenate([relative_abundance(s, train.asv_ids) for s in (train, test)])
-    both = np.concatenate([known, truth])
+    both = np.concatenate([labels(train, task), labels(test, task)])
     mixed = _forest(features, both, task, None, seed)
     leaks = []
     for column in tqdm(suspects, desc="looking for leaks", unit="column", delay=2, disable=not progress):
@@ -99,8 +125,10 @@ def find(train: Study, test: Study, task: Task, *, seed: int = 0, progress: bool
         if not _can_hold_out(group, both, task):
             continue
         apart = _forest(features, both, task, group, seed)
-        if mixed - apart >= NOTABLE:
-            shared = float(test.column(column).isin(train.column(column).dropna()).mean())
+        if mixed - max(apart, floor) >= NOTABLE:
+            shared = float(
+                np.mean(np.concatenate([b.column(column).isin(a.column(column).dropna()) for a, b in folds]))
+            )
             leaks.append(
                 Leak(
                     column=column,
@@ -113,6 +141,31 @@ def find(train: Study, test: Study, task: Task, *, seed: int = 0, progress: bool
                 )
             )
     return tuple(sorted(leaks, key=lambda k: k.forest_apart))
+
+
+def confounding(metadata: pd.DataFrame, target: str) -> str | None:
+    """A sentence on the columns that no split can tell apart from the target, or None.
+
+    These are columns of repeated values that tell the target (`splits.function_of_group`), and that `find` passes over since they cannot
+    be held out: of two values, or with one value alone for some class.
+    """
+    found, able = [], candidate_groups(metadata, target)
+    number = pd.api.types.is_numeric_dtype(metadata[target]) and not pd.api.types.is_bool_dtype(metadata[target])
+    for column in metadata.columns.drop([target, *able]):
+        values = metadata[column]
+        known = values.dropna()
+        if not 2 <= known.nunique() <= len(known) / 2 or (number and known.nunique() > 2):
+            continue
+        both = metadata[target].notna() & values.notna()
+        floor = 0.0 if number else 1 / metadata.loc[both, target].nunique()
+        if (function_of_group(metadata.loc[both, target], values[both]) - floor) / max(1 - floor, 1e-12) >= NEARLY:
+            found.append(column)
+    if not found:
+        return None
+    return (
+        f"{target!r} cannot be told apart from {some(found)}: knowing that and no microbe all but gives it, and no split can hold it out. "
+        f"If it is a study, a batch or the like, and not the target in other words, nothing here shows that microbes tell of {target!r}."
+    )
 
 
 def _can_hold_out(group: npt.NDArray[np.int64], truth: npt.NDArray[np.generic], task: Task) -> bool:

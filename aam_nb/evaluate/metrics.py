@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from tqdm.auto import tqdm
 
 import aam_nb
 from aam_nb.config import EvaluateConfig, some
-from aam_nb.evaluate.baselines import BASELINES, labels, predict_baseline
-from aam_nb.evaluate.leaks import Leak, find
+from aam_nb.evaluate.baselines import BASELINES, guessing, labels, predict_baseline
+from aam_nb.evaluate.groups import resamples, units
+from aam_nb.evaluate.leaks import Leak, confounding, find
+from aam_nb.evaluate.resampled import interval, scores_of_draws
 from aam_nb.model.objectives import Classification, Task
 from aam_nb.study.study import Study, TargetError, UnknownIdError
 
@@ -70,41 +70,25 @@ def score(truth: Array, prediction: pd.DataFrame, task: Task) -> dict[str, float
 
 
 def bootstrap(
-    compute: Callable[[npt.NDArray[np.int64]], dict[str, float]],
-    unit: npt.NDArray[np.int64],
-    config: EvaluateConfig,
-    *,
-    name: str = "",
+    truth: Array, prediction: pd.DataFrame, task: Task, unit: npt.NDArray[np.int64], config: EvaluateConfig
 ) -> dict[str, tuple[float, float]]:
     """Percentile intervals of metrics under resampling of whole units.
 
     Parameters
     ----------
-    compute
-        Metrics of the samples with the given numbers (which may repeat).
+    truth, prediction, task
+        As for `score`.
     unit
         Unit of each sample, 0 to n_units - 1: a host, a study, or the sample itself. All samples of a drawn unit come along.
     config
         Number of resamples, coverage, seed.
-    name
-        What the progress bar says; without one there is no bar.
 
     Returns
     -------
     Lower and upper end by metric; NaN where fewer than half of the resamples define it.
     """
-    rng = np.random.default_rng(config.seed)
-    members = [np.flatnonzero(unit == u) for u in range(unit.max() + 1)]
-    draws = []
-    for _ in tqdm(range(config.num_resamples), desc=f"interval of {name}", delay=2, disable=not name):
-        draws.append(compute(np.concatenate([members[u] for u in rng.integers(len(members), size=len(members))])))
-    frame, tail = pd.DataFrame(draws), (1 - config.confidence) / 2
-    ends = {}
-    for metric, values in frame.items():
-        defined = values.notna().mean() >= 0.5
-        low, high = values.quantile([tail, 1 - tail]) if defined else (np.nan, np.nan)
-        ends[str(metric)] = (float(low), float(high))
-    return ends
+    parts = [scores_of_draws(truth, prediction, task, d) for d in resamples(unit, config.num_resamples, config.seed)]
+    return {m: interval(np.concatenate([p[m] for p in parts]), config.confidence) for m in METRICS[task.kind]}
 
 
 @dataclass(frozen=True, eq=False)
@@ -212,25 +196,30 @@ class Evaluation:
             }
         group = test.split_info.group if test.split_info else model.group
         group = group if group in test.metadata.columns else None
-        unit = pd.factorize(test.metadata[group])[0] if group else np.arange(test.num_samples)
-        alone = unit < 0  # a sample without a group stands for itself
-        unit[alone] = unit.max() + 1 + np.arange(alone.sum())
+        unit = units(test.metadata[group] if group else None, test.num_samples)
         num_groups = int(unit.max()) + 1
+        leaks: tuple[Leak, ...] = ()
+        if find_leaks and train is not None:
+            leaks = find(train, test, task, seed=config.seed, progress=model.shows_progress)
+            if told := confounding(pd.concat([train.metadata, test.metadata], join="inner"), task.target):
+                notes.insert(0, told)
         if num_groups < 5:
-            what = f"{num_groups} values of {group}" if group else f"{num_groups} samples"
+            what = (
+                f"{num_groups} {'value' if num_groups == 1 else 'values'} of {group}"
+                if group
+                else f"{num_groups} samples"
+            )
             notes.append(f"The intervals rest on {what}: too few to trust them.")
         return cls(
             target=task.target,
             kind=task.kind,
-            metrics=_judge(truth, by_model, task, unit, config, model.shows_progress),
+            metrics=_judge(truth, by_model, task, unit, config),
             predictions=_table(truth, by_model, task),
             num_train=train.num_samples if train is not None else 0,
             group=group,
             num_groups=num_groups,
             num_seen=int(test.sample_ids.isin(model.seen).sum()),
-            leaks=find(train, test, task, seed=config.seed, progress=model.shows_progress)
-            if find_leaks and train is not None
-            else (),
+            leaks=leaks,
             notes=tuple(notes),
             config=config,
             model=model,
@@ -254,6 +243,11 @@ class Evaluation:
                 f"There is no {metric!r} of {model!r}. There are {', '.join(METRICS[self.kind])} of {some(self.models)}."
             )
         return rows[["value", "low", "high"]].iloc[0]
+
+    @property
+    def guessing(self) -> float:
+        """What a guess scores by the leading metric."""
+        return guessing(self.predictions["truth"], self.kind)
 
     @property
     def models(self) -> list[str]:
@@ -353,25 +347,15 @@ def _judge(
     task: Task,
     unit: npt.NDArray[np.int64],
     config: EvaluateConfig,
-    progress: bool,
 ) -> pd.DataFrame:
-    import sklearn
-
     rows = []
-    with sklearn.config_context(assume_finite=True, skip_parameter_validation=True):
-        for name, prediction in by_model.items():
-            values = score(truth, prediction, task)
-            of_drawn = partial(_score_drawn, truth, prediction, task)
-            ends = bootstrap(of_drawn, unit, config, name=name if progress else "")
-            rows += [
-                {"model": name, "metric": m, "value": v, "low": ends[m][0], "high": ends[m][1]}
-                for m, v in values.items()
-            ]
+    for name, prediction in by_model.items():
+        ends = bootstrap(truth, prediction, task, unit, config)
+        rows += [
+            {"model": name, "metric": m, "value": v, "low": ends[m][0], "high": ends[m][1]}
+            for m, v in score(truth, prediction, task).items()
+        ]
     return pd.DataFrame(rows)
-
-
-def _score_drawn(truth: Array, prediction: pd.DataFrame, task: Task, drawn: npt.NDArray[np.int64]) -> dict[str, float]:
-    return score(truth[drawn], prediction.iloc[drawn], task)
 
 
 def _table(truth: Array, by_model: dict[str, pd.DataFrame], task: Task) -> pd.DataFrame:

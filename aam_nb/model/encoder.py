@@ -374,14 +374,16 @@ class Encoder(nn.Module):
         filled_BS: Tensor,
         gate_BS: Tensor | None = None,
         maps: Maps | None = None,
+        covariate_BCD: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
         """What follows `sample.entries`: vectors of samples (B x D) and states of their entries (B x S x D).
 
-        `gate_BS` fades ASVs out as in `SampleEncoder.forward`; covariates stay.
+        `gate_BS` fades ASVs out as in `SampleEncoder.forward`; covariates stay. `covariate_BCD` are vectors in place of those of the
+        batch's covariates.
         """
         if self.covariates is None:
             return self.sample(entry_BSD, filled_BS, gate_BS, maps)
-        covariate_BCD = self.covariates(batch)
+        covariate_BCD = self.covariates(batch) if covariate_BCD is None else covariate_BCD
         if self.fusion is None:
             return self.sample(entry_BSD, filled_BS, gate_BS, maps, covariate_BCD)
         sample_BD, entry_BSD = self.sample(entry_BSD, filled_BS, gate_BS, maps)

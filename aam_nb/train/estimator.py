@@ -174,7 +174,7 @@ class AAM:
             As in `pretrain`.
         """
         task, train = _task_and_samples(train, target)
-        known = Covariates.learn(train, list(covariates)) if covariates else None
+        known = _learned(train, covariates)
         self._run(train, [task], config, "fit", known, self._pretrained, callbacks, out, resume)
         self.train_study, self.evaluation = train, None
         return self
@@ -285,7 +285,7 @@ class AAM:
         else:
             task, train = _task_and_samples(train, target)
             chosen, start = [task], self._pretrained
-            known = Covariates.learn(train, list(covariates)) if covariates else None
+            known = _learned(train, covariates)
         train.require_reads()
         network, _ = self._new_network(train, chosen, config, known, start)
         return find_rate(network, train, config, target=_stratify_by(chosen), num_steps=num_steps)
@@ -539,6 +539,12 @@ def _task_and_samples(train: Study, target: str | Sequence[str] | Task) -> tuple
     task = _fresh(target) if isinstance(target, Task) else task_for(train, target)
     known = np.logical_or.reduce([train.target(name).notna().to_numpy() for name in task.targets])
     return task, train if known.all() else train.keep_samples(known)
+
+
+def _learned(train: Study, covariates: Sequence[str]) -> Covariates | None:
+    """What is known of some columns; a name by itself is one column."""
+    columns = [covariates] if isinstance(covariates, str) else list(covariates)
+    return Covariates.learn(train, columns) if columns else None
 
 
 def _stratify_by(objectives: Sequence[Objective]) -> str | None:

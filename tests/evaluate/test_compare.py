@@ -24,6 +24,7 @@ from aam_nb.evaluate.comparison.jobs import CompareError, peak_memory
 from aam_nb.evaluate.comparison.result import Comparison
 from aam_nb.evaluate.comparison.significance import corrected_t_test
 from aam_nb.study.study import Study, TargetError, UnknownIdError
+from aam_nb.study.whole import NotWrittenError
 
 FAST = CompareConfig(folds=3, inner_folds=2, num_trees=10, num_resamples=60, num_permutations=99)
 RECIPE = Recipe(model=TINY, pretrain=QUICK, fit=QUICK)
@@ -188,6 +189,40 @@ def test_what_it_shows(result: Comparison, tmp_path: Path) -> None:
         result.row("aam", "auroc")
 
 
+def test_one_that_knows_nothing_and_scores_below_guessing_is_explained(study: Study) -> None:
+    """Twelve of each class, a fold short of one class has a training side that is rich in it: the dummy says what its test side is not."""
+    some_of = study.keep_samples(study.sample_ids[:24])
+    even = replace(some_of, metadata=some_of.metadata[["host_id"]].assign(k=np.tile(["a", "b"], 12)))
+    found = run(["ridge_clr", "dummy"], even, "k", folds=5)
+    hits = [(p["dummy"] == c)[p["truth"] == c].mean() for p in [found.predictions] for c in "ab"]
+    assert found.value("dummy") == pytest.approx(np.mean(hits))
+    told = [w for w in found.warnings() if "below guessing" in w]
+    assert len(told) == (found.value("dummy") < 0.48)
+    assert found.row("dummy")["fold_mean"] == pytest.approx(0.5)  # within a fold it is one class after all
+    assert found.row("ridge_clr")["low"] < 0.5
+    assert any(w.startswith("ridge_clr is not shown to do better than guessing") for w in found.warnings())
+
+
+def test_many_of_one_verdict_are_summed_up(result: Comparison) -> None:
+    row = result.differences.iloc[0].to_dict() | {"verdict": "better", "low": 0.1, "high": 0.9}
+    rows = [row | {"contender": f"m{i}", "difference": 0.2 + i / 10, "p_holm": i / 1e4} for i in range(5)]
+    many = replace(result, differences=pd.DataFrame(rows))
+    assert (
+        "It beats m0 (+0.200), m1 (+0.300), m2 (+0.400), m3 (+0.500) and m4 (+0.600); largest p < 0.001."
+        in many.sentence()
+    )
+    few = replace(result, differences=pd.DataFrame(rows[:2]))
+    assert "It beats m0 (difference 0.200 [0.100, 0.900], p < 0.001) and m1" in few.sentence()
+
+
+def test_a_target_that_is_a_lab_is_told(study: Study) -> None:
+    old = np.where(study.metadata["age"] > study.metadata["age"].median(), "old", "young")
+    trap = study.metadata.assign(k=old, lab=np.where(old == "old", "X", "Y"))
+    found = run(["ridge_clr", "dummy"], replace(study, metadata=trap), "k", group="host_id")
+    assert any(w.startswith("'k' cannot be told apart from lab") for w in found.warnings())
+    assert any("12 values of host_id: so few that they come out too narrow" in w for w in found.warnings())
+
+
 # -- what it keeps ------------------------------------------------------------------------------------------------------
 
 
@@ -200,13 +235,20 @@ def test_finished_folds_are_not_done_twice(study: Study, tmp_path: Path) -> None
     assert len(files) == 9
     files[0].unlink()  # never finished
     files[1].write_text('{"facts": ')  # damaged
-    old = {f: f.stat().st_mtime_ns for f in files[2:]}
+    tables = [f.with_suffix(".csv") for f in files[2:5]]
+    tables[0].write_text("\n".join(tables[0].read_text().split("\n")[:-2]) + "\n")  # a sample is missing
+    tables[1].write_text(tables[1].read_text()[:-4])  # the last number is cut
+    tables[2].write_text("")
+    said = json.loads(files[5].read_text())
+    assert said.pop("sha256")
+    files[5].write_text(json.dumps(said))  # without a digest of the table it is taken as it is
+    old = {f: f.stat().st_mtime_ns for f in files[5:]}
     again = run(names, study, out=tmp_path)
     alike(plain, again)
-    assert {f: f.stat().st_mtime_ns for f in files[2:]} == old
+    assert {f: f.stat().st_mtime_ns for f in files[5:]} == old
     assert files[0].is_file()
     run(names, study, out=tmp_path, num_permutations=199)  # nothing to fit for that
-    assert {f: f.stat().st_mtime_ns for f in files[2:]} == old
+    assert {f: f.stat().st_mtime_ns for f in files[5:]} == old
     run(["dummy"], study, out=tmp_path, seed=1)
     assert len([*(tmp_path / "folds").glob("*.json")]) > 9
     assert Comparison.load(tmp_path).contenders == ["dummy"]
@@ -281,3 +323,15 @@ def test_what_cannot_be_compared(study: Study) -> None:
     with pytest.raises(CompareError, match="aam could not be fitted \\(fold 1 of 3\\)"):
         run(["aam"], study, recipe=broken)
     assert aam.ConfigError is ConfigError
+
+
+def test_what_would_fail_late_fails_at_the_door(study: Study, tmp_path: Path) -> None:
+    with pytest.raises(CompareError, match="'age' is both target and covariate"):
+        run(["ridge_clr"], study, covariates=["diet", "age"])
+    with pytest.raises(CompareError, match=r"The study is list\. Expected a study, after the contenders"):
+        run(study, ["dummy"])  # type: ignore[arg-type]
+    (tmp_path / "file").write_text("")
+    with pytest.raises(NotWrittenError, match="cannot be written"):
+        run(["dummy"], study, out=tmp_path / "file")
+    one = run(["ridge_clr"], study, covariates="diet")
+    pd.testing.assert_frame_equal(one.predictions, run(["ridge_clr"], study, covariates=["diet"]).predictions)

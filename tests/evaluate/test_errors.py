@@ -422,3 +422,21 @@ def test_sleep_apnea_by_mouse(real_data: Path) -> None:
     assert row["p_adjusted"] < 0.01
     assert found.samples["distance_percentile"].between(0, 100).all()
     assert any("5 host_subject_id" in n for n in found.notes)
+
+
+def test_what_is_no_result_and_too_small_a_share_are_refused(sides: tuple[Study, Study], fitted: aam.AAM) -> None:
+    with pytest.raises(ErrorsError, match=r"The result is AAM\. Expected what an evaluation gives"):
+        errors(fitted, sides[1])  # type: ignore[arg-type]
+    result = fitted.evaluate(sides[1], train=sides[0], find_leaks=False)
+    with pytest.raises(ErrorsError, match=r"A share of 0\.01 of the training samples is 0"):
+        errors(result, sides[1], train=sides[0], learning_curve=(0.01,), attributions=False)
+
+
+def test_a_model_that_may_be_guessing_is_told(sides: tuple[Study, Study], fitted: aam.AAM) -> None:
+    result = fitted.evaluate(sides[1], train=sides[0], find_leaks=False)
+    metrics = result.metrics
+    for low, told in ((-0.1, True), (0.0, True), (float("nan"), True), (0.2, False)):
+        ours = (metrics["model"] == "aam") & (metrics["metric"] == "r2")
+        made = replace(result, metrics=metrics.assign(low=metrics["low"].where(~ours, low)))
+        notes = errors(made, sides[1], train=sides[0], attributions=False, num_permutations=99, num_resamples=20).notes
+        assert any("not shown to do better than guessing" in n for n in notes) == told

@@ -12,7 +12,7 @@ from sklearn.metrics import r2_score
 
 import aam_nb as aam
 from aam_nb.evaluate.baselines import lookup
-from aam_nb.evaluate.leaks import find
+from aam_nb.evaluate.leaks import confounding, find, find_in_folds
 from aam_nb.study.study import Study
 
 # These splits leak on purpose, and `split` says so.
@@ -112,3 +112,57 @@ def test_oral_age_leaks_through_its_studies(real_data: Path) -> None:
     train, test = study.split(target="age", group="study", seed=0)
     assert "study" not in {leak.column for leak in find(train, test, learned(train))}
     assert pd.Index(train.metadata["study"]).intersection(test.metadata["study"]).empty
+
+
+def test_folds_are_asked_together(hosts: Study) -> None:
+    """The lookup is scored on the test sides of all folds, and the forests are those of one fold: they have all samples anyway."""
+    folds = hosts.folds(4, target="age", seed=0)
+    task = learned(hosts)
+    (leak,) = find_in_folds(folds, task)
+    (first,) = find(*folds[0], task)
+    guess, truth = [], []
+    for train, test in folds:
+        mean = train.metadata.groupby("host_id")["age"].mean()
+        guess.append(test.metadata["host_id"].map(mean).fillna(train.metadata["age"].mean()))
+        truth.append(test.metadata["age"])
+    assert leak.lookup == pytest.approx(r2_score(pd.concat(truth), pd.concat(guess)))
+    assert leak.shared == 1
+    assert (leak.forest_mixed, leak.forest_apart) == pytest.approx((first.forest_mixed, first.forest_apart))
+
+
+def test_columns_that_cannot_be_held_out_are_told() -> None:
+    n = 40
+    sick = np.array(["case", "control"] * (n // 2), dtype=object)
+    table = pd.DataFrame(
+        {
+            "sick": sick,
+            "lab": np.where(sick == "case", "X", "Y"),  # two values
+            "site": np.where(sick == "case", "north", np.tile(["south", "east"], n // 2)),  # one value for all cases
+            "coin": np.random.default_rng(0).choice(["h", "t"], n),
+            "weight": np.random.default_rng(1).normal(size=n) + 9 * (sick == "case"),  # a measurement
+            "name": [f"s{i}" for i in range(n)],
+            "same": "x",
+        }
+    )
+    found = confounding(table, "sick")
+    assert found is not None
+    assert found.startswith("'sick' cannot be told apart from lab, site:")
+    assert confounding(table.drop(columns=["lab", "site"]), "sick") is None
+    table["lab"] = np.where(np.arange(n) < 2, "Y", table["lab"])  # a slip in two rows hides nothing
+    assert "from lab, site" in str(confounding(table, "sick"))
+
+
+def test_a_column_that_tells_is_no_leak_where_microbes_tell_nothing() -> None:
+    """Labels by host, microbes by chance: held-out hosts are guessed wrong, as they must be, but mixed ones are not guessed right."""
+    config = aam.SimulateConfig(length=30, host_share=0.0, samples_per_host=8, min_depth=500, max_depth=1000)
+    study = aam.simulate_study(96, 60, seed=3, config=config)
+    host = pd.Series(np.repeat(np.arange(12), 8)[np.random.default_rng(5).permutation(96)], index=study.sample_ids)
+    table = pd.DataFrame(
+        {"sick": np.where(host % 2 == 0, "yes", "no"), "house": [f"h{h}" for h in host]}, index=host.index
+    )
+    made = replace(study, metadata=table)
+    train, test = made.split(target="sick", seed=0)
+    task = aam.Classification("sick")
+    task.learn(train)
+    assert (lookup("house", task, train, test) == test.metadata["sick"]).mean() > 0.9
+    assert find(train, test, task) == ()

@@ -18,6 +18,7 @@ from sklearn.ensemble import RandomForestClassifier, RandomForestRegressor
 
 import aam_nb as aam
 from aam_nb.evaluate.baselines import BaselineError, predict_baseline
+from aam_nb.evaluate.groups import resamples
 from aam_nb.evaluate.metrics import bootstrap, score
 from aam_nb.study.study import Study, TargetError, UnknownIdError
 from aam_nb.train.estimator import NotFittedError
@@ -73,15 +74,9 @@ def test_what_is_not_defined_is_nan() -> None:
 
 
 def test_bootstrap_draws_whole_groups() -> None:
-    unit, drawn = np.array([0, 1, 1, 2, 2, 2, 3]), list[npt.NDArray[np.int64]]()
-
-    def record(i: npt.NDArray[np.int64]) -> dict[str, float]:
-        drawn.append(i)
-        return {"n": float(len(i))}
-
-    bootstrap(record, unit, aam.EvaluateConfig(num_resamples=200))
-    assert len(drawn) == 200
-    times = np.array([np.bincount(i, minlength=len(unit)) for i in drawn])
+    unit = np.array([0, 1, 1, 2, 2, 2, 3])
+    times = np.concatenate([*resamples(unit, 200, 0)])
+    assert times.shape == (200, 7)
     for u in range(4):
         assert (times[:, unit == u] == times[:, unit == u][:, :1]).all(), "samples of a group come together"
     groups = np.stack([times[:, np.flatnonzero(unit == u)[0]] for u in range(4)], axis=1)
@@ -90,30 +85,91 @@ def test_bootstrap_draws_whole_groups() -> None:
     assert (groups.mean(0) < 1.2).all()
 
 
+def test_draws_do_not_depend_on_the_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    unit = np.array([0, 1, 1, 2, 2])
+    at_once = np.concatenate([*resamples(unit, 7, 3)])
+    monkeypatch.setattr("aam_nb.evaluate.groups.CELLS", 10)
+    in_parts = [*resamples(unit, 7, 3)]
+    assert len(in_parts) == 4
+    assert (np.concatenate(in_parts) == at_once).all()
+
+
+@pytest.mark.parametrize("kind", ["numbers", "classes"])
+def test_intervals_are_those_of_a_plain_loop(kind: str) -> None:
+    """One resample after the other, each scored by scikit-learn; two samples are of a class that the model was not taught."""
+    rng, n = np.random.default_rng(4), 30
+    unit = np.sort(rng.integers(0, 7, n))
+    unit = np.unique(unit, return_inverse=True)[1]
+    config = aam.EvaluateConfig(num_resamples=40, confidence=0.8, seed=2)
+    if kind == "numbers":
+        truth: npt.NDArray = rng.normal(size=n).round(1)
+        frame = pd.DataFrame({"y": (truth + rng.normal(size=n)).round(1)})
+        task: aam.Regression | aam.Classification = aam.Regression("y")
+    else:
+        truth = rng.choice(["a", "b", "c"], n).astype(object)
+        truth[:2] = "new"
+        p = rng.dirichlet(np.ones(3), n).round(2)
+        frame = pd.DataFrame(p, columns=["p(a)", "p(b)", "p(c)"]).assign(y=np.array(["a", "b", "c"])[p.argmax(1)])
+        task = aam.Classification("y", classes=["a", "b", "c"])
+    draws, found = np.random.default_rng(2), []
+    for _ in range(40):
+        rows = np.concatenate([np.flatnonzero(unit == u) for u in draws.integers(unit.max() + 1, size=unit.max() + 1)])
+        found.append(score(truth[rows], frame.iloc[rows], task))
+    for metric, (low, high) in bootstrap(truth, frame, task, unit, config).items():
+        values = [f[metric] for f in found]
+        assert (low, high) == pytest.approx((np.nanquantile(values, 0.1), np.nanquantile(values, 0.9)))
+
+
+def mean_interval(x: npt.NDArray, unit: npt.NDArray, config: aam.EvaluateConfig) -> tuple[float, float]:
+    """The mean absolute error of predicting 0 is the mean of positive numbers."""
+    return bootstrap(x, pd.DataFrame({"x": np.zeros(len(x))}), aam.Regression("x"), unit, config)["mae"]
+
+
 @pytest.mark.parametrize(("confidence", "z"), [(0.95, 1.96), (0.8, 1.2816)])
 def test_interval_of_a_mean_is_the_closed_form(confidence: float, z: float) -> None:
-    x = np.random.default_rng(0).normal(5, 2, size=400)
+    x = np.random.default_rng(0).normal(50, 2, size=400)
     config = aam.EvaluateConfig(num_resamples=3000, confidence=confidence)
-    low, high = bootstrap(lambda i: {"mean": float(x[i].mean())}, np.arange(400), config)["mean"]
+    low, high = mean_interval(x, np.arange(400), config)
     half = z * x.std() / np.sqrt(400)
     assert (low, high) == pytest.approx((x.mean() - half, x.mean() + half), abs=0.1 * half)
 
 
 def test_interval_is_wider_where_groups_repeat_themselves() -> None:
     """Forty groups of ten equal values: the standard error is that of forty values, not of 400."""
-    x, unit = np.repeat(np.random.default_rng(0).normal(size=40), 10), np.repeat(np.arange(40), 10)
-    ends = [
-        bootstrap(lambda i: {"m": float(x[i].mean())}, u, aam.EvaluateConfig(num_resamples=1000))["m"]
-        for u in (unit, np.arange(400))
-    ]
+    x, unit = np.repeat(np.random.default_rng(0).normal(50, 1, size=40), 10), np.repeat(np.arange(40), 10)
+    ends = [mean_interval(x, u, aam.EvaluateConfig(num_resamples=1000)) for u in (unit, np.arange(400))]
     wide, narrow = (high - low for low, high in ends)
     assert wide / narrow == pytest.approx(np.sqrt(10), rel=0.15)
 
 
 def test_interval_is_nan_where_the_metric_is_mostly_not_defined() -> None:
-    found = bootstrap(lambda i: {"m": float("nan"), "k": 1.0}, np.arange(5), FAST)
-    assert np.isnan(found["m"]).all()
-    assert found["k"] == (1.0, 1.0)
+    flat = pd.DataFrame({"x": np.full(5, 2.0)})
+    found = bootstrap(np.ones(5), flat, aam.Regression("x"), np.arange(5), FAST)
+    assert np.isnan(found["r2"]).all()
+    assert np.isnan(found["spearman"]).all()
+    assert found["mae"] == (1.0, 1.0)
+
+
+def test_one_test_sample_is_judged_without_a_warning(sides: tuple[Study, Study], fitted: aam.AAM) -> None:
+    one = sides[1].keep_samples(sides[1].sample_ids[:1])
+    found = fitted.evaluate(one, train=sides[0], config=FAST)
+    assert np.isnan(found.value("r2"))
+    assert any("rest on 1 value of host_id" in w for w in found.warnings())
+
+
+def test_a_target_that_is_a_lab_is_told(sides: tuple[Study, Study], fitted: aam.AAM) -> None:
+    """Two labs, one of young hosts and one of old: no column of three values, none to hold out, and all the same a trap."""
+    train, test = (
+        replace(
+            s,
+            metadata=s.metadata.assign(
+                lab=np.where(s.metadata["age"] > 40, "B", "A"), age=(s.metadata["age"] > 40) * 30.0
+            ),
+        )
+        for s in sides
+    )
+    found = fitted.evaluate(test, train=train, config=FAST)
+    assert any(w.startswith("'age' cannot be told apart from lab") for w in found.warnings())
 
 
 def shares(study: Study, asv_ids: pd.Index) -> npt.NDArray[np.float32]:

@@ -11,7 +11,6 @@ from scipy.stats import kstest, t, ttest_1samp
 from sklearn.metrics import r2_score, recall_score
 
 import aam_nb as aam
-from aam_nb.evaluate.comparison.resampled import interval, scores_of_draws
 from aam_nb.evaluate.comparison.significance import (
     BlockError,
     Exchange,
@@ -22,6 +21,7 @@ from aam_nb.evaluate.comparison.significance import (
     permutation_null,
 )
 from aam_nb.evaluate.metrics import score
+from aam_nb.evaluate.resampled import interval, scores_of_draws
 
 
 def test_corrected_t_test_by_hand() -> None:

@@ -242,14 +242,14 @@ def exact(value: dict[frozenset[int], float], players: list[frozenset[int]]) -> 
 def test_shapley_values_are_those_of_all_subsets(fitted: aam.AAM, four: Study) -> None:
     with torch.no_grad():
         value = subsets(fitted, four)
-    found = attribute(fitted, four, method="shapley", samples=24)  # as many as there are orders: exact
+    found = attribute(fitted, four, method="shapley", orders=24)  # as many as there are orders: exact
     want = exact(value, [frozenset([k]) for k in range(4)])
     np.testing.assert_allclose(found.values.toarray()[0], want, atol=1e-4)
     np.testing.assert_allclose(found.check["reference"], value[frozenset()], rtol=1e-5)
-    drawn = attribute(fitted, four, method="shapley", samples=8)
+    drawn = attribute(fitted, four, method="shapley", orders=8)
     assert drawn.values.sum() == pytest.approx(value[frozenset(range(4))] - value[frozenset()], abs=1e-4)
     assert abs(drawn.values - found.values).max() < 0.5 * abs(found.values).max()
-    again = attribute(fitted, four, method="shapley", samples=8)
+    again = attribute(fitted, four, method="shapley", orders=8)
     np.testing.assert_array_equal(again.values.toarray(), drawn.values.toarray())
 
 
@@ -268,9 +268,9 @@ def test_shapley_values_sum_for_every_reference_and_rank(
 ) -> None:
     name = str(sides[0].sample_ids[1])
     other = fitted.predict(sides[0].keep_samples([name]))["age"].item()
-    found = attribute(fitted, few, method="shapley", samples=2, reference=name)
+    found = attribute(fitted, few, method="shapley", orders=2, reference=name)
     adds_up(found, fitted.predict(few)["age"], other)
-    by_rank = attribute(fitted, few, level="taxon", method="shapley", samples=2)
+    by_rank = attribute(fitted, few, level="taxon", method="shapley", orders=2)
     change = by_rank.check["prediction"] - by_rank.check["reference"]
     for rank in ("phylum", "genus"):
         of_rank = (by_rank.features["rank"] == rank).to_numpy()
@@ -306,6 +306,11 @@ def test_occlusion_is_a_prediction_without(fitted: aam.AAM, few: Study) -> None:
     want = losses(fitted, few, sample, sets)
     assert len(want) > 5
     np.testing.assert_allclose(of_taxa.loc[want.index], want, atol=1e-4)
+    # Each rank drops every ASV once: the check is of the rank that misses most, not of all ranks together.
+    check = attribute(fitted, few, level="taxon", method="occlusion").check.loc[sample]
+    sums = of_taxa.groupby([name.split(":")[0] for name in of_taxa.index]).sum()
+    gaps = check["prediction"] - check["reference"] - sums
+    assert check["gap"] == pytest.approx(gaps[gaps.abs().idxmax()], abs=1e-4)
 
 
 def test_occluded_clades_are_those_of_scikit_bio(fitted: aam.AAM, few: Study) -> None:
@@ -315,6 +320,7 @@ def test_occluded_clades_are_those_of_scikit_bio(fitted: aam.AAM, few: Study) ->
     sets = {clade: set(found.asv_ids[found.members[[k]].indices]) for k, clade in enumerate(found.features.index)}
     want = losses(fitted, few, sample, dict(itertools.islice(sets.items(), 0, None, 6)))
     assert len(want) > 4
+    assert found.check[["sum", "gap"]].isna().all(axis=None), "clades lie within one another"
     np.testing.assert_allclose(found.of_sample(sample).loc[want.index], want, atol=1e-4)
 
 
@@ -326,7 +332,7 @@ def test_parts_that_fit_memory_change_nothing(fitted: aam.AAM, few: Study, monke
 
     def all_of() -> list[npt.NDArray[np.float64]]:
         asked = [{"method": m} for m in ("integrated_gradients", "shapley", "occlusion")]
-        return [attribute(fitted, few, samples=2, **how).values.toarray() for how in asked]  # type: ignore[arg-type]
+        return [attribute(fitted, few, orders=2, **how).values.toarray() for how in asked]  # type: ignore[arg-type]
 
     whole = all_of()
     monkeypatch.setattr(probe, "SLOTS", 200)
@@ -347,7 +353,7 @@ REFUSED = [
     ({"rank": "genus"}, ExplainError, "Ranks are of taxa"),
     ({"level": "taxon", "rank": "tribe"}, UnknownIdError, "rank is 'tribe'. The taxonomy has phylum, genus"),
     ({"asvs": ["ACGT"]}, ExplainError, "Expected a list of ASVs, with level 'nucleotide'"),
-    ({"samples": 0}, UserError, "samples is 0. Expected at least 1 order"),
+    ({"orders": 0}, UserError, "orders is 0. Expected at least 1 order"),
     ({"steps": 3}, UserError, "'steps' is not a setting of ExplainConfig"),
     ({"reference": "nobody"}, UnknownIdError, "Expected 'empty', 'mean' or the id of a sample"),
     ({"direction": [1.0], "output": "age"}, ExplainError, "beside an output"),

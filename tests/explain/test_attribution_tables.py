@@ -85,6 +85,41 @@ def test_clades_have_names(fitted: aam.AAM, hand_study: Study) -> None:
     }
 
 
+def test_namesakes_of_other_lineages_are_taxa_of_their_own(fitted: aam.AAM, hand_study: Study) -> None:
+    """Of three genera called uncultured two share a family's name too; samples that hold but one call it the same."""
+    ranks = {
+        "phylum": ["P", "P", "Q", "Q"],
+        "family": ["f", "f", "f", "h"],
+        "genus": ["uncultured", "uncultured", "uncultured", "uncultured"],
+    }
+    study = replace(hand_study, taxonomy=pd.DataFrame(ranks, index=hand_study.asv_ids))
+    want = {"uncultured (f, P)": 2, "uncultured (f, Q)": 1, "uncultured (h, Q)": 1}
+    found = taxa(fitted, study, study.asv_ids, np.ones(4, dtype=bool), "genus")
+    assert dict(zip(found.features["name"], found.features["num_asvs"], strict=True)) == want
+    np.testing.assert_array_equal(found.members.toarray(), [[1, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]])
+    part = taxa(fitted, study, study.asv_ids, np.array([False, True, False, False]), None)
+    assert part.features.index.tolist() == ["phylum: P", "family: f (P)", "genus: uncultured (f, P)"]
+    # What lies below node 1 shares all, what lies below node 4 the phylum.
+    named = clades(fitted, study, study.asv_ids, np.ones(4, dtype=bool)).features
+    assert dict(zip(named["node"], named["name"], strict=True)) == {1: "uncultured (genus)", 4: "Q (phylum)"}
+    assert named["share"].tolist() == [0.5, 0.5]
+
+
+def test_ranks_may_be_called_as_columns_of_results_are(fitted: aam.AAM, few: Study) -> None:
+    assert few.taxonomy is not None
+    odd = few.taxonomy.rename(columns={"phylum": "mean", "genus": "attribution"}).assign(a="x", asv_id="y")
+    found = attribute(fitted, replace(few, taxonomy=odd))
+    table, plain = found.by_feature(), attribute(fitted, few).by_feature()
+    np.testing.assert_array_equal(table["mean"], plain["mean"])
+    pd.testing.assert_series_equal(table["mean (taxonomy)"], plain["phylum"], check_names=False)
+    long = found.to_frame()
+    assert long.columns.tolist() == [
+        "asv_id", "attribution", "mean", "attribution (taxonomy)", "a", "asv_id (taxonomy)", *()
+    ]  # fmt: skip
+    assert "a (taxonomy)" in found.difference(*map(str, few.sample_ids[:2]))
+    assert "mean (taxonomy)" in found._repr_html_()
+
+
 def test_sums_over_members(fitted: aam.AAM, few: Study) -> None:
     """Integrated gradients of taxa and clades, by a plain loop over their ASVs."""
     by_asv = attribute(fitted, few)
@@ -153,8 +188,10 @@ def test_consistency_is_the_share_with_the_sign_of_the_mean() -> None:
     assert table["samples"].tolist() == [3, 3, 0]
     with pytest.raises(ExplainError, match="the explained samples are not at hand"):
         replace(made(values, ["h"] * 4), study=None).by_feature(group="host")
-    with pytest.raises(ExplainError, match="'host' is missing in 1 of 4 samples"):
-        made(values, ["h", "h", "h", None]).by_feature(group="host")  # type: ignore[list-item]
+    # Of one sample, or one host, no interval can be had; a sample without a host stands for itself.
+    assert made(values[:1], ["h"]).by_feature()[["low", "high"]].isna().all(axis=None)
+    assert made(values, ["h"] * 4).by_feature(group="host")["low"].isna().all()
+    assert made(values, ["h", "h", "h", None]).by_feature(group="host")["low"].notna().all()  # type: ignore[list-item]
 
 
 def test_tables_carry_the_taxonomy(fitted: aam.AAM, few: Study, tmp_path: Path) -> None:
@@ -194,3 +231,14 @@ def test_names_from_files_are_escaped(fitted: aam.AAM, few: Study) -> None:
     page = attribute(fitted, named, level="taxon", rank="genus")._repr_html_()
     assert "<img" not in page
     assert "&lt;img" in page
+
+
+def test_gaps_are_shares_of_the_largest_of_three() -> None:
+    """Of a sample's own change, of the median one, 2, or of a ten-thousandth of the prediction, which single precision still tells."""
+    found = made(np.eye(3), ["h"] * 3)
+    check = found.check.assign(prediction=[4.0, 2.0, 1.0], reference=0.0, gap=[0.1, -0.1, 0.1])
+    assert replace(found, check=check).gaps().tolist() == pytest.approx([0.1 / 4, 0.1 / 2, 0.1 / 2])
+    assert replace(found, check=check).largest_gap == pytest.approx(0.05)
+    tiny = check.assign(prediction=20.0, reference=[20.0, 20.0, 20 - 1e-5], gap=[0.0, 0.0, 4e-6])
+    assert replace(found, check=tiny).largest_gap == pytest.approx(4e-6 / 20e-4)
+    assert np.isnan(replace(found, method="occlusion").largest_gap)

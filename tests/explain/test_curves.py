@@ -73,6 +73,17 @@ def test_curves_by_hand() -> None:
     assert down["deletion", "attribution"].tolist() == [[0, 4, 6, 7, 6]]
 
 
+def test_signs_alone_by_hand() -> None:
+    """Of worth 4, -1, 2, 1 three push upwards, in any of six orders, and go before the one that pushes down."""
+    value, share = np.array([[4.0, -1.0, 2.0, 1.0]]), np.full((1, 4), 0.25)
+    config = FaithfulnessConfig(steps=4, num_random=1)
+    rng = np.random.default_rng(0)
+    found = [movements(additive(value), value, share, config, rng) for _ in range(300)]
+    for kind in ("deletion", "insertion"):
+        mean = np.mean([moved[kind, "sign only"] for moved in found], axis=0)
+        np.testing.assert_allclose(mean, [[0, 7 / 3, 14 / 3, 7, 6]], atol=0.1)
+
+
 def test_samples_of_different_sizes_go_by_shares_rounded_down() -> None:
     held = np.array([[True] * 5, [True] * 2 + [False] * 3])
     worth = np.array([[1.0, 2, 4, 8, 16], [1, 2, 0, 0, 0]])
@@ -92,7 +103,7 @@ def test_random_attributions_do_as_chance_and_an_oracle_better() -> None:
     for given, right in ((shuffle_rows(value, rng), False), (value, True)):
         curves, area = judged(movements(ask, given, share, CONFIG, rng), unit, CONFIG)
         versus = area[area["order"] != "attribution"]
-        assert len(versus) == 4
+        assert len(versus) == 6
         if right:
             assert (versus["difference_low"] > 0).all()
             assert (versus["p_value"] <= 0.002).all()
@@ -103,14 +114,14 @@ def test_random_attributions_do_as_chance_and_an_oracle_better() -> None:
         own = area[area["order"] == "attribution"].set_index("kind")["area"]
         for row in versus.itertuples():
             assert row.difference == pytest.approx(own[row.kind] - row.area)
-        assert len(curves) == 2 * 3 * 7
+        assert len(curves) == 2 * 4 * 7
         assert curves["low"].le(curves["mean"]).all()
         assert curves["high"].ge(curves["mean"]).all()
 
 
 def test_areas_are_scikit_learns_over_the_longer_of_own_and_median_change() -> None:
     moved = {(k, o): np.array([[0, 1, 2.0], [0, 5, 8], [0, 3, 4]]) for k in ("deletion", "insertion") for o in
-             ("attribution", "abundance", "random")}  # fmt: skip
+             ("attribution", "abundance", "random", "sign only")}  # fmt: skip
     _, area = judged(moved, np.arange(3), CONFIG)
     want = np.mean([auc([0, 0.5, 1], row) / max(row[-1], 4) for row in moved["deletion", "random"]])
     np.testing.assert_allclose(area["area"], want)

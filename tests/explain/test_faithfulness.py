@@ -157,15 +157,18 @@ def test_every_check_is_made(checked: Faithfulness, found: Attributions) -> None
     ]
     assert table["value"].notna().all()
     assert table.loc["completeness", "value"] == pytest.approx(found.largest_gap)
-    assert table.loc["recovery against forest", "passed"] is None
-    judged = table.drop("recovery against forest")
-    assert [p is (o == "passed") for p, o in zip(judged["passed"], judged["outcome"], strict=True)]
+    told = ["deletion against sign only", "insertion against sign only", "recovery against forest"]
+    assert checked.of("told") == told
+    assert table.loc[told, "passed"].isna().all()
+    judged = table.drop(told)
+    said = {"passed": True, "failed": False, "not measured": None}
+    assert judged["passed"].tolist() == [said[o] for o in judged["outcome"]]
     assert checked.group == "host_id"
     assert checked.weights["stage"].tolist()[:2] == ["none", "head"]
     assert checked.weights.loc[0, ["signed", "size"]].tolist() == pytest.approx([1, 1])
     assert checked.refits["kind"].tolist() == ["seeds", "labels"]
     assert checked.refits["average_precision"].between(0, 1).all()
-    assert len(checked.curves) == 2 * 3 * 6
+    assert len(checked.curves) == 2 * 4 * 6
 
 
 def test_curves_end_at_the_prediction_without_asvs(checked: Faithfulness, found: Attributions) -> None:
@@ -183,7 +186,7 @@ def test_a_result_says_what_it_is(checked: Faithfulness) -> None:
         "of three hosts nothing can be told"
     )
     assert "3 groups or samples, too few" in checked.table.loc["deletion against random", "meaning"]
-    assert all(name in checked.verdict() for name in checked.table.index if name != "recovery against forest")
+    assert all(name in checked.verdict() for name, row in checked.table.iterrows() if row["outcome"] != "told")
     odd = replace(checked, target="<b>age", table=checked.table.assign(meaning="<script>"))
     assert "<script>" not in odd._repr_html_()
     assert "&lt;b&gt;age" in odd._repr_html_()
@@ -242,7 +245,8 @@ def test_planted_asvs_are_the_simulations_unless_named(found: Attributions, side
 def test_of_one_sample_little_can_be_told(fitted: aam.AAM, sides: tuple[Study, Study]) -> None:
     one = attribute(fitted, sides[1].keep_samples(sides[1].sample_ids[:1]))
     result = faithfulness(one, config=SMALL, seeds=0)
-    assert {*CURVES, "infidelity", "recovery against abundance"} <= set(result.of("not measured"))
+    judged = {name for name in CURVES if "sign" not in name}
+    assert {*judged, "infidelity", "recovery against abundance"} <= set(result.of("not measured"))
     assert np.isnan(result.curves["low"]).all()
     none = one.asv_ids[one.by_asv().reindex(one.asv_ids)["samples"].to_numpy() == 0]
     absent = faithfulness(one, config=SMALL, seeds=0, shuffles=0, draws=0, planted=none)
@@ -258,7 +262,7 @@ def test_sets_of_asvs_are_taken_away_together_and_nested_ones_not(fitted: aam.AA
     genera = faithfulness(attribute(fitted, known, level="taxon", rank="genus"), **quick)
     assert not set(CURVES) & set(genera.of("does not apply"))
     assert genera.table.loc["recovery", "outcome"] == "does not apply"
-    assert len(genera.curves) == 36
+    assert len(genera.curves) == 48
     for settings in ({"level": "taxon"}, {"level": "clade", "method": "occlusion"}):
         nested = faithfulness(attribute(fitted, known, **settings), draws=0, **quick)
         assert set(CURVES) <= set(nested.of("does not apply"))
@@ -280,11 +284,20 @@ def test_nucleotides_and_covariates_get_the_checks_that_apply(fitted: aam.AAM, s
         assert "was not tested" in result.verdict()
 
 
-def test_a_direction_is_not_judged_as_if_it_were_a_prediction(fitted: aam.AAM, sides: tuple[Study, Study]) -> None:
+def test_a_direction_is_checked_with_this_model_alone(fitted: aam.AAM, sides: tuple[Study, Study]) -> None:
     found = attribute(fitted, sides[1], direction=np.arange(TINY.width) - 7.5)
-    result = faithfulness(found, config=SMALL)
-    assert result.of("passed") == ["completeness"]
-    assert len(result.of("does not apply")) == len(result.table) - 1
+    result = faithfulness(found, config=SMALL, planted=found.by_asv().index[:3])
+    others = ["random weights", "random weights (sizes)", *(n for n in result.table.index if n.startswith("seeds"))]
+    assert result.of("does not apply") == [*others, "random labels"]
+    assert {*CURVES, "infidelity", "sensitivity", "recovery"} <= set(result.table.index[result.table["value"].notna()])
+    ends = result.curves.loc[result.curves["fraction"] == 1, "mean"]
+    vectors = fitted.embed(sides[1]).to_numpy()
+    unit_vector = (np.arange(TINY.width) - 7.5) / np.linalg.norm(np.arange(TINY.width) - 7.5)
+    np.testing.assert_allclose(found.check["prediction"], vectors @ unit_vector, rtol=1e-3, atol=1e-4)
+    np.testing.assert_allclose(ends, (found.check["prediction"] - found.check["reference"]).abs().mean(), rtol=1e-4)
+    bare = aam.AAM(TINY).pretrain(sides[0], config=QUICK)  # without a target there are directions still
+    there = faithfulness(attribute(bare, sides[1], direction=np.arange(TINY.width)), config=SMALL)
+    assert there.table.loc["recovery", "outcome"] == "not measured"
 
 
 def test_another_reference_and_classes_work(fitted: aam.AAM, sides: tuple[Study, Study]) -> None:
@@ -345,6 +358,20 @@ def test_verdicts_go_by_the_gravest_outcome(checked: Faithfulness) -> None:
     assert "Not measured: random labels." in unknown
     none = {name.replace(" ", "_"): "not measured" for name in CURVES}
     assert said(checked, **none).startswith("Whether single ASVs matter as these attributions say was not tested")
+
+
+def test_a_verdict_says_where_sizes_add_nothing(checked: Faithfulness) -> None:
+    def low(deletion: float, insertion: float, **outcomes: str) -> str:
+        table = checked.table.copy()
+        table.loc["deletion against sign only", "low"] = deletion
+        table.loc["insertion against sign only", "low"] = insertion
+        return said(replace(checked, table=table), **outcomes)
+
+    assert "signs" not in low(0.1, 0.1)
+    assert "Their sizes add nothing to their signs: random sizes of the same signs do as well." in low(-0.1, 0)
+    assert "nothing to their signs where they are put in: random" in low(0.1, -0.1)
+    lost = {"deletion_against_random": "failed", "insertion_against_random": "failed"}
+    assert "signs" not in low(-0.1, -0.1, **lost)
 
 
 @pytest.mark.real

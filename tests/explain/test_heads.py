@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from scipy.stats import entropy
@@ -18,7 +19,7 @@ from aam_nb.explain.attention.heads import (
     similarity,
 )
 from aam_nb.study.newick import Tree
-from aam_nb.study.study import Study
+from aam_nb.study.study import Study, UnknownIdError
 
 ROWS = torch.tensor(  # a token, then three ASVs
     [[[0.7, 0.1, 0.1, 0.1], [0.4, 0.3, 0.2, 0.1], [0.0, 0.5, 0.5, 0.0], [0.1, 0.2, 0.3, 0.4]], [[0.25] * 4] * 4]
@@ -135,3 +136,10 @@ def test_a_head_is_a_table() -> None:
     frame = maps.to_frame()
     assert frame.iloc[0].tolist()[:4] == [1, 1, "t", "t"]
     assert frame["attention"].sum() == pytest.approx(8 + 4)
+
+
+@pytest.mark.parametrize(("layer", "head"), [(0, 1), (3, 1), (1, 0), (1, 4)])
+def test_heads_that_there_are_not_are_refused(layer: int, head: int) -> None:
+    maps = HeadMaps(np.full((2, 3, 4, 4), 0.25, dtype=np.float32), pd.Index(list("abcd")))
+    with pytest.raises(UnknownIdError, match=f"layer is {layer} and head {head}. There are 2 layers and 3 heads"):
+        maps.head(layer, head)

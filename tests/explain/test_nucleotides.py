@@ -144,3 +144,17 @@ def test_what_is_no_asv_is_refused(fitted: aam.AAM, sides: tuple[Study, Study], 
         attribute(fitted, sides[1], level="nucleotide", asvs=asvs[:1] * 2)
     with pytest.raises(ExplainError, match="Expected a list of ASVs"):
         attribute(fitted, few, level="nucleotide", asvs=asvs[0])
+
+
+@pytest.mark.parametrize("method", ["integrated_gradients", "gradient_x_input", "occlusion"])
+def test_samples_that_hold_none_of_them_have_none(fitted: aam.AAM, sides: tuple[Study, Study], method: str) -> None:
+    """Also where these fill whole batches."""
+    test = sides[1]
+    rare = test.prevalence[test.prevalence == 1].index[:1].tolist()
+    found = attribute(fitted, test, level="nucleotide", asvs=rare, method=method)
+    holds = test.table.toarray()[:, test.asv_ids.get_loc(rare[0])] > 0
+    assert (np.diff(found.values.indptr) == np.where(holds, len(rare[0]), 0)).all()
+    assert (found.check.loc[~holds, "sum"] == 0).all()
+    assert not found.complete or found.largest_gap < 0.01, "also where the median sample has no change"
+    if method != "occlusion":
+        np.testing.assert_allclose(found.check.loc[~holds, "reference"], found.check.loc[~holds, "prediction"])

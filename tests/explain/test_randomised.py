@@ -5,8 +5,10 @@ from __future__ import annotations
 import copy
 import itertools
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from conftest import QUICK, TINY
@@ -14,8 +16,7 @@ from scipy.stats import spearmanr
 
 import aam_nb as aam
 from aam_nb.explain.attribution.attribute import Attributions, attribute
-from aam_nb.explain.attribution.probe import Reference
-from aam_nb.explain.faithfulness.again import explained_again, reference_of
+from aam_nb.explain.faithfulness.again import explained_again, probed
 from aam_nb.explain.faithfulness.randomised import agreement, randomised, ranked_alike, spearman, stages
 from aam_nb.study.study import Study
 from aam_nb.train.refit import refit
@@ -129,7 +130,6 @@ def test_classes_are_explained_again_as_they_were(sides: tuple[Study, Study]) ->
     test = sides[1]
     diet = aam.AAM(TINY).fit(sides[0], target="diet", config=QUICK)
     found = attribute(diet, test, method="occlusion")
-    assert reference_of(found) == "empty"
     flipped = found.check["output"].map({"plant": "animal", "animal": "plant"})
     order = test.keep_samples(test.sample_ids[::-1])
     again = explained_again(found, diet, order)
@@ -139,17 +139,42 @@ def test_classes_are_explained_again_as_they_were(sides: tuple[Study, Study]) ->
 
 
 @pytest.mark.parametrize(
-    ("words", "name"),
+    "how",
     [
-        ("the sample without ASVs", "empty"),
-        ("the mean of 36 training samples (80 most abundant ASVs, 100% of the reads)", "mean"),
-        ("sample S0003", "S0003"),
+        {"reference": "mean"},
+        {"reference": "another sample"},
+        {"direction": np.arange(TINY.width) - 7.5},
+        {"level": "taxon", "method": "shapley", "orders": 3},
+        {"level": "taxon", "rank": "genus", "reference": "another sample"},
+        {"level": "clade"},
+        {"level": "clade", "method": "occlusion"},
+        {"level": "nucleotide", "top": 5},
+        {"level": "nucleotide", "method": "occlusion"},
     ],
+    ids=str,
 )
-def test_references_are_asked_for_again(found: Attributions, words: str, name: str) -> None:
-    assert reference_of(replace(found, reference=words)) == name
+def test_one_sample_is_asked_again_as_all_were(how: dict[str, Any], fitted: aam.AAM, few: Study) -> None:
+    """The other samples, the reference among them, are not at hand then, nor are their ASVs: features stay what they were."""
+    genus = np.where(np.arange(few.num_asvs) % 3 > 0, "uncultured", "known")
+    taxonomy = pd.DataFrame({"phylum": np.arange(few.num_asvs) % 2, "genus": genus}, index=few.asv_ids).astype(str)
+    named = replace(few, taxonomy=taxonomy)
+    if how.get("reference") == "another sample":
+        how = how | {"reference": str(few.sample_ids[0])}
+    if how.get("method") == "occlusion" and how["level"] == "nucleotide":
+        alone = few.asv_ids[(few.prevalence == 1).to_numpy()][:2]
+        assert len(alone) == 2
+        how = how | {"asvs": [*few.asv_ids[(few.prevalence == 4).to_numpy()][:1], *alone]}
+    found = attribute(fitted, named, **how)
+    want, scale = found.values.toarray(), np.abs(found.values).max()
+    for k in range(1, named.num_samples):
+        again = explained_again(found, fitted, named.keep_samples(named.sample_ids[[k]]))
+        np.testing.assert_allclose(again[0], want[k], atol=1e-4 * scale)
+    assert found.asked is not None
+    same = attribute(fitted, named, **found.asked)
+    np.testing.assert_array_equal(same.values.toarray(), want)
 
 
-def test_references_are_worded_as_they_are_read(found: Attributions, fitted: aam.AAM, few: Study) -> None:
-    for name in ("empty", "mean", str(few.sample_ids[1])):
-        assert reference_of(replace(found, reference=Reference.of(fitted, few, name).meaning)) == name
+def test_what_is_probed_is_what_was_explained(fitted: aam.AAM, few: Study) -> None:
+    name = str(few.sample_ids[1])
+    output, reference = probed(attribute(fitted, few, reference=name))
+    assert (output.target, reference.name, reference.meaning) == ("age", name, f"sample {name}")

@@ -142,9 +142,14 @@ def test_every_view_says_what_attention_is_not_and_runs_nothing(
     seen = uniform_control(fitted, sides[0].keep_samples(sides[0].sample_ids[:3]))
     assert "3 of the samples were trained on" in repr(seen)
     flat = replace(control, changes=control.changes.assign(relative=np.nan))
-    assert "predicts the same for all samples" in flat.verdict
+    assert "predicts the same for all 12 samples" in flat.verdict
 
 
 def test_without_a_target_there_is_no_control(sides: tuple[Study, Study]) -> None:
     with pytest.raises(NotFittedError):
         uniform_control(aam.AAM(), sides[1])
+
+
+def test_of_one_sample_it_says_so(fitted: aam.AAM, sides: tuple[Study, Study]) -> None:
+    one = sides[1].keep_samples(sides[1].sample_ids[:1])
+    assert uniform_control(fitted, one).verdict.startswith("This is one sample, so nothing shows")

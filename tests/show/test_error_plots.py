@@ -72,6 +72,19 @@ def test_slices_are_drawn_from_the_table(numbers: ErrorAnalysis) -> None:
     assert "|true - predicted| age" in ax.get_xlabel()
 
 
+def test_long_names_of_slices_keep_both_ends(numbers: ErrorAnalysis) -> None:
+    """Two pairs that begin alike are told apart by how they end."""
+    text = "a_column_with_quite_a_long_name_$1$ = a value that is long as well, {} <= some_other_column_of_numbers < {}"
+    table = numbers.slices.head(2).assign(slice=[text.format(1, 2), text.format(3, 4)])
+    ax = plots.slices(replace(numbers, slices=table))
+    ax.figure.canvas.draw()
+    below, above = (t.get_text() for t in ax.get_yticklabels())
+    assert above.startswith(r"a_column_with_quite_a_long_name_\$1\$")
+    assert "< 2 " in above
+    assert "< 4 " in below
+    assert max(len(line) for name in (above, below) for line in name.split("\n")) <= 60
+
+
 def test_what_is_empty_says_so(numbers: ErrorAnalysis) -> None:
     bare = replace(
         numbers,

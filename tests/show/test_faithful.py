@@ -13,7 +13,7 @@ import pytest
 from aam_nb.config import FaithfulnessConfig
 from aam_nb.explain.faithfulness.checks import FAILED, NOT_MEASURED, PASSED, TOLD, row
 from aam_nb.explain.faithfulness.verdict import Faithfulness
-from aam_nb.show.plots.faithful import faithfulness
+from aam_nb.show.plots.faithful import ORDERS, faithfulness
 
 CHECKS = [
     row("completeness", PASSED, "", 0.001, 0, 0.001),
@@ -39,7 +39,10 @@ def result() -> Faithfulness:
     curves = [
         pd.DataFrame({"fraction": fraction, "mean": mean, "low": mean - 1, "high": mean + 1, "kind": kind, "order": order})
         for kind in ("deletion", "insertion")
-        for order, mean in (("attribution", 5 * fraction**0.3), ("abundance", 5 * fraction), ("random", 5 * fraction**2))
+        for order, mean in (
+            ("attribution", 5 * fraction**0.3), ("sign only", 5 * fraction**0.5), ("abundance", 5 * fraction),
+            ("random", 5 * fraction**2),
+        )
     ]  # fmt: skip
     left = rng.random((4, 2))
     weights = pd.DataFrame({"stage": ["none", "head", "pooling of ASVs", "letters"]})
@@ -67,17 +70,24 @@ def test_curves_bars_and_points_are_the_tables(result: Faithfulness) -> None:
     for ax, kind in ((deletion, "deletion"), (insertion, "insertion")):
         assert "units of age" in ax.get_ylabel()
         lines = {line.get_label(): line for line in ax.get_lines()}
-        for order in ("attribution", "abundance", "random"):
+        for order, (_, _, name) in ORDERS.items():
             rows = result.curves[(result.curves["kind"] == kind) & (result.curves["order"] == order)]
-            np.testing.assert_allclose(lines[f"by {order}"].get_xydata(), rows[["fraction", "mean"]].to_numpy())
-        styles = {lines[f"by {o}"].get_linestyle() for o in ("attribution", "abundance", "random")}
-        assert len(styles) == 3, "told apart without colour"
+            np.testing.assert_allclose(lines[f"by {name}"].get_xydata(), rows[["fraction", "mean"]].to_numpy())
+        styles = {lines[f"by {name}"].get_linestyle() for _, _, name in ORDERS.values()}
+        assert len(styles) == 4, "told apart without colour"
     widths = sorted(patch.get_width() for patch in weights.patches)
     np.testing.assert_allclose(widths, sorted(result.weights[["signed", "size"]].to_numpy().ravel()))
     assert weights.get_yticklabels()[0].get_text() == "none"
     labels = [t.get_text().split("\n")[0] for t in checks.get_yticklabels()]
     assert labels == ["sensitivity", "seeds (sizes)", "recovery", "recovery against forest"]
     assert {t.get_text() for t in checks.get_legend().get_texts()} == {"passed", "failed", "told"}
+
+
+def test_what_is_off_the_axis_stands_at_its_edge(result: Faithfulness) -> None:
+    far = pd.DataFrame([row("infidelity", FAILED, "", 5.0, 1.0, 9.5, "5.76 of shuffled ones")]).set_index("check")
+    checks = faithfulness(replace(result, table=pd.concat([result.table, far]))).axes[-1]
+    assert [t.get_text() for t in checks.texts] == ["5 →"]
+    assert checks.get_xlim()[1] < 2
 
 
 def test_the_verdict_stands_above_and_no_name_is_mathematics(result: Faithfulness) -> None:

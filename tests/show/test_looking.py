@@ -16,7 +16,7 @@ from aam_nb.explain.attention.motifs import motifs
 from aam_nb.explain.attention.sides import compare_attention
 from aam_nb.explain.attention.uniform import uniform_control
 from aam_nb.show.plots import looking
-from aam_nb.study.study import Study
+from aam_nb.study.study import Study, UnknownIdError
 
 WORDS = NOT_IMPORTANCE.split()
 
@@ -109,3 +109,14 @@ def test_differences_and_the_control_show_their_tables(
     figure = ax.get_figure()
     assert figure is not None
     figure.canvas.draw()
+
+
+def test_what_there_is_not_is_not_drawn(
+    fitted: aam.AAM, maps: AttentionMaps, sides: tuple[Study, Study], study: Study
+) -> None:
+    with pytest.raises(UnknownIdError, match="layer is 0"):
+        looking.attention_heads(maps, next(iter(maps.asv)), layer=0)
+    found = motifs(fitted, study, asvs=list(study.asv_ids[:2]))
+    for odd in ({"head": "head_9"}, {"first": 0}, {"first": 30, "last": 10}, {"first": 41}):
+        with pytest.raises(UnknownIdError, match=r"There are head_1, head_2, mean, and positions 1 to 40"):
+            looking.motif(found, **odd)  # type: ignore[arg-type]

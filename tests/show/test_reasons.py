@@ -43,9 +43,9 @@ def test_bars_intervals_and_names(fitted: aam.AAM, named: Study) -> None:
     (lines,) = ax.collections
     ends = np.array([segment[:, 0] for segment in lines.get_segments()])
     np.testing.assert_allclose(ends, table[["low", "high"]])
-    assert ax.get_xlabel() == "mean attribution (units of age)"
+    assert ax.get_xlabel() == "mean attribution\n(units of age)"
     other = reasons.attributions(replace(found, output="q(0.1)"), top=3)
-    assert other.get_xlabel() == "mean attribution (units of age, q(0.1))"
+    assert other.get_xlabel() == "mean attribution\n(units of age, q(0.1))"
     assert labels(ax)[0].startswith("★ ")
     lowest = table["genus"].fillna("P").str.replace("$", r"\$").tolist()
     for text, name, asv in zip(labels(ax), lowest, table.index, strict=True):
@@ -116,3 +116,13 @@ def test_what_leads_nowhere_is_refused(fitted: aam.AAM, named: Study) -> None:
             reasons.sample_attributions(attribute(fitted, named, **asked), sample)  # type: ignore[arg-type]
     one_rank = attribute(fitted, named, level="taxon", rank="genus")
     assert reasons.sample_attributions(one_rank, sample).patches
+
+
+@pytest.mark.parametrize("rows", [1, 15])
+def test_legends_lie_below_labels(fitted: aam.AAM, named: Study, rows: int) -> None:
+    ax = reasons.attributions(attribute(fitted, named), top=rows)
+    ax.figure.canvas.draw()
+    legend, label = ax.get_legend().get_window_extent(), ax.xaxis.label.get_window_extent()
+    assert legend.y1 <= label.y0 + 1
+    assert legend.x0 >= 0
+    assert legend.x1 <= ax.figure.bbox.width

@@ -20,7 +20,9 @@ Sides = tuple[Study, Study]
 def test_the_same_seed_gives_the_same_model(fitted: aam.AAM, sides: Sides) -> None:
     again = refit(fitted, sides[0], seed=QUICK.seed)
     pd.testing.assert_frame_equal(again.predict(sides[1]), fitted.predict(sides[1]))
-    assert again.samples == fitted.samples
+    assert again.samples == {
+        use: ids for use, ids in fitted.samples.items() if use != "test"
+    }  # others may have evaluated it
     assert again is not fitted
     other = refit(fitted, sides[0], seed=5)
     assert not np.allclose(other.predict(sides[1]), fitted.predict(sides[1]))

@@ -99,3 +99,9 @@ def test_pretrained_weights_are_taken_and_covariates_start_anew(known: Study, fu
     after = model.network.encoder.state_dict()
     np.testing.assert_allclose(after["asv.stem.weight"], before["asv.stem.weight"], atol=1e-8)
     assert any(k.startswith("covariates.") for k in after)
+
+
+def test_a_name_by_itself_is_one_column(known: Study) -> None:
+    model = aam.AAM(TINY).fit(known, target="y", covariates="plate", config=replace(QUICK, epochs=1))
+    assert model.covariates is not None
+    assert model.covariates.names == ("plate",)

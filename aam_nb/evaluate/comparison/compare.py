@@ -14,7 +14,7 @@ from aam_nb.config import CompareConfig, configured, shown, some
 from aam_nb.evaluate.baselines import labels
 from aam_nb.evaluate.comparison.contenders import Contender, Recipe, contenders_of
 from aam_nb.evaluate.comparison.fitting import Setting
-from aam_nb.evaluate.comparison.jobs import CompareError, Fold, make_jobs, run_jobs, sides_of
+from aam_nb.evaluate.comparison.jobs import CompareError, Fold, make_jobs, require_place, run_jobs, sides_of
 from aam_nb.evaluate.comparison.judged import (
     Judged,
     difference_table,
@@ -25,7 +25,7 @@ from aam_nb.evaluate.comparison.judged import (
 )
 from aam_nb.evaluate.comparison.result import Comparison
 from aam_nb.evaluate.comparison.significance import Exchange, permutation_null
-from aam_nb.evaluate.leaks import find
+from aam_nb.evaluate.leaks import confounding, find_in_folds
 from aam_nb.model.objectives import class_names, task_for
 from aam_nb.study.splits import SplitWarning
 from aam_nb.study.study import Study, TargetError
@@ -33,6 +33,8 @@ from aam_nb.train.estimator import AAM
 
 FEW_SAMPLES, FEW_OF_CLASS, FEW_GROUPS = 50, 10, 5
 """Below these a comparison says little."""
+NARROW = 20
+"""Groups below which percentile intervals are too narrow."""
 
 
 def compare(
@@ -71,7 +73,8 @@ def compare(
         Fields of `CompareConfig`: `scheme`, `folds`, `repeats`, `tune`, `inner_folds`, `num_trees`, `feature_prevalence`, `num_resamples`,
         `confidence`, `num_permutations`, `block`, `jobs`, `seed`.
     out
-        Folder that keeps each fit as soon as it is done, and the result. The same call goes on from there after Ctrl-C or a crash.
+        Folder that keeps each fit as soon as it is done, and the result. The same call goes on from there after Ctrl-C or a crash. Fits
+        of any comparison may share it; the result there is the last one.
     progress
         Whether to show a progress bar.
 
@@ -85,6 +88,8 @@ def compare(
         A contender is not known, or cannot take part.
     CompareError
         The folds cannot be judged, or a contender cannot be fitted.
+    NotWrittenError
+        `out` cannot be written to.
     UnknownIdError, TargetError, SplitError, EmptySampleError, MissingTipError, ConfigError, BlockError
         The study or a setting does not suit.
 
@@ -95,6 +100,17 @@ def compare(
     config = configured(CompareConfig, config, settings)
     if not isinstance(target, str):
         raise TargetError(f"target is {shown(target)}. Expected one column. Compare the others by calls of their own.")
+    if not isinstance(study, Study):
+        raise CompareError(
+            f"The study is {type(study).__name__}. Expected a study, after the contenders. Call `aam.compare(['aam', 'dummy'], study, "
+            "target=...)`."
+        )
+    covariates = (covariates,) if isinstance(covariates, str) else tuple(covariates)
+    if target in covariates:
+        raise CompareError(
+            f"{target!r} is both target and covariate, so every contender would be told what it is to predict. Expected other columns. "
+            "Leave it out of `covariates`."
+        )
     task = task_for(study, target)
     known = study.keep_samples(study.target(target).notna())
     known.require_reads()
@@ -104,16 +120,17 @@ def compare(
     if known.num_samples < study.num_samples:
         notes.append(f"{study.num_samples - known.num_samples} samples have no value of {target!r} and were left out.")
     classes = None if task.kind == "regression" else tuple(sorted(class_names(known.column(target)).unique()))
-    setting = Setting(target=target, classes=classes, group=group, covariates=tuple(covariates), config=config)
+    setting = Setting(target=target, classes=classes, group=group, covariates=covariates, config=config)
     folds, said = _folds(known, setting)
     _refuse_lone_classes(known, folds, setting)
     exchange = _exchange(known, setting)
+    place = None if out is None else require_place(Path(out))
     jobs = make_jobs(known, chosen, folds, setting)
-    done = run_jobs(known, jobs, setting, out=None if out is None else Path(out), progress=progress)
+    done = run_jobs(known, jobs, setting, out=place, progress=progress)
     judged = Judged(known, setting, folds, jobs, done)
     result = _result(judged, chosen, exchange, progress, [*said, *notes, *_small(judged), *_of_fits(judged)])
-    if out is not None:
-        result.save(out)
+    if place is not None:
+        result.save(place)
     return result
 
 
@@ -176,7 +193,7 @@ def _result(
     values = {name: judged.scores(name) for name in names}
     ends = intervals(judged, names, reference)
     others = [n for n in names if n != reference]
-    first = sides_of(judged.study, judged.folds[0])
+    once = [sides_of(judged.study, f) for f in judged.folds if f.repeat == 0]
     predictions, probabilities = prediction_tables(judged)
     return Comparison(
         target=setting.target,
@@ -197,7 +214,7 @@ def _result(
         num_samples=judged.study.num_samples,
         group=setting.group,
         num_groups=int(judged.unit.max()) + 1,
-        leaks=find(*first, setting.task, seed=config.seed, progress=progress),
+        leaks=find_in_folds(once, setting.task, seed=config.seed, progress=progress),
         notes=tuple(notes),
         config=config,
     )
@@ -206,6 +223,8 @@ def _result(
 def _small(judged: Judged) -> list[str]:
     """That there is too little to tell much."""
     found, n = [], judged.study.num_samples
+    if told := confounding(judged.study.metadata, judged.setting.target):
+        found.append(told)
     if n < FEW_SAMPLES:
         found.append(f"{n} samples are few: below {FEW_SAMPLES}, only large differences can be told from chance.")
     if judged.classes:
@@ -221,10 +240,9 @@ def _small(judged: Judged) -> list[str]:
             found.append(
                 f"The training side lacks a class in {len(lacking)} folds ({some(lacking, 3)}): it is never predicted there."
             )
-    if judged.unit.max() + 1 < FEW_GROUPS:
-        found.append(
-            f"The intervals rest on {judged.unit.max() + 1} values of {judged.setting.group}: too few to trust them."
-        )
+    if judged.setting.group and (groups := judged.unit.max() + 1) < NARROW:
+        why = "too few to trust them" if groups < FEW_GROUPS else "so few that they come out too narrow"
+        found.append(f"The intervals rest on {groups} values of {judged.setting.group}: {why}.")
     if not judged.classes:
         flat = sum(np.ptp(judged.truth[f.test].astype(float)) == 0 for f in judged.folds)
         if flat:

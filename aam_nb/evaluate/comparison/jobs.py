@@ -30,6 +30,8 @@ JOB_FORMAT = 1
 DONE_IN = "folds"
 """Folder of the finished jobs within `out`."""
 MEGABYTE = 2**20
+MEASURED = {"fit_seconds", "predict_seconds", "memory_mb"}
+"""Facts that every job has."""
 EVERY_SECONDS = 0.02
 """Between two looks at the memory in use."""
 
@@ -141,7 +143,9 @@ def run_jobs(
     with place as opened:
         folder = None if opened is None else Path(opened) / DONE_IN
         done = {
-            j.key: found for j in jobs if folder is not None and (found := _read(folder, j.key, setting)) is not None
+            j.key: found
+            for j in jobs
+            if folder is not None and (found := _read(folder, j, study.sample_ids, setting)) is not None
         }
         todo = [j for j in {j.key: j for j in jobs}.values() if j.key not in done]
         bar = tqdm(
@@ -223,6 +227,21 @@ def peak_memory() -> Iterator[Callable[[], float]]:
 # -- on disk ----------------------------------------------------------------------------------------------------------
 
 
+def require_place(out: Path) -> Path:
+    """The folder, once it is known that it can be written to: before hours of fits rather than after the first.
+
+    Raises
+    ------
+    NotWrittenError
+        It cannot.
+    """
+    probe = out / DONE_IN / "probe"
+    with whole_file(probe) as path:
+        path.touch()
+    probe.unlink()
+    return out
+
+
 def _write(folder: Path, job: Job, outcome: Outcome) -> None:
     """The predictions, then the facts: a job is done once its facts are there."""
     with whole_file(folder / f"{job.key}.csv") as path:
@@ -232,16 +251,26 @@ def _write(folder: Path, job: Job, outcome: Outcome) -> None:
         "fold": job.fold.name,
         "spec": job.contender.spec(),
         "facts": outcome.facts,
+        "sha256": _digest(folder / f"{job.key}.csv"),
     }
     with whole_file(folder / f"{job.key}.json") as path:
         path.write_text(json.dumps(said, indent=1), encoding="utf-8")
 
 
-def _read(folder: Path, key: str, setting: Setting) -> Outcome | None:
+def _digest(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def _read(folder: Path, job: Job, sample_ids: pd.Index, setting: Setting) -> Outcome | None:
     """What a finished job gave, None where it is not done or what is there is damaged."""
+    table = folder / f"{job.key}.csv"
     try:
-        facts = json.loads((folder / f"{key}.json").read_text(encoding="utf-8"))["facts"]
-        frame = pd.read_csv(folder / f"{key}.csv", dtype=str, keep_default_na=False).set_index("sample_id")
+        said = json.loads((folder / f"{job.key}.json").read_text(encoding="utf-8"))
+        facts = said["facts"]
+        frame = pd.read_csv(table, dtype=str, keep_default_na=False).set_index("sample_id")
+        whole = said.get("sha256", "") in ("", _digest(table)) and set(frame.index) == set(sample_ids[job.fold.test])
+        if not whole or not facts.keys() >= MEASURED:
+            return None
         numbers = [c for c in frame if setting.classes is None or c != setting.target]
         wanted = [setting.target, *(f"p({c})" for c in setting.classes or ())]
         return Outcome(prediction=frame[wanted].astype(dict.fromkeys(numbers, float)), facts=facts)
@@ -277,7 +306,7 @@ def _in_processes(
                 job = waiting[future]
                 future.result()
                 bar.set_postfix_str(f"{job.contender.name}, {job.fold.name}")
-                outcome = _read(folder, job.key, setting)
+                outcome = _read(folder, job, study.sample_ids, setting)
                 assert outcome is not None
                 yield job.key, outcome
         except BrokenProcessPool as error:

@@ -13,11 +13,11 @@ import pandas as pd
 from aam_nb.evaluate.baselines import labels
 from aam_nb.evaluate.comparison.fitting import Setting
 from aam_nb.evaluate.comparison.jobs import Fold, Job, Outcome
-from aam_nb.evaluate.comparison.resampled import interval, scores_of_draws
 from aam_nb.evaluate.comparison.result import ALPHA
 from aam_nb.evaluate.comparison.significance import corrected_t_test, fold_score, holm
 from aam_nb.evaluate.groups import CELLS, redrawn, units
 from aam_nb.evaluate.metrics import METRICS, score
+from aam_nb.evaluate.resampled import interval, scores_of_draws
 from aam_nb.study.study import Study
 
 Array = npt.NDArray[Any]

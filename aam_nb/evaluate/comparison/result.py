@@ -13,6 +13,7 @@ import pandas as pd
 
 import aam_nb
 from aam_nb.config import CompareConfig, some
+from aam_nb.evaluate.baselines import guessing
 from aam_nb.evaluate.leaks import Leak
 from aam_nb.evaluate.metrics import METRICS
 from aam_nb.study.study import UnknownIdError
@@ -29,6 +30,16 @@ VERDICTS = {
     "undecided": "differs, though not beyond what the corrected test over so few folds can tell, from",
 }
 """What is said of the reference."""
+PLAIN = {
+    "group_lookup": "knows only which host, study or the like a sample is of",
+    "depth_only": "knows only how many reads and ASVs a sample has",
+    "dummy": "knows nothing of a sample",
+}
+"""Contenders that read no microbe."""
+BELOW = 0.02
+"""How far below guessing one that knows nothing may score before that is explained."""
+EACH = 3
+"""Contenders of one verdict up to which a sentence gives the interval and p of each difference."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,7 +74,7 @@ class Comparison:
         Samples with the target; the column whose values were held out whole and resampled, and how many there are (without one: the
         samples).
     leaks
-        Columns by which the training side of the first fold tells the target of its test side; see `evaluate.leaks`.
+        Columns by which the training sides tell the target of the test sides, over the folds of the first repeat; see `evaluate.leaks`.
     notes
         What the reader must know.
     config
@@ -126,7 +137,9 @@ class Comparison:
             if name in differences.index:
                 found = differences.loc[name]
                 row[f"{self.reference} less it"] = _interval(*self._ends(found, "difference"))
-                row["p (Holm)"] = "" if np.isnan(found["p_holm"]) else f"{found['p_holm']:.3f}"
+                row["p (Holm)"] = (
+                    "" if np.isnan(found["p_holm"]) else _p(found["p_holm"]).removeprefix("p = ").removeprefix("p ")
+                )
                 told = found["verdict"] in ("better", "worse")
                 row["verdict"] = f"{self.reference} is {found['verdict']}" if told else found["verdict"]
             else:
@@ -145,14 +158,14 @@ class Comparison:
 
     def sentence(self) -> str:
         """Who beats whom, and who cannot be told apart."""
-        name, by = WORDS[self.metric], dict[str, list[str]]()
-        for row in self.differences.to_dict("records"):
-            p = "" if np.isnan(row["p_holm"]) else f", p = {row['p_holm']:.3f}"
-            ends = _interval(row["difference"], row["low"], row["high"])
-            by.setdefault(row["verdict"], []).append(f"{row['contender']} (difference {ends}{p})")
+        name, table = WORDS[self.metric], self.differences
         value, low, high = self._ends(self.row(self.reference), "value")
         head = f"{self.reference} predicts {self.target} with {name} {_interval(value, low, high)}, {self._how()}."
-        said = [f"It {verb} {_listed(by[v])}." for v, verb in VERDICTS.items() if v in by]
+        said = [
+            f"It {verb} {_told(table[table['verdict'] == v])}."
+            for v, verb in VERDICTS.items()
+            if v in set(table["verdict"])
+        ]
         return " ".join([head, *said, *self._chance()])
 
     def _how(self) -> str:
@@ -166,13 +179,38 @@ class Comparison:
         null = self.null.set_index("contender").loc[self.reference]
         if null["p"] >= ALPHA:
             return [
-                f"Its predictions fit the truth no better than a permuted one (p = {null['p']:.3f}; {null['exchanged']} exchanged)."
+                f"Its predictions fit the truth no better than a permuted one ({_p(null['p'])}; {null['exchanged']} exchanged)."
             ]
         return []
 
     def warnings(self) -> list[str]:
         """Everything that should keep a reader from believing the numbers, a sentence each; leaks first."""
-        return [*(leak.sentence() for leak in self.leaks), *self._simple(), *self._unsure(), *self.notes]
+        leaks = (leak.sentence() for leak in self.leaks)
+        return [*leaks, *self._guessing(), *self._simple(), *self._unsure(), *self.notes]
+
+    def _guessing(self) -> list[str]:
+        """That the reference is not shown to do better than a guess, or that others do worse than one by the way they are scored."""
+        guess = guessing(self.predictions["truth"], self.kind)
+        found, (value, low, high) = [], self._ends(self.row(self.reference), "value")
+        if self.reference not in PLAIN and not low > guess:
+            found.append(
+                f"{self.reference} is not shown to do better than guessing: {WORDS[self.metric]} {_interval(value, low, high)} against "
+                f"{guess:.2f}."
+            )
+        below: list[str] = [
+            n for n in ("dummy", "group_lookup") if n in self.contenders and self.value(n) < guess - BELOW
+        ]
+        if below:
+            them = "it" if len(below) == 1 else "them"
+            why, more = "whose mean", ""
+            if self.kind == "classification":
+                why, more = "whose share of a class", "; the p-values compare within folds"
+            found.append(
+                f"{_listed(below)} {'scores' if len(below) == 1 else 'score'} below guessing ({guess:.2f}): all folds are scored together, "
+                f"and a training side {why} is low belongs to a test side where it is high. Read what {self.reference} gains on {them} "
+                f"against {guess:.2f}{more}."
+            )
+        return found
 
     def _unsure(self) -> list[str]:
         """That interval and test disagree."""
@@ -190,13 +228,8 @@ class Comparison:
         """That a contender which reads no microbe is not beaten."""
         found = []
         verdicts = self.differences.set_index("contender")["verdict"]
-        plain = {
-            "group_lookup": "knows only which host, study or the like a sample is of",
-            "depth_only": "knows only how many reads and ASVs a sample has",
-            "dummy": "knows nothing of a sample",
-        }
-        for name, what in plain.items():
-            if self.reference in plain:
+        for name, what in PLAIN.items():
+            if self.reference in PLAIN:
                 break
             if verdicts.get(name, "better") != "better":
                 how = {"worse": "beats", "tied": "is tied with"}.get(verdicts[name], "is not surely beaten by")
@@ -300,6 +333,26 @@ def _interval(value: float, low: float, high: float) -> str:
     if np.isnan(value):
         return "not defined"
     return f"{value:.3f} [{low:.3f}, {high:.3f}]"
+
+
+def _p(value: Any) -> str:
+    p = float(value)
+    return "p < 0.001" if p < 0.001 else f"p = {p:.3f}"
+
+
+def _told(rows: pd.DataFrame) -> str:
+    """Contenders of one verdict: each with its difference, or, where they are many, without intervals."""
+    if len(rows) > EACH:
+        which = "largest" if rows["verdict"].isin(["better", "worse"]).all() else "smallest"
+        end = rows["p_holm"].max() if which == "largest" else rows["p_holm"].min()
+        p = "" if np.isnan(end) else f"; {which} {_p(end)}"
+        pairs = zip(rows["contender"], rows["difference"], strict=True)
+        return f"{_listed([f'{name} ({difference:+.3f})' for name, difference in pairs])}{p}"
+    said = []
+    for row in rows.to_dict("records"):
+        p = "" if np.isnan(row["p_holm"]) else f", {_p(row['p_holm'])}"
+        said.append(f"{row['contender']} (difference {_interval(row['difference'], row['low'], row['high'])}{p})")
+    return _listed(said)
 
 
 def _listed(words: list[str]) -> str:

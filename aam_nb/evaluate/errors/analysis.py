@@ -28,7 +28,7 @@ from aam_nb.evaluate.errors.case import Case, neighbours_of, reasons_of, sample_
 from aam_nb.evaluate.errors.learning import find_curve
 from aam_nb.evaluate.errors.slices import find_slices
 from aam_nb.evaluate.groups import units
-from aam_nb.evaluate.metrics import Evaluation
+from aam_nb.evaluate.metrics import METRICS, Evaluation
 from aam_nb.study.study import Study
 
 if TYPE_CHECKING:
@@ -197,6 +197,7 @@ def errors(
     """
     config = configured(ErrorsConfig, config, settings)
     case = Case.of(result, study, model=model, train=train, config=config)
+    case.notes += _guesses(result)
     samples = sample_table(case)
     if (groups := int(case.unit.max()) + 1) < FEW_GROUPS:
         case.notes.append(
@@ -228,6 +229,18 @@ def errors(
         notes=tuple(dict.fromkeys(case.notes)),
         config=config,
     )
+
+
+def _guesses(result: Evaluation) -> list[str]:
+    """That the model may know nothing, so that its errors are those of a guess."""
+    metric, guess = METRICS[result.kind][0], result.guessing
+    row = result.row(metric)
+    if row["low"] > guess:
+        return []
+    return [
+        f"The model is not shown to do better than guessing ({metric} {row['value']:.2f} [{row['low']:.2f}, {row['high']:.2f}] against "
+        f"{guess:.2f}). Errors of a guess follow the target alone: slices, label suspects and attributions then say little."
+    ]
 
 
 def _names(samples: pd.DataFrame) -> tuple[Any, Any]:

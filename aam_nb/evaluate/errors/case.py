@@ -63,6 +63,11 @@ class Case:
         cls, result: Evaluation, study: Study, *, model: AAM | None, train: Study | None, config: ErrorsConfig
     ) -> Case:
         """Find the judged samples, the model and its training samples, and note what is missing."""
+        if not isinstance(result, Evaluation):
+            raise ErrorsError(
+                f"The result is {type(result).__name__}. Expected what an evaluation gives. Evaluate first: "
+                "`aam.errors(model.evaluate(test), study)`."
+            )
         test = _judged(result, study)
         model = model if model is not None else result.model
         task = model.require_task().only(result.target) if model is not None else None
@@ -86,7 +91,10 @@ class Case:
                 "independent. Give the study with it."
             )
         if heard := result.warnings():
-            found.notes.append(f"{len(heard)} warnings of the evaluation hold here too: see `result.warnings()`.")
+            found.notes.append(
+                f"{len(heard)} warning{'s' if len(heard) > 1 else ''} of the evaluation hold{'' if len(heard) > 1 else 's'} here too: see "
+                "`result.warnings()`."
+            )
         return found
 
     @property

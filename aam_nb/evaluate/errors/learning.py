@@ -11,6 +11,7 @@ from pandas.api.types import is_bool_dtype, is_numeric_dtype
 from tqdm.auto import tqdm
 
 from aam_nb.config import ErrorsConfig, EvaluateConfig
+from aam_nb.evaluate.errors.case import ErrorsError
 from aam_nb.evaluate.groups import units
 from aam_nb.evaluate.metrics import METRICS, bootstrap, score
 from aam_nb.model.objectives import Task
@@ -20,6 +21,8 @@ from aam_nb.train.refit import refit
 
 BINS = 4
 """Quantile bins by which subsets for a numeric target are drawn."""
+FEWEST = 4
+"""Samples below which a share is refused."""
 
 
 def find_curve(
@@ -52,6 +55,11 @@ def find_curve(
     -------
     A row per share: `share` (asked), `n_train` (samples, those held back for validation too), `metric`, `value`, `low`, `high`. One
     fit each: the interval is of the test samples, not of the luck of a subset.
+
+    Raises
+    ------
+    ErrorsError
+        A share holds hardly any sample.
     """
     metric = METRICS[task.kind][0]
     settings = EvaluateConfig(num_resamples=config.num_resamples, confidence=config.confidence, seed=config.seed)
@@ -62,20 +70,17 @@ def find_curve(
         config.learning_curve, desc="learning curve", unit="fit", delay=2, disable=not model.shows_progress
     ):
         part = train.keep_samples(rank < share)
+        if part.num_samples < FEWEST:
+            raise ErrorsError(
+                f"A share of {share:g} of the training samples is {part.num_samples}. A model learns from {FEWEST} or more. Ask for larger "
+                "shares in `learning_curve`."
+            )
         whole = set(part.sample_ids) == had
         judged = model if whole else refit(model, part, seed=model._train_config.seed)
         found = judged.predict(test)
-
-        def of(drawn: npt.NDArray[np.int64], found: pd.DataFrame = found) -> dict[str, float]:
-            return {metric: score(truth[drawn], found.iloc[drawn], task)[metric]}
-
-        low, high = bootstrap(of, unit, settings)[metric]
-        row = {
-            "share": share,
-            "n_train": part.num_samples,
-            "metric": metric,
-            "value": of(np.arange(len(truth)))[metric],
-        }
+        low, high = bootstrap(truth, found, task, unit, settings)[metric]
+        value = score(truth, found, task)[metric]
+        row = {"share": share, "n_train": part.num_samples, "metric": metric, "value": value}
         rows.append(row | {"low": low, "high": high})
     return pd.DataFrame(rows)
 

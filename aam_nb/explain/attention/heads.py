@@ -17,6 +17,7 @@ from torch import Tensor
 
 from aam_nb.phylo.tree import tip_ranges
 from aam_nb.study.newick import Tree
+from aam_nb.study.study import UnknownIdError
 
 Array = npt.NDArray[np.float64]
 NOT_IMPORTANCE = (
@@ -52,7 +53,18 @@ class HeadMaps:
     names: pd.Index
 
     def head(self, layer: int, head: int) -> pd.DataFrame:
-        """One head's map, queries x keys; layers and heads count from 1."""
+        """One head's map, queries x keys; layers and heads count from 1.
+
+        Raises
+        ------
+        UnknownIdError
+            There is no such layer or head.
+        """
+        L, H = self.weights.shape[:2]
+        if not (1 <= layer <= L and 1 <= head <= H):
+            raise UnknownIdError(
+                f"layer is {layer} and head {head}. There are {L} layers and {H} heads, counted from 1. Name one of those."
+            )
         frame = pd.DataFrame(self.weights[layer - 1, head - 1], index=self.names, columns=self.names)
         frame.attrs["caption"] = NOT_IMPORTANCE
         return frame.rename_axis(index="query", columns="key")

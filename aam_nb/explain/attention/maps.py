@@ -12,6 +12,7 @@ import torch
 
 import aam_nb
 from aam_nb.config import AttentionConfig, ConfigError, configured, some
+from aam_nb.explain.asking import several
 from aam_nb.explain.attention.gathering import Gathered
 from aam_nb.explain.attention.heads import NOT_IMPORTANCE, STATISTICS, Array, HeadMaps, similarity
 from aam_nb.study.study import Study, UnknownIdError
@@ -227,6 +228,7 @@ def attention(
         A setting cannot be used; or ASVs are named and level nucleotide is not asked for.
     """
     config = configured(AttentionConfig, config, settings)
+    samples = list(dict.fromkeys(several("samples", samples)))
     chosen, levels, found = study.keep_samples(samples), config.levels, Gathered()
     chosen.require_reads()
     inside = "nucleotide" in levels
@@ -263,7 +265,7 @@ def known_asvs(study: Study, asvs: Sequence[str]) -> list[str]:
     UnknownIdError
         There are none, or one is not in the study.
     """
-    wanted = list(dict.fromkeys(map(str, asvs)))
+    wanted = list(dict.fromkeys(several("asvs", asvs)))
     unknown = [asv for asv in wanted if asv not in study.asv_ids]
     if unknown or not wanted:
         raise UnknownIdError(

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 import aam_nb
-from aam_nb.config import Notice, UserError
+from aam_nb.config import Notice, UserError, shown
 from aam_nb.explain.attention.gathering import nucleotide_maps
 from aam_nb.explain.attention.heads import NOT_IMPORTANCE
 from aam_nb.explain.attention.maps import known_asvs
@@ -128,7 +128,7 @@ def motifs(model: AAM, study: Study, *, asvs: Sequence[str] | None = None, clade
         raise UnknownIdError(
             f"{given} are given. Expected one of them. Use `aam.explain.motifs(model, study, clade=1)`."
         )
-    chosen = known_asvs(study, asvs) if asvs is not None else _below(study, int(clade or 0))
+    chosen = known_asvs(study, asvs) if asvs is not None else _below(study, clade)
     lengths = np.array([len(asv) for asv in chosen])
     _check_lengths(lengths)
     L, scale, H = int(lengths.max()), model.config.scales[-1], model.config.num_attn_heads
@@ -143,7 +143,7 @@ def motifs(model: AAM, study: Study, *, asvs: Sequence[str] | None = None, clade
         attention=heads.assign(mean=heads.mean(axis=1)),
         frequency=_letters(chosen, positions),
         asvs=tuple(chosen),
-        name=f"{len(chosen)} ASVs given" if clade is None else f"clade of node {clade}",
+        name="ASVs given" if clade is None else f"clade of node {clade}",
     )
     for frame in (result.attention, result.frequency):
         frame.attrs["caption"] = NOT_IMPORTANCE
@@ -158,7 +158,7 @@ def _letters(asvs: list[str], positions: pd.Index) -> pd.DataFrame:
     return frame.assign(other=(1 - frame.sum(axis=1)).clip(lower=0), asvs=reach)
 
 
-def _below(study: Study, node: int) -> list[str]:
+def _below(study: Study, node: Any) -> list[str]:
     """The study's ASVs below a node of its tree."""
     if study.tree is None:
         raise MissingTipError(
@@ -166,9 +166,9 @@ def _below(study: Study, node: int) -> list[str]:
             "or name the ASVs: `asvs=[...]`."
         )
     tree = study.tree
-    if not 0 <= node < len(tree.parent):
+    if not isinstance(node, (int, np.integer)) or not 0 <= node < len(tree.parent):
         raise UnknownIdError(
-            f"clade is {node}. The tree has the nodes 0 (its root) to {len(tree.parent) - 1}. Name one of those, such as "
+            f"clade is {shown(node)}. The tree has the nodes 0 (its root) to {len(tree.parent) - 1}. Name one of those, such as "
             "`clade=int(study.tree.parent[study.tree.tip_node[asv]])`."
         )
     first, last = tip_ranges(tree)

@@ -15,6 +15,8 @@ import pandas as pd
 
 import aam_nb
 from aam_nb.config import AttentionConfig, UserError, configured, some
+from aam_nb.evaluate.groups import units
+from aam_nb.explain.asking import several
 from aam_nb.explain.attention.heads import NOT_IMPORTANCE
 from aam_nb.explain.attention.maps import AttentionMaps, attention
 from aam_nb.study.study import Study, UnknownIdError
@@ -145,7 +147,7 @@ def compare_attention(
     Soc. B 57:289, by scipy.
     """
     config = configured(AttentionConfig, config, settings)
-    a, b = [str(s) for s in a], [str(s) for s in b]
+    a, b = several("a", a), several("b", b)
     _refuse(study, a, b)
     values = None if group is None else study.column(group).loc[[*a, *b]]
     maps = _maps_of(source, study, [*a, *b], config)
@@ -206,9 +208,7 @@ def exchangeable(is_a: Bools, group: pd.Series | None) -> tuple[Ints, list[Ints]
     samples = np.arange(len(is_a))
     if group is None:
         return samples, [samples], "samples"
-    code = pd.factorize(group)[0].astype(np.int64)
-    alone = code < 0
-    code[alone] = code.max(initial=-1) + 1 + np.arange(alone.sum())
+    code = units(group, len(is_a))
     num = int(code.max()) + 1
     on_a, on_b = (np.bincount(code[side], minlength=num) > 0 for side in (is_a, ~is_a))
     if (on_a & on_b).any():

@@ -66,9 +66,9 @@ class UniformControl:
         whole = self.changes[self.changes["level"] == "all"]
         moved, same = float(whole["relative"].mean()), float(whole["correlation"].mean())
         if np.isnan(moved):
-            return (
-                "The model predicts the same for all samples, so nothing shows how much it depends on where it looks."
-            )
+            n = len(self.predictions["none"])
+            why = "This is one sample" if n == 1 else f"The model predicts the same for all {n} samples"
+            return f"{why}, so nothing shows how much predictions depend on where the model looks."
         size = "little" if moved < 0.25 else "in part" if moved < 1 else "strongly"
         alike = "have nothing to correlate" if np.isnan(same) else f"correlate {same:.2f}"
         return (

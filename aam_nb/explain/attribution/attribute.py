@@ -14,6 +14,7 @@ from typing import Any
 from aam_nb.config import ExplainConfig, Notice, configured, shown
 from aam_nb.explain.attribution.community import of_community
 from aam_nb.explain.attribution.covariates import of_covariates
+from aam_nb.explain.attribution.groups import Groups
 from aam_nb.explain.attribution.methods import TOLERANCE, Explained
 from aam_nb.explain.attribution.nucleotides import of_nucleotides
 from aam_nb.explain.attribution.probe import ExplainError, Output, Reference
@@ -72,13 +73,13 @@ def attribute(
     asvs
         At level "nucleotide": whose nucleotides are explained; by default the `top` ASVs by mean absolute attribution at level "asv".
     config, settings
-        Fields of `ExplainConfig`, such as `samples`, `top` and `seed`.
+        Fields of `ExplainConfig`, such as `orders`, `top` and `seed`.
 
     Returns
     -------
     Attributions in the target's units (log-odds for classes). By integrated gradients and Shapley values each sample's sum to its
-    prediction minus the reference's; for the former within half a per cent of that change or of the batch's median change, whichever
-    is larger. A warning says so where not.
+    prediction minus the reference's; for the former within half a per cent of that change, of the batch's median change, or of a
+    ten-thousandth of the prediction, whichever is largest. A warning says so where not.
 
     Raises
     ------
@@ -110,7 +111,9 @@ def attribute(
       own reference: the sample without the feature, its other relative abundances made to sum to one.
     - Nucleotides are compared with the chosen ASVs' letters hidden (by the mask of pre-training), all at once; a sample's sum is its
       prediction minus that. Mutated, a position gets the mean change over its other three letters.
-    - Shapley values cost `samples` predictions for each feature of a sample, occlusion one, the gradients 32 or more in all.
+    - Shapley values cost `orders` predictions for each feature of a sample, occlusion one, the gradients 32 or more in all.
+    - A model that sees a random draw of each sample (`rarefy`, or `max_asvs` by chance) is explained by the first draw, while predictions
+      are means of several.
     - Captum's DeepLIFT has no rule for attention, layer norms and this network's GELU, and does not sum to the change; "shapley" does.
 
     References
@@ -120,29 +123,66 @@ def attribute(
     """
     config = configured(ExplainConfig, config, settings)
     _refuse(level, method, reference, rank, asvs)
-    chosen = Output.of(model, output, direction)
-    if level == "covariate":
-        found = of_covariates(model, study, method=method, output=chosen, config=config)
-    elif level == "nucleotide":
-        names = _most_important(model, study, method, chosen, config) if asvs is None else list(asvs)
-        found = of_nucleotides(model, study, names, method=method, output=chosen)
-    else:
-        known = Reference.of(model, study, reference)
-        found = of_community(
-            model, study, level=level, method=method, output=chosen, reference=known, rank=rank, config=config
-        )
-    if found.missed:
+    asked = {
+        "level": level,
+        "method": method,
+        "output": output,
+        "direction": direction,
+        "reference": reference,
+        "rank": rank,
+        "asvs": asvs,
+        "config": config,
+    }
+    result, missed = answered(model, study, asked, Reference.of(model, study, reference))
+    if missed:
         warnings.warn(
             GapWarning(
-                f"Attributions miss up to {found.missed:.1%} of the change they explain. Expected {TOLERANCE:.1%} at most. See "
+                f"Attributions miss up to {missed:.1%} of the change they explain. Expected {TOLERANCE:.1%} at most. See "
                 "`attributions.check`, and compare with `method='shapley'`."
             ),
             stacklevel=2,
         )
-    return _result(model, study, level, method, chosen, found)
+    return result
 
 
-def _result(model: AAM, study: Study, level: str, method: str, output: Output, found: Explained) -> Attributions:
+def answered(
+    model: AAM, study: Study, asked: dict[str, Any], reference: Reference, groups: Groups | None = None
+) -> tuple[Attributions, float]:
+    """What was asked for, and the largest gap of integrated gradients that is too large, 0 where none is.
+
+    Parameters
+    ----------
+    asked
+        The arguments of `attribute`, already checked.
+    reference
+        That of the name asked for.
+    groups
+        At levels "taxon" and "clade": the features; by default those of the ASVs held.
+    """
+    output, method, config = Output.of(model, asked["output"], asked["direction"]), asked["method"], asked["config"]
+    if asked["level"] == "covariate":
+        found = of_covariates(model, study, method=method, output=output, config=config)
+    elif asked["level"] == "nucleotide":
+        if asked["asvs"] is None:
+            by_asv = answered(model, study, asked | {"level": "asv"}, reference)[0].by_asv()
+            asked = asked | {"asvs": by_asv.index[by_asv["samples"] > 0][: config.top].tolist()}
+        found = of_nucleotides(model, study, list(asked["asvs"]), method=method, output=output)
+    else:
+        found = of_community(
+            model,
+            study,
+            level=asked["level"],
+            method=method,
+            output=output,
+            reference=reference,
+            rank=asked["rank"],
+            config=config,
+            groups=groups,
+        )
+    return _result(model, study, asked, output, found), found.missed
+
+
+def _result(model: AAM, study: Study, asked: dict[str, Any], output: Output, found: Explained) -> Attributions:
     name = "each sample's predicted class" if output.chosen is None else output.names[output.chosen]
     return Attributions(
         target=output.target,
@@ -151,26 +191,17 @@ def _result(model: AAM, study: Study, level: str, method: str, output: Output, f
         sample_ids=study.sample_ids,
         asv_ids=found.asv_ids,
         check=found.check,
-        level=level,
-        method=method,
+        level=asked["level"],
+        method=asked["method"],
         reference=found.reference,
         output=name,
         features=found.features,
         members=found.members,
         mutations=found.mutations,
+        asked=asked,
         model=model,
         study=study,
     )
-
-
-def _most_important(model: AAM, study: Study, method: str, output: Output, config: ExplainConfig) -> list[str]:
-    """The ASVs whose nucleotides are explained where none are named."""
-    reference = Reference.of(model, study, "empty")
-    found = of_community(
-        model, study, level="asv", method=method, output=output, reference=reference, rank=None, config=config
-    )
-    table = _result(model, study, "asv", method, output, found).by_asv()
-    return table.index[table["samples"] > 0][: config.top].tolist()
 
 
 def _refuse(level: str, method: str, reference: str, rank: str | None, asvs: Sequence[str] | None) -> None:

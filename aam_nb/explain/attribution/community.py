@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 import torch
 from scipy import sparse
 from torch import Tensor
@@ -43,17 +44,13 @@ def of_community(
     reference: Reference,
     rank: str | None,
     config: ExplainConfig,
+    groups: Groups | None = None,
 ) -> Explained:
-    """Attributions at level "asv", "taxon" or "clade"; see `attribute`."""
+    """Attributions at level "asv", "taxon" or "clade"; see `attribute`. `groups`, where given, are the features."""
     gradients = method in ("integrated_gradients", "gradient_x_input")
     asv_ids, each = probes(model, study, output, reference, batch_size=BATCH if gradients else 1, desc="explain")
-    held = np.isin(np.arange(len(asv_ids)), asv_ids.get_indexer(reference.asv_ids))
-    held[: study.num_asvs] |= study.prevalence.to_numpy() > 0
-    groups = single(model, study, asv_ids)
-    if level == "taxon":
-        groups = taxa(model, study, asv_ids, held, rank)
-    elif level == "clade":
-        groups = clades(model, study, asv_ids, held)
+    if groups is None:
+        groups = _groups(model, study, level, rank, asv_ids, reference)
     parts = []
     for probe in each:
         if gradients:
@@ -72,6 +69,15 @@ def of_community(
         )
         meaning += ", the other relative abundances made to sum to one"
     return Explained(values, check, asv_ids, groups.features, groups.members, meaning, missed)
+
+
+def _groups(model: AAM, study: Study, level: str, rank: str | None, asv_ids: pd.Index, reference: Reference) -> Groups:
+    """The features of a level: sets of the ASVs that samples, or the reference, hold."""
+    held = np.isin(np.arange(len(asv_ids)), asv_ids.get_indexer(reference.asv_ids))
+    held[: study.num_asvs] |= study.prevalence.to_numpy() > 0
+    if level == "taxon":
+        return taxa(model, study, asv_ids, held, rank)
+    return clades(model, study, asv_ids, held) if level == "clade" else single(model, study, asv_ids)
 
 
 # -- gradients ----------------------------------------------------------------------------------------------------------
@@ -119,7 +125,7 @@ def _by_shapley(probe: Probe, groups: Groups, config: ExplainConfig) -> Part:
             own,
             other,
             torch.from_numpy(player_S).to(own.device),
-            samples=config.samples,
+            orders=config.orders,
             seed=config.seed,
             at_once=probe.at_once,
         )
@@ -159,7 +165,13 @@ def _by_occlusion(probe: Probe, groups: Groups) -> Part:
     rows = torch.zeros(len(asked), dtype=torch.long, device=probe.own_BS.device)
     answer = probe.asked(torch.from_numpy(asked).to(rows.device), rows).cpu().double()
     values = (answer[0] - answer[2:][torch.from_numpy(which.ravel())]).numpy()
-    return _of_one(probe, features, values, len(groups), answer[:2], values.sum())
+    if groups.features.index.name == "clade":  # they lie within one another
+        total = float("nan")
+    else:
+        place = np.searchsorted(features, np.stack(_owners(groups, column)))
+        totals = [values[np.unique(those)].sum() for those in place]
+        total = max(totals, key=lambda t: abs(float(answer[0] - answer[1]) - t))
+    return _of_one(probe, features, values, len(groups), answer[:2], total)
 
 
 def _of_one(

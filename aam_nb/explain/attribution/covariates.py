@@ -27,7 +27,6 @@ from aam_nb.explain.attribution.methods import (
 )
 from aam_nb.explain.attribution.probe import ExplainError, Output, Probe, Reference, probes
 from aam_nb.model.covariates import CODES, NUMBERS
-from aam_nb.model.encoder import States
 from aam_nb.study.study import Study
 from aam_nb.train.estimator import AAM
 
@@ -72,18 +71,10 @@ class Known:
         return torch.cat([self._asked(gate, row) for gate, row in parts])
 
     def _asked(self, gate_MC: Tensor, row_M: Tensor) -> Tensor:
-        probe, encoder = self.probe, self.probe.model.network.encoder
         covariate_MCD = torch.lerp(self.missing_BCD[row_M], self.own_BCD[row_M], gate_MC[..., None])
-        entry_MSD, own_MS = probe.entry_BSD[row_M], probe.own_BS[row_M]
-        if encoder.fusion is None:
-            sample_MD, states = encoder.sample(entry_MSD, own_MS, None, None, covariate_MCD)
-        else:
-            sample_MD, states = encoder.sample(entry_MSD, own_MS)
-            sample_MD = encoder.fusion(sample_MD, covariate_MCD)
-        own = {name: t[row_M] for name, t in probe.batch.targets.items() if probe.batch.axes.get(name) == "B"}
-        here = replace(probe.batch, targets=own, sample_ids=tuple(probe.batch.sample_ids[i] for i in row_M.tolist()))
-        found = States(nucleotide_NPD=None, asv_ND=entry_MSD[0], entry_BSD=states, sample_BD=sample_MD)
-        return probe.output(probe.model, found, here).gather(1, probe.which_B[row_M][:, None])[:, 0]
+        entry_MSD = self.probe.entry_BSD[row_M]
+        own_MS = self.probe.own_BS[row_M].to(entry_MSD.dtype)
+        return self.probe.answer(entry_MSD, own_MS, row_M, covariate_MCD)
 
 
 def of_covariates(model: AAM, study: Study, *, method: str, output: Output, config: ExplainConfig) -> Explained:
@@ -127,6 +118,6 @@ def _by(method: str, ask: Known, config: ExplainConfig) -> Found:
     if method == "occlusion":
         return found
     players = torch.arange(own.shape[1], device=own.device)
-    how = {"samples": config.samples, "seed": config.seed, "at_once": ask.probe.at_once}
+    how = {"orders": config.orders, "seed": config.seed, "at_once": ask.probe.at_once}
     rows = [shapley(ask, b, own[b], missing[b], players, **how) for b in range(len(own))]
     return replace(found, values_BF=torch.from_numpy(np.stack(rows)))

@@ -66,7 +66,8 @@ def single(model: AAM, study: Study, asv_ids: pd.Index) -> Groups:
 def taxa(model: AAM, study: Study, asv_ids: pd.Index, held: Mask, rank: str | None) -> Groups:
     """The taxa of one rank, or of each, that hold any of the ASVs marked.
 
-    ASVs without a taxon at a rank are together "(unclassified)". Taxa of one name and rank are one.
+    ASVs without a taxon at a rank are together "(unclassified)". Taxa of one name and rank in different lineages are several, and their
+    names say in what they differ: "uncultured (Lachnospiraceae)".
 
     Raises
     ------
@@ -85,8 +86,7 @@ def taxa(model: AAM, study: Study, asv_ids: pd.Index, held: Mask, rank: str | No
         )
     tables, owners, width = [], [], 0
     for name in [rank] if rank is not None else list(ranks.columns):
-        of_rank = ranks[name].astype(object)
-        codes, found = pd.factorize(of_rank.where(of_rank.notna(), UNCLASSIFIED).to_numpy()[held], sort=True)
+        codes, found = _lineages(ranks.loc[:, :name].to_numpy(dtype=object), held)
         num = np.bincount(codes, minlength=len(found))
         tables.append(pd.DataFrame({"rank": name, "name": found, "num_asvs": num}))
         owners.append(codes + width)
@@ -97,11 +97,33 @@ def taxa(model: AAM, study: Study, asv_ids: pd.Index, held: Mask, rank: str | No
     return Groups(table, sparse.csr_array((np.ones(len(place[0])), place), shape=(width, len(asv_ids))))
 
 
+def _lineages(taxa_NR: npt.NDArray[np.object_], held: Mask) -> tuple[npt.NDArray[np.int64], list[str]]:
+    """Which taxon of the last rank each of the ASVs (N) held belongs to, and their names, sorted.
+
+    The ranks above (R in all) tell namesakes apart, those of ASVs that are not held among them: a name does not hang on the samples.
+    """
+    known = np.where(pd.isna(taxa_NR), UNCLASSIFIED, taxa_NR).astype(str)
+    known[known[:, -1] == UNCLASSIFIED] = UNCLASSIFIED  # together, wherever they are
+    lineages, codes = np.unique(known[:, ::-1], axis=0, return_inverse=True)
+    names = lineages[:, 0].tolist()
+    for name in {n for n in names if names.count(n) > 1}:
+        alike = np.flatnonzero(lineages[:, 0] == name)
+        # The lowest ranks, from the parent upwards, by which all of them can be told apart.
+        width = next(
+            w for w in range(2, lineages.shape[1] + 1) if len(np.unique(lineages[alike, :w], axis=0)) == len(alike)
+        )
+        for k in alike:
+            names[k] = f"{name} ({', '.join(lineages[k, 1:width])})"
+    which, codes = np.unique(codes.ravel()[held], return_inverse=True)
+    return codes, [names[k] for k in which]
+
+
 def clades(model: AAM, study: Study, asv_ids: pd.Index, held: Mask) -> Groups:
     """What lies below each internal branch: at least two, and not all, of the ASVs marked.
 
     Branches above the same ASVs are one, as long as all of them together, with the number of the lowest node. Its name is that of a
-    node (numbers, which are supports, are no names), else the lowest taxon that all of its ASVs share, else empty.
+    node (numbers, which are supports, are no names), else the lowest taxon that all of its ASVs share, else empty. `share` is that of the
+    ASVs marked which lie below: a branch near the root has most of them, gathers most attributions, and says least.
 
     Raises
     ------
@@ -138,6 +160,7 @@ def clades(model: AAM, study: Study, asv_ids: pd.Index, held: Mask) -> Groups:
         {
             "node": lowest,
             "num_asvs": size,
+            "share": size / len(order),
             "length": np.bincount(branch, weights=tree.length[node], minlength=len(place)),
             "name": names,
         },
@@ -157,9 +180,11 @@ def _shared(ranks: pd.DataFrame | None, start: npt.NDArray[np.int64], stop: npt.
     names = np.full(len(start), "", dtype=object)
     if ranks is None:
         return list(names)
+    differs = np.zeros(max(0, len(ranks) - 1), dtype=bool)
     for rank in ranks.columns:
         codes, found = pd.factorize(ranks[rank])
-        changes = np.concatenate([[0], np.cumsum(codes[1:] != codes[:-1])])
+        differs |= codes[1:] != codes[:-1]  # here or at a higher rank
+        changes = np.concatenate([[0], np.cumsum(differs)])
         same = (changes[stop - 1] == changes[start]) & (codes[start] >= 0)
         names[same] = [f"{found[c]} ({rank})" for c in codes[start[same]]]
     return list(names)

@@ -70,8 +70,8 @@ class Letters:
         gate_MKL1 = gate_MF.view(-1, *self.tokens_KL.shape, 1)
         m, k = (self.slot_BK[row_M] >= 0).nonzero(as_tuple=True)
         own_MS = probe.own_BS[row_M].to(probe.entry_BSD.dtype)
-        if not len(m):
-            return probe.answer(probe.entry_BSD[row_M], own_MS, row_M)
+        if not len(m):  # none of these samples holds one; their output hangs on the letters all the same, with no slope
+            return probe.answer(probe.entry_BSD[row_M], own_MS, row_M) + 0 * gate_MF.sum(1)
         letter_PLT = torch.lerp(self.mask_T, self.letter_KLT[k], gate_MKL1[m, k])
         letter_PLT = letter_PLT * (self.tokens_KL[k] != PAD)[..., None]
         asv_PD = encoder.asv.of_letters(self.tokens_KL[k], letter_PLT, self.spread)

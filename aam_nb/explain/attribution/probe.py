@@ -68,7 +68,10 @@ class Output:
             The model has no target; there is no such output; the direction is no vector of the embeddings' width.
         """
         if direction is not None:
-            vector = np.asarray(direction, dtype=np.float64)
+            try:
+                vector = np.asarray(direction, dtype=np.float64)
+            except (TypeError, ValueError):
+                vector = np.empty(0)
             width, long = model.config.width, float(np.sqrt((vector**2).sum()))
             if vector.shape != (width,) or not 0 < long < np.inf or output is not None:
                 raise ExplainError(
@@ -255,9 +258,10 @@ class Probe:
             parts = zip(drop_MS.split(size), row_M.split(size), strict=True)
             return torch.cat([self.lacking(drop, row) for drop, row in parts])
 
-    def answer(self, entry_MSD: Tensor, gate_MS: Tensor, row_M: Tensor) -> Tensor:
-        """As `__call__`, of other vectors in the slots, M x S x D."""
-        all_outputs = _outputs(self.model, self.output, self.batch, entry_MSD, self.filled_BS[row_M], gate_MS, row_M)
+    def answer(self, entry_MSD: Tensor, gate_MS: Tensor, row_M: Tensor, covariate_MCD: Tensor | None = None) -> Tensor:
+        """As `__call__`, of other vectors in the slots, M x S x D, and perhaps of the covariates."""
+        filled_MS = self.filled_BS[row_M]
+        all_outputs = _outputs(self.model, self.output, self.batch, entry_MSD, filled_MS, gate_MS, row_M, covariate_MCD)
         return all_outputs.gather(1, self.which_B[row_M][:, None])[:, 0]
 
 
@@ -316,12 +320,19 @@ def _probe(
 
 
 def _outputs(
-    model: AAM, output: Output, batch: Batch, entry_MSD: Tensor, filled_MS: Tensor, gate_MS: Tensor, row_M: Tensor
+    model: AAM,
+    output: Output,
+    batch: Batch,
+    entry_MSD: Tensor,
+    filled_MS: Tensor,
+    gate_MS: Tensor,
+    row_M: Tensor,
+    covariate_MCD: Tensor | None = None,
 ) -> Tensor:
     """All outputs, M x len(output.names)."""
     own = {name: t[row_M] for name, t in batch.targets.items() if batch.axes.get(name) == "B"}  # covariates, groups
     ids = tuple(batch.sample_ids[i] for i in row_M.tolist())
     here = replace(batch, targets=own, sample_ids=ids)
-    sample_MD, entries = model.network.encoder.finish(here, entry_MSD, filled_MS, gate_MS)
+    sample_MD, entries = model.network.encoder.finish(here, entry_MSD, filled_MS, gate_MS, covariate_BCD=covariate_MCD)
     states = States(nucleotide_NPD=None, asv_ND=entry_MSD[0], entry_BSD=entries, sample_BD=sample_MD)
     return output(model, states, here)

@@ -14,6 +14,8 @@ from scipy import sparse
 
 import aam_nb
 from aam_nb.config import ExplainConfig, configured, some
+from aam_nb.evaluate.groups import redrawn, units
+from aam_nb.explain.attribution.methods import PRECISION
 from aam_nb.explain.attribution.probe import ExplainError
 from aam_nb.study.study import Study, UnknownIdError
 from aam_nb.study.whole import whole_file
@@ -42,7 +44,7 @@ class Attributions:
     check
         One row per sample: `output` (the class explained, or the target), `prediction`, `reference` (the output of the reference), `sum` of
         the attributions and `gap`, what they miss of `prediction - reference`. At levels "taxon" and "clade" the sum is that of the
-        ASVs they were summed from; asked anew at several ranks, that of the rank with the largest gap.
+        ASVs they were summed from; asked anew at several ranks, that of the rank with the largest gap, and of clades NaN.
     level, method
         As `attribute` was asked.
     reference
@@ -51,15 +53,18 @@ class Attributions:
         Which output was explained.
     features
         One row per column of `values`, with what describes it. At level "asv": the taxonomy, where the study has one. "taxon": `rank`,
-        `name`, `num_asvs`. "clade": `node`, `num_asvs`, `length` (of the branch, substitutions per site), `name`. "nucleotide": `asv_id`,
-        `position` (from 1), `letter`. "covariate": `kind`.
+        `name`, `num_asvs`. "clade": `node`, `num_asvs`, `share` (of all ASVs held), `length` (of the branch, substitutions per site),
+        `name`. "nucleotide": `asv_id`, `position` (from 1), `letter`. "covariate": `kind`.
     members
         Which ASVs a feature is made of, shape (n_features, n_asvs), ones; None at levels "nucleotide" and "covariate".
     mutations
         Of mutated nucleotides: one row per feature and a column for each letter, the mean of `prediction - prediction with that letter`
         over the samples that hold the ASV; 0 for its own letter. None for other methods.
+    asked
+        The arguments of `attribute`, so that `aam.explain.attribute(model, study, **asked)` does the same again; at level "nucleotide" the
+        ASVs are named also where they were not.
     model, study
-        The model, and the samples explained; they are not saved.
+        The model, and the samples explained. These and `asked` are not saved, and None where `attribute` did not make these.
     """
 
     target: str
@@ -75,6 +80,7 @@ class Attributions:
     features: pd.DataFrame = field(default_factory=pd.DataFrame)
     members: sparse.csr_array | None = None
     mutations: pd.DataFrame | None = None
+    asked: dict[str, Any] | None = field(default=None, repr=False, compare=False)
     model: AAM | None = field(default=None, repr=False, compare=False)
     study: Study | None = field(default=None, repr=False, compare=False)
 
@@ -95,15 +101,15 @@ class Attributions:
 
     @property
     def largest_gap(self) -> float:
-        """Largest gap of a sample, as a share of the larger of what was explained and of a typical sample's explained change.
+        """The largest of `gaps()`; NaN for methods that promise no sum."""
+        return float(self.gaps().max()) if self.complete else float("nan")
 
-        NaN for methods that promise no sum.
-        """
-        if not self.complete:
-            return float("nan")
+    def gaps(self) -> pd.Series:
+        """Gap of each sample, as a share of the change explained, of that of the median sample, or of a ten-thousandth of the prediction:
+        whichever of the three is the largest."""
         change = (self.check["prediction"] - self.check["reference"]).abs()
-        scale = change.clip(lower=change.median())
-        return float((self.check["gap"].abs() / scale.where(scale > 0, 1.0)).max())
+        scale = change.clip(lower=change.median()).clip(lower=PRECISION * self.check["prediction"].abs())
+        return self.check["gap"].abs() / scale.where(scale > 0, 1.0)
 
     # -- over samples ---------------------------------------------------------------------------------------------------
 
@@ -115,15 +121,18 @@ class Attributions:
         Parameters
         ----------
         group
-            Metadata column of the explained samples whose values are resampled whole, such as a host; by default samples are.
+            Metadata column of the explained samples whose values are resampled whole, such as a host; by default samples are, and so is
+            one without a value.
         config, settings
             `num_resamples`, `confidence` and `seed` of the intervals.
 
         Returns
         -------
         `mean` and `mean_abs` attribution over all samples, where a sample without the feature counts as 0; `low` and `high`, the
-        bootstrap interval of the mean; `samples` (how many have an attribution for it), and among those `positive` (share in which it
-        pushed upwards) and `consistency` (share with the sign of the mean). Then what describes the features, such as taxonomy.
+        bootstrap interval of the mean, NaN of a single sample or group; `samples` (how many have an attribution for it), and among those
+        `positive` (share in which it pushed upwards) and `consistency` (share with the sign of the mean). Then what describes the
+        features, such as taxonomy; a rank whose name is taken has " (taxonomy)" behind it. Clades near the root lead, for they sum most
+        ASVs: `table[table["share"] < 0.1]` has those that say more.
 
         Raises
         ------
@@ -151,7 +160,7 @@ class Attributions:
             },
             index=self.features.index,
         )
-        return frame.join(self.features).sort_values("mean_abs", ascending=False, kind="stable")
+        return self._described(frame).sort_values("mean_abs", ascending=False, kind="stable")
 
     def by_asv(self) -> pd.DataFrame:
         """ASVs over the samples, the most important first: `by_feature()` at level "asv".
@@ -170,38 +179,28 @@ class Attributions:
     def _interval(
         self, group: str | None, config: ExplainConfig
     ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-        """Ends of the bootstrap interval of each feature's mean."""
-        units, size = self._units(group)
-        rng, num = np.random.default_rng(config.seed), len(size)
-        drawn = rng.multinomial(num, np.full(num, 1 / num), size=config.num_resamples).astype(np.float64)
-        samples = drawn @ size
-        tail = (1 - config.confidence) / 2
-        low, high = (np.empty(self.values.shape[1]) for _ in range(2))
-        sums = (units @ self.values).tocsc()
+        """Ends of the bootstrap interval of each feature's mean; NaN of a single sample or group."""
+        n = len(self.sample_ids)
+        unit = units(None if group is None else self._column(group), n)
+        low, high = (np.full(self.values.shape[1], np.nan) for _ in range(2))
+        if unit.max(initial=0) == 0:
+            return low, high
+        drawn = redrawn(unit, config.num_resamples, config.seed)
+        samples, tail = drawn @ np.bincount(unit), (1 - config.confidence) / 2
+        sums = (sparse.csr_array((np.ones(n), (unit, np.arange(n)))) @ self.values).tocsc()
         for start in range(0, self.values.shape[1], COLUMNS_AT_ONCE):
             part = slice(start, start + COLUMNS_AT_ONCE)
             means = (sums[:, part].T @ drawn.T) / samples
             low[part], high[part] = np.quantile(means, [tail, 1 - tail], axis=1)
         return low, high
 
-    def _units(self, group: str | None) -> tuple[sparse.csr_array, npt.NDArray[np.float64]]:
-        """What is resampled: which samples each unit has, shape (n_units, n_samples), and how many."""
-        n = len(self.sample_ids)
-        if group is None:
-            return sparse.eye_array(n, format="csr"), np.ones(n)
+    def _column(self, group: str) -> pd.Series:
         if self.study is None:
             raise ExplainError(
                 f"group is {group!r}, and the explained samples are not at hand. Expected attributions as `aam.explain.attribute` gives "
                 "them. Leave the group out: `attributions.by_feature()`."
             )
-        codes, names = pd.factorize(self.study.column(group))
-        if (codes < 0).any():
-            raise ExplainError(
-                f"{group!r} is missing in {int((codes < 0).sum())} of {n} samples. Expected a value for each. Choose another column, or "
-                f"explain only the samples that have it: `study.keep_samples(study.metadata[{group!r}].notna())`."
-            )
-        units = sparse.csr_array((np.ones(n), (codes, np.arange(n))), shape=(len(names), n))
-        return units, np.bincount(codes, minlength=len(names)).astype(np.float64)
+        return self.study.column(group)
 
     # -- one by one -----------------------------------------------------------------------------------------------------
 
@@ -238,17 +237,22 @@ class Attributions:
         frame = pd.DataFrame({"a": self.of_sample(a), "b": self.of_sample(b)}).fillna(0.0)
         frame["difference"] = frame["a"] - frame["b"]
         frame.index.name = self.features.index.name
-        return frame.join(self.features).sort_values("difference", key=np.abs, ascending=False, kind="stable")
+        return self._described(frame).sort_values("difference", key=np.abs, ascending=False, kind="stable")
+
+    def _described(self, frame: pd.DataFrame) -> pd.DataFrame:
+        """Rows of features with what describes these."""
+        return frame.join(apart(self.features, frame))
 
     # -- as a table -----------------------------------------------------------------------------------------------------
 
     def to_frame(self) -> pd.DataFrame:
         """One row per sample and feature it has: `sample_id` (index), the feature, `attribution`, and what describes the feature."""
         coo = self.values.tocoo()
+        row, column = coo.coords
         name = str(self.features.index.name)
-        found = self.features.iloc[coo.coords[1]].reset_index().set_axis(self.sample_ids[coo.coords[0]])
-        found.insert(1, "attribution", coo.data)
-        return found.rename(columns={found.columns[0]: name})
+        found = pd.DataFrame({name: self.features.index[column], "attribution": coo.data}, index=self.sample_ids[row])
+        described = self.features.iloc[column].set_axis(found.index)
+        return pd.concat([found, apart(described, found)], axis=1)
 
     def save(self, path: str | Path) -> Path:
         """Write `to_frame()` as CSV; a file of that name is replaced once the new one is whole."""
@@ -277,3 +281,8 @@ class Attributions:
     def _repr_html_(self) -> str:
         about = html.escape(f"Compared with {self.reference}.")
         return f"<b>{html.escape(repr(self))}</b><p>{about}</p>" + self.by_feature().head(10).to_html(escape=True)
+
+
+def apart(features: pd.DataFrame, table: pd.DataFrame) -> pd.DataFrame:
+    """What describes features, under names that a table does not use itself: " (taxonomy)" follows those that it does."""
+    return features.rename(columns={name: f"{name} (taxonomy)" for name in table.columns})

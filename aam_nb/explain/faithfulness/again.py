@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from typing import Any
 
 import numpy as np
@@ -10,39 +9,35 @@ import numpy.typing as npt
 import pandas as pd
 
 from aam_nb.evaluate.groups import units
-from aam_nb.explain.attribution.attribute import attribute
+from aam_nb.explain.attribution.attribute import answered
+from aam_nb.explain.attribution.groups import Groups
 from aam_nb.explain.attribution.probe import ExplainError, Output, Reference
 from aam_nb.explain.attribution.result import Attributions
 from aam_nb.study.study import Study
 from aam_nb.train.estimator import AAM
 
 
-def need(attributions: Attributions) -> tuple[AAM, Study]:
-    """The model and the samples that were explained.
+def need(attributions: Attributions) -> tuple[dict[str, Any], AAM, Study]:
+    """What was asked, and of which model and samples.
 
     Raises
     ------
     ExplainError
         They are not at hand.
     """
-    if attributions.model is None or attributions.study is None:
+    asked, model, study = attributions.asked, attributions.model, attributions.study
+    if asked is None or model is None or study is None:
         raise ExplainError(
             "These attributions carry no model and no samples. Their faithfulness is asked of both. Make them with "
             "`aam.explain.attribute(model, study)`."
         )
-    return attributions.model, attributions.study
+    return asked, model, study
 
 
-def reference_of(attributions: Attributions) -> str:
-    """The reference as `attribute` was asked for it."""
-    words = attributions.reference
-    return "mean" if words.startswith("the mean of") else words[7:] if words.startswith("sample ") else "empty"
-
-
-def probed(attributions: Attributions, model: AAM, study: Study, *, reference: str) -> tuple[Output, Reference]:
+def probed(attributions: Attributions) -> tuple[Output, Reference]:
     """What to ask probes for, so that they ask what the attributions explain."""
-    named = attributions.output if attributions.output in model.require_task().output_names else None
-    return Output.of(model, named), Reference.of(model, study, reference)
+    asked, model, study = need(attributions)
+    return Output.of(model, asked["output"], asked["direction"]), Reference.of(model, study, asked["reference"])
 
 
 def explained_again(
@@ -63,30 +58,22 @@ def explained_again(
     """
     if outputs is None:
         outputs = attributions.check["output"].reindex(study.sample_ids).to_numpy(dtype=object)
+    asked, reference, members = need(attributions)[0], probed(attributions)[1], attributions.members
+    groups = None if members is None else Groups(attributions.features, members)
     found = np.zeros((study.num_samples, attributions.values.shape[1]))
-    settings = _settings(attributions)
     for output in pd.unique(outputs):
         rows = np.flatnonzero(outputs == output)
-        with warnings.catch_warnings():
-            # A random model may miss its sum: only the order of what it gives is looked at.
-            warnings.simplefilter("ignore")
-            part = attribute(model, study.keep_samples(study.sample_ids[rows]), output=output, **settings)
-        place = attributions.features.index.get_indexer(part.features.index)
-        block = np.zeros((len(rows), found.shape[1]))
-        block[:, place[place >= 0]] = part.values.toarray()[:, place >= 0]
-        found[rows] = block
+        part = study.keep_samples(study.sample_ids[rows])
+        same = asked if asked["direction"] is not None else asked | {"output": output}
+        if asked["level"] == "nucleotide":
+            held = part.prevalence.loc[list(asked["asvs"])]
+            same = same | {"asvs": held.index[held > 0].tolist()}
+            if not same["asvs"]:
+                continue
+        again = answered(model, part, same, reference, groups)[0]
+        place = attributions.features.index.get_indexer(again.features.index)
+        found[np.ix_(rows, place)] = again.values.toarray()
     return found
-
-
-def _settings(attributions: Attributions) -> dict[str, Any]:
-    """What `attribute` was asked for, save the output."""
-    settings: dict[str, Any] = {"level": attributions.level, "method": attributions.method}
-    settings["reference"] = reference_of(attributions)
-    if attributions.level == "taxon" and attributions.features["rank"].nunique() == 1:
-        settings["rank"] = str(attributions.features["rank"].iloc[0])
-    if attributions.level == "nucleotide":
-        settings["asvs"] = list(attributions.features["asv_id"].unique())
-    return settings
 
 
 def group_of(model: AAM, study: Study) -> tuple[npt.NDArray[np.int64], str | None]:

@@ -12,10 +12,10 @@ import pandas as pd
 from tqdm.auto import tqdm
 
 from aam_nb.config import FaithfulnessConfig
-from aam_nb.explain.attribution.probe import probes
+from aam_nb.explain.attribution.probe import Reference, probes
 from aam_nb.explain.attribution.result import Attributions
-from aam_nb.explain.faithfulness.again import explained_again, probed, reference_of
-from aam_nb.explain.faithfulness.curves import Players, feature_of, judged, movements
+from aam_nb.explain.faithfulness.again import explained_again, probed
+from aam_nb.explain.faithfulness.curves import KINDS, SIGN_ONLY, Players, feature_of, judged, movements
 from aam_nb.explain.faithfulness.perturbed import infidelity, sensitivity, shuffled
 from aam_nb.explain.faithfulness.randomised import randomised, ranked_alike
 from aam_nb.explain.faithfulness.resampling import interval, sign_flip
@@ -32,7 +32,10 @@ COMPLETE = 0.01
 """Largest gap of a sample that still counts as complete, as a share of the change explained."""
 LEVEL = 0.05
 """Largest p of a difference that counts."""
-CURVES = [f"{kind} against {order}" for kind in ("deletion", "insertion") for order in ("random", "abundance")]
+CURVES = {f"{kind} against {order}": (kind, order) for kind in KINDS for order in ("random", "abundance", SIGN_ONLY)}
+"""Checks by deletion and insertion: kind and order."""
+WEIGHTS = ("random weights", "random weights (sizes)")
+"""Checks by random weights."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -110,9 +113,7 @@ def completeness(asked: Asked) -> list[dict[str, Any]]:
     if not found.complete or not np.isfinite(found.largest_gap):
         how = found.method.replace("_", " ")
         return [row("completeness", NOT_APPLICABLE, f"Attributions by {how} promise no sum.")]
-    change = (found.check["prediction"] - found.check["reference"]).abs()
-    scale = change.clip(lower=change.median())
-    gap = found.check["gap"].abs() / scale.where(scale > 0, 1.0)
+    gap = found.gaps()
     return [
         row(
             "completeness",
@@ -130,7 +131,7 @@ def completeness(asked: Asked) -> list[dict[str, Any]]:
 def curves(asked: Asked) -> tuple[list[dict[str, Any]], pd.DataFrame, pd.DataFrame]:
     """Deletion and insertion: rows, curves and areas."""
     found, config = asked.attributions, asked.config
-    output, nothing = probed(found, asked.model, asked.study, reference="empty")
+    output, nothing = probed(found)[0], Reference.of(asked.model, asked.study, "empty")
     asv_ids, each = probes(asked.model, asked.study, output, nothing, desc="delete and insert")
     feature_A = feature_of(found, asv_ids)
     if feature_A is None:
@@ -144,27 +145,39 @@ def curves(asked: Asked) -> tuple[list[dict[str, Any]], pd.DataFrame, pd.DataFra
     moved = {key: np.concatenate([part[key] for part in parts]) for key in parts[0]}
     unit = asked.unit[asked.study.sample_ids.get_indexer(pd.Index(ids))]
     table, area = judged(moved, unit, config)
-    rows = []
-    for name in CURVES:
-        kind, _, order = name.split()
-        of_kind = area[area["kind"] == kind].set_index("order")
-        own, other = of_kind.loc["attribution"], of_kind.loc[order]
-        outcome, but = tested(bool(other["difference"] > 0 and other["p_value"] <= LEVEL), unit)
-        way = "Taking away" if kind == "deletion" else "Putting in"
-        against = "a random order" if order == "random" else "the order of abundance, which knows no direction,"
-        rows.append(
-            row(
-                name,
-                outcome,
-                f"{way} first what was given most moves the prediction by {own['area']:.0%} of its way on average, {against} by "
-                f"{other['area']:.0%} (p = {other['p_value']:.4f}).{but}",
-                other["difference"],
-                other["difference_low"],
-                other["difference_high"],
-                f"area {other['area']:.3f} of {order} order, own {own['area']:.3f}",
-            )
-        )
+    rows = [_curve_row(name, area[area["kind"] == kind].set_index("order"), unit) for name, (kind, _) in CURVES.items()]
     return rows, table, area
+
+
+AGAINST = {
+    "random": "a random order",
+    "abundance": "the order of abundance, which knows no direction,",
+    SIGN_ONLY: "the same signs with sizes drawn at random",
+}
+
+
+def _curve_row(name: str, of_kind: Any, unit: Ints) -> dict[str, Any]:
+    """What the attributions win by against an order; against their own signs it is told, not judged."""
+    kind, order = CURVES[name]
+    own, other, random = (of_kind.loc[key] for key in ("attribution", order, "random"))
+    if order == SIGN_ONLY:
+        won, outcome = float(random["difference"]), TOLD
+        alone = f" Of what they win against a random order, signs alone win {1 - float(other['difference']) / won:.0%}."
+        but = alone if won > 0 else ""
+    else:
+        outcome, but = tested(bool(other["difference"] > 0 and other["p_value"] <= LEVEL), unit)
+    way = "Taking away" if kind == "deletion" else "Putting in"
+    p = "" if np.isnan(other["p_value"]) else f" (p = {other['p_value']:.4f})"
+    return row(
+        name,
+        outcome,
+        f"{way} first what was given most moves the prediction by {own['area']:.0%} of its way on average, {AGAINST[order]} by "
+        f"{other['area']:.0%}{p}.{but}",
+        other["difference"],
+        other["difference_low"],
+        other["difference_high"],
+        f"area {other['area']:.3f} of {order} order, own {own['area']:.3f}",
+    )
 
 
 def _no_players(found: Attributions) -> str:
@@ -184,7 +197,7 @@ def perturbed(asked: Asked) -> list[dict[str, Any]]:
 
 def _infidelity(asked: Asked) -> list[dict[str, Any]]:
     found, config = asked.attributions, asked.config
-    output, reference = probed(found, asked.model, asked.few, reference=reference_of(found))
+    output, reference = probed(found)
     asv_ids, each = probes(asked.model, asked.few, output, reference, desc="infidelity")
     feature_A, names = feature_of(found, asv_ids), ("infidelity", "infidelity (best scale)")
     if feature_A is None:
@@ -241,7 +254,7 @@ def _sensitivity(asked: Asked) -> dict[str, Any]:
 def weights(asked: Asked) -> tuple[list[dict[str, Any]], pd.DataFrame]:
     """Random weights, from the output down: rows, and the rank correlations that are left by depth."""
     config = asked.config
-    names = ("random weights", "random weights (sizes)")
+    names = WEIGHTS
     if not config.draws:
         return [row(n, NOT_MEASURED, left_out("draws")) for n in names], pd.DataFrame()
     own, held = asked.values(asked.few)

@@ -24,8 +24,11 @@ Array = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 Ask = Callable[[npt.NDArray[np.bool_], Ints], Array]
 """Outputs, shape M, of samples (second argument, shape M) that lack some features (first argument, M x F)."""
-ORDERS = ("attribution", "abundance", "random")
+KINDS, SIGN_ONLY = ("deletion", "insertion"), "sign only"
+ORDERS = ("attribution", "abundance", "random", SIGN_ONLY)
 """By what features are ranked; the first is judged against the others."""
+SIGN_DRAWS = 5
+"""Draws of sizes for the order by signs alone."""
 AREAS = ["kind", "order", "area", "low", "high", "difference", "difference_low", "difference_high", "p_value"]
 """Columns of the table of areas."""
 
@@ -121,17 +124,19 @@ def movements(
     The direction of a sample is that from its prediction without ASVs to its own. Features are ranked by what they were given in that
     direction: first those that made the prediction what it is, last those that held it back. Deletion counts from the whole sample
     towards the one without ASVs, insertion the other way; either ends at the whole distance between the two. Abundance knows no
-    direction, so its order is plainly from the most to the least abundant. Of random orders it is the mean.
+    direction, so its order is plainly from the most to the least abundant. Of random orders it is the mean, and so it is of those by the
+    attributions' signs with sizes drawn at random.
     """
     held_BF, steps = share_BF > 0, config.steps
     rows = np.arange(len(held_BF))
     whole_B, none_B = ask(np.zeros_like(held_BF), rows), ask(held_BF, rows)
     sign_B1 = np.where(whole_B < none_B, -1.0, 1.0)[:, None]
-    by_order = {"attribution": value_BF * sign_B1, "abundance": share_BF}
+    own_BF = value_BF * sign_B1
+    signs = [np.sign(own_BF) * (1 - rng.random(own_BF.shape)) for _ in range(SIGN_DRAWS)]
     found = {}
-    for order, score_BF in by_order.items():
-        first = without_first(ask, places(score_BF, held_BF), held_BF, steps)
-        last = without_first(ask, places(-score_BF, held_BF), held_BF, steps)
+    for order, scores in {"attribution": [own_BF], "abundance": [share_BF], SIGN_ONLY: signs}.items():
+        first = np.mean([without_first(ask, places(s, held_BF), held_BF, steps) for s in scores], axis=0)
+        last = np.mean([without_first(ask, places(-s, held_BF), held_BF, steps) for s in scores], axis=0)
         found["deletion", order] = sign_B1 * (whole_B[:, None] - first)
         # What is left without the last ones is what was put in first.
         found["insertion", order] = sign_B1 * (last[:, ::-1] - none_B[:, None])
@@ -157,7 +162,7 @@ def judged(
     change = np.abs(moved["deletion", "random"][:, -1])
     scale = np.maximum(change, max(float(np.median(change)), 1e-12))
     curves, rows = [], []
-    for kind in ("deletion", "insertion"):
+    for kind in KINDS:
         own = areas(moved[kind, "attribution"], scale)
         for order in ORDERS:
             mean, low, high = interval(moved[kind, order], unit, config)

@@ -10,9 +10,10 @@ import numpy.typing as npt
 import pandas as pd
 from scipy import sparse
 
-from aam_nb.config import FaithfulnessConfig, UserError
+from aam_nb.config import ConfigError, FaithfulnessConfig, UserError
 from aam_nb.evaluate.baselines import labels, relative_abundance
 from aam_nb.evaluate.groups import redrawn
+from aam_nb.explain.asking import several
 from aam_nb.explain.attribution.result import Attributions
 from aam_nb.model.objectives import Classification, Task
 from aam_nb.study.study import Study
@@ -75,12 +76,14 @@ def recovery(attributions: Attributions, planted: Iterable[str], *, resamples: i
 
     Raises
     ------
-    NothingPlantedError
-        None of the planted ASVs occurs in the explained samples.
+    NothingPlantedError, UnknownIdError, ConfigError
+        None of the planted ASVs occurs in the explained samples; they are no list; there is no random ranking.
     """
+    if resamples < 1:
+        raise ConfigError(f"resamples is {resamples}. Expected at least 1 random ranking. Try `resamples=2000`.")
     table = attributions.by_asv()
     ranked = table.index[table["samples"] > 0]
-    hit = ranked.isin(list(planted))
+    hit = ranked.isin(several("planted", planted))
     if not hit.any():
         raise NothingPlantedError(
             "None of the planted ASVs occurs in the explained samples. Expected at least one. Take them from `study.truth.asvs(target)`."

@@ -29,11 +29,13 @@ from aam_nb.study.study import Study
 from aam_nb.train.refit import refit
 
 Array = npt.NDArray[np.float64]
+SEEDS = ("seeds (within samples)", "seeds (sizes)", "seeds (signed means)", "seeds (top)")
+"""Checks of stability over seeds."""
 
 
 def refits(asked: Asked, train: Study | None, planted: list[str]) -> tuple[list[dict[str, Any]], pd.DataFrame]:
     """Models fitted anew, from other seeds and to shuffled labels: rows, and a table with a row per model."""
-    config, names = asked.config, ("seeds (within samples)", "seeds (sizes)", "seeds (signed means)", "seeds (top)")
+    config, names = asked.config, SEEDS
     wanted = [("seeds", k + 1, False) for k in range(config.seeds)]
     wanted += [("labels", k + 1, True) for k in range(config.shuffles)]
     if train is None:
@@ -115,8 +117,9 @@ def _label_row(table: pd.DataFrame, within: dict[str, list[Array]], asked: Asked
     found = table.loc[table["kind"] == "labels"]
     if "average_precision" in found:
         words += f"; these find the planted ASVs with average precision {found['average_precision'].mean():.2f}"
-    meaning = f"Rank correlation, within samples, with models fitted to shuffled labels{words}."
-    return row("random labels", verdict_of(bool(ok)), meaning, mean, low, high, against)
+    outcome, but = tested(bool(ok), asked.unit) if within["seeds"] else (verdict_of(bool(ok)), "")
+    meaning = f"Rank correlation, within samples, with models fitted to shuffled labels{words}.{but}"
+    return row("random labels", outcome, meaning, mean, low, high, against)
 
 
 def recovered(asked: Asked, train: Study | None, planted: list[str]) -> list[dict[str, Any]]:
@@ -132,8 +135,9 @@ def recovered(asked: Asked, train: Study | None, planted: list[str]) -> list[dic
     if not occur.isin(planted).any():
         return [row("recovery", NOT_APPLICABLE, "None of the planted ASVs occurs in the explained samples.")]
     one = recovery(found, planted, resamples=config.num_permutations, seed=config.seed)
-    task, forest = asked.model.require_task().only(found.target), None
+    forest = None
     if train is not None:
+        task = asked.model.require_task().only(found.target)
         ids = found.asv_ids.intersection(train.asv_ids)
         forest = forest_importance(train, task, ids, num_trees=config.num_trees, seed=config.seed)
         forest = forest.reindex(found.asv_ids, fill_value=0.0)

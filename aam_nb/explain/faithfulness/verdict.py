@@ -12,14 +12,15 @@ import pandas as pd
 
 import aam_nb
 from aam_nb.config import FaithfulnessConfig, configured
+from aam_nb.explain.asking import several
 from aam_nb.explain.attribution.result import Attributions
 from aam_nb.explain.faithfulness import checks, relearned
 from aam_nb.explain.faithfulness.again import group_of, need
 from aam_nb.explain.faithfulness.checks import FAILED, NOT_APPLICABLE, NOT_MEASURED, PASSED
+from aam_nb.explain.faithfulness.curves import KINDS, SIGN_ONLY
 from aam_nb.study.study import Study
 
-DIRECTION_UNIT = "embedding units"
-"""Unit of attributions of a direction rather than an output."""
+PUT = {"deletion": "taken away", "insertion": "put in"}
 PLURAL = {"asv": "ASVs", "taxon": "taxa", "clade": "clades", "nucleotide": "nucleotides", "covariate": "covariates"}
 
 
@@ -38,8 +39,8 @@ class Faithfulness:
         and largest for completeness), `compared_with`, `passed` (None where it was not judged), `outcome` ("passed", "failed", "not
         measured", "does not apply" or "told") and `meaning`. Checks against an order are differences of areas.
     curves
-        `kind` ("deletion", "insertion"), `order` ("attribution", "abundance", "random"), `fraction` of a sample's features, and the
-        `mean` movement of the prediction, with `low` and `high`, in the unit.
+        `kind` ("deletion", "insertion"), `order` ("attribution", "abundance", "random", "sign only"), `fraction` of a sample's
+        features, and the `mean` movement of the prediction, with `low` and `high`, in the unit.
     areas
         `kind`, `order`, `area` under the curve of a sample as a share of the way between its prediction and that without ASVs (or of the
         median way, where that is longer) with `low` and `high`, what the attributions have above it, `difference` with
@@ -74,21 +75,31 @@ class Faithfulness:
 
     def verdict(self) -> str:
         """What may be read from the attributions, and which checks that rests on."""
-        parts = [self._first()]
+        parts = [f"{self._first()}{self._signs()}"]
         shown = {PASSED: "Passed", FAILED: "Failed", NOT_MEASURED: "Not measured", NOT_APPLICABLE: "Does not apply"}
         parts += [f"{words}: {', '.join(names)}." for outcome, words in shown.items() if (names := self.of(outcome))]
         return " ".join(parts)
 
+    def _signs(self) -> str:
+        """A sentence where the attributions beat a random order, and their sizes have no part in that."""
+        won = [kind for kind in KINDS if f"{kind} against random" in self.of(PASSED)]
+        low = self.table["low"].reindex([f"{kind} against {SIGN_ONLY}" for kind in won]).to_numpy(float)
+        unsized = [kind for kind, least in zip(won, low, strict=True) if least <= 0]
+        if not unsized:
+            return ""
+        where = "" if len(unsized) == len(won) else f" where they are {PUT[unsized[0]]}"
+        return f" Their sizes add nothing to their signs{where}: random sizes of the same signs do as well."
+
     def _first(self) -> str:
         """The sentence that the gravest outcome calls for."""
         failed, what = set(self.of(FAILED)), PLURAL[self.level]
-        chance = [f"{kind} against random" for kind in ("deletion", "insertion")]
+        chance = [f"{kind} against random" for kind in KINDS]
         lost = [name for name in chance if name in failed]
         if len(lost) == 2:
             return f"Do not read single {what} from these: a random order does as well."
         if lost:
-            kind = "taken away" if "deletion" in lost[0] else "put in"
-            return f"Do not rely on single {what}: {kind} in the order of these attributions, they do no better than in a random one."
+            put = PUT[lost[0].split()[0]]
+            return f"Do not rely on single {what}: {put} in the order of these attributions, they do no better than in a random one."
         if "recovery" in failed:
             return f"These attributions do not find the {what} that are known to matter better than chance does."
         unlearned = [n for n in ("random weights", "random labels") if n in failed]
@@ -182,7 +193,8 @@ def faithfulness(
 
     Notes
     -----
-    Random orders and that of abundance know no direction, the attributions do: part of what they win by, direction alone would win. Models
+    Random orders and that of abundance know no direction, the attributions do: part of what they win by, direction alone would win. The
+    order "sign only" tells how much: it is that of their signs, with sizes drawn at random. Models
     that average over ASVs, as this one, change little while a few are taken away at random, so sums of attributions foresee less of it than
     their order does: see infidelity.
 
@@ -192,25 +204,24 @@ def faithfulness(
     Adebayo et al. 2018, arXiv 1810.03292 (random weights and labels).
     """
     config = configured(FaithfulnessConfig, config, settings)
-    model, study = need(attributions)
+    given, model, study = need(attributions)
     asked = _asked(attributions, config)
     train = train if train is not None else model.train_study
     if planted is None:
         planted = study.truth.asvs(attributions.target) if study.truth else ()
-    known = list(planted)
+    known = several("planted", planted)
     rows, none = checks.completeness(asked), pd.DataFrame()
-    if attributions.unit == DIRECTION_UNIT:
-        curves, areas, weights, refits = none, none, none, none
-        why = "A direction of the embedding is not kept with its attributions, and means nothing to another model."
-        rows += [
-            checks.row(name, NOT_APPLICABLE, why) for name in ("curves", "infidelity", "sensitivity", "random models")
-        ]
-    else:
-        curve_rows, curves, areas = checks.curves(asked)
+    curve_rows, curves, areas = checks.curves(asked)
+    rows += [*curve_rows, *checks.perturbed(asked)]
+    if given["direction"] is None:
         weight_rows, weights = checks.weights(asked)
         refit_rows, refits = relearned.refits(asked, train, known if attributions.level == "asv" else [])
-        rows += [*curve_rows, *checks.perturbed(asked), *weight_rows, *refit_rows]
-        rows += relearned.recovered(asked, train, known)
+        rows += [*weight_rows, *refit_rows]
+    else:
+        weights, refits, train = none, none, None
+        why = "A direction of one model's embedding means nothing to another model."
+        rows += [checks.row(name, NOT_APPLICABLE, why) for name in (*checks.WEIGHTS, *relearned.SEEDS, "random labels")]
+    rows += relearned.recovered(asked, train, known)
     table = pd.DataFrame(rows)
     return Faithfulness(
         target=attributions.target,
@@ -230,7 +241,7 @@ def faithfulness(
 
 def _asked(attributions: Attributions, config: FaithfulnessConfig) -> checks.Asked:
     """The samples that checks are made on, drawn where there are more than asked for, in the study's order."""
-    model, study = need(attributions)
+    _, model, study = need(attributions)
     unit, _ = group_of(model, study)
     rng = np.random.default_rng(config.seed)
     drawn = rng.permutation(study.num_samples)

@@ -11,23 +11,34 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from aam_nb.explain.faithfulness.verdict import PLURAL, Faithfulness
-from aam_nb.show.plots.style import PALETTE, cut
+from aam_nb.explain.faithfulness.curves import KINDS
+from aam_nb.explain.faithfulness.verdict import PLURAL, PUT, Faithfulness
+from aam_nb.show.plots.style import PALETTE, cut, legend_below
 
-ORDERS = {"attribution": (PALETTE[0], "-"), "abundance": (PALETTE[4], "--"), "random": ("#666666", ":")}
-"""Colour and line of each order."""
+ORDERS = {
+    "attribution": (PALETTE[0], "-", "attribution"),
+    "sign only": (PALETTE[2], "-.", "sign only, sizes random"),
+    "abundance": (PALETTE[4], "--", "abundance"),
+    "random": ("#666666", ":", "random"),
+}
+"""Colour, line and name of each order."""
 OUTCOMES = {"passed": (PALETTE[2], "o"), "failed": (PALETTE[4], "X"), "told": ("#666666", "s")}
 """Colour and marker of each outcome."""
 SHARES = ("seeds", "random labels", "recovery", "sensitivity", "infidelity")
 """Checks whose values are correlations or shares, by how their names begin."""
+MOST = 1.5
+"""Where the axis of these ends; what is larger stands at its edge, with its value."""
 
 
 def faithfulness(result: Faithfulness) -> Figure:
     """Deletion and insertion curves, what random weights leave, and the other checks, under the verdict."""
-    figure = plt.figure(figsize=(10.5, 9.4), layout="constrained")
+    figure = plt.figure(figsize=(10.5, 9.8), layout="constrained")
     rows: Any = figure.subfigures(2, 1, height_ratios=(4, 5))
-    for ax, kind in zip(rows[0].subplots(1, 2), ("deletion", "insertion"), strict=True):
+    for ax, kind in zip(rows[0].subplots(1, 2), KINDS, strict=True):
         _curves(result, kind, ax)
+    handles = ax.get_legend_handles_labels()[0]
+    if handles:
+        rows[0].legend(handles=handles, frameon=False, fontsize=8, ncols=len(handles), loc="outside lower center")
     left, right = rows[1].subplots(1, 2)
     _weights(result, left)
     _checks(result, right)
@@ -38,21 +49,19 @@ def faithfulness(result: Faithfulness) -> Figure:
 
 def _curves(result: Faithfulness, kind: str, ax: Axes) -> None:
     """The movement of predictions by order, with bands."""
-    verb = "taken away" if kind == "deletion" else "put in"
     ax.set(
-        xlabel=f"share of a sample's {PLURAL[result.level]} {verb}",
+        xlabel=f"share of a sample's {PLURAL[result.level]} {PUT[kind]}",
         ylabel=f"movement of the prediction ({cut(result.unit)})",
         title=f"{kind.capitalize()}: higher is better",
     )
     if result.curves.empty:
         _nothing(ax)
         return
-    for order, (colour, line) in ORDERS.items():
+    for order, (colour, line, name) in ORDERS.items():
         rows = result.curves[(result.curves["kind"] == kind) & (result.curves["order"] == order)]
-        ax.plot(rows["fraction"], rows["mean"], color=colour, linestyle=line, linewidth=2, label=f"by {order}")
+        ax.plot(rows["fraction"], rows["mean"], color=colour, linestyle=line, linewidth=2, label=f"by {name}")
         ax.fill_between(rows["fraction"], rows["low"], rows["high"], color=colour, alpha=0.15, linewidth=0)
     ax.axhline(0, color="black", linewidth=0.6)
-    ax.legend(frameon=False, fontsize=8)
 
 
 def _weights(result: Faithfulness, ax: Axes) -> None:
@@ -83,7 +92,7 @@ def _weights(result: Faithfulness, ax: Axes) -> None:
     ax.set_yticks(y, names, fontsize=8)
     ax.axvline(0, color="black", linewidth=0.8)
     ax.set_xlim(min(-0.3, float(table[["signed_low", "size_low"]].min().min()) - 0.05), 1.05)
-    ax.legend(frameon=False, fontsize=8, loc="lower right")
+    legend_below(ax, 0.5, ncols=2)
 
 
 def _checks(result: Faithfulness, ax: Axes) -> None:
@@ -95,19 +104,29 @@ def _checks(result: Faithfulness, ax: Axes) -> None:
         _nothing(ax)
         return
     y = np.arange(len(table))[::-1]
+    middle = table["value"].clip(upper=MOST)
     for outcome, (colour, marker) in OUTCOMES.items():
         here = (table["outcome"] == outcome).to_numpy()
         if not here.any():
             continue
-        rows = table[here]
-        ends = np.abs(rows[["low", "high"]].to_numpy(float).T - rows["value"].to_numpy(float))
-        ax.errorbar(
-            rows["value"], y[here], xerr=np.nan_to_num(ends), fmt=marker, color=colour, markersize=7, label=outcome
-        )
+        rows, value = table[here], middle[here].to_numpy(float)
+        ends = np.abs(rows[["low", "high"]].to_numpy(float).clip(max=MOST).T - value)
+        ax.errorbar(value, y[here], xerr=np.nan_to_num(ends), fmt=marker, color=colour, markersize=7, label=outcome)
+    for height, value in zip(y, table["value"].to_numpy(float), strict=True):
+        if value > MOST:  # one that is off the axis shall not press all others together
+            ax.annotate(
+                f"{value:.3g} →",
+                (MOST, height),
+                xytext=(-6, 7),
+                textcoords="offset points",
+                va="center",
+                ha="right",
+                fontsize=7,
+            )
     ax.set_yticks(y, [_label(name, row) for name, row in table.iterrows()], fontsize=7)
     ax.axvline(0, color="black", linewidth=0.8)
     ax.grid(axis="x", color="#dddddd", linewidth=0.6)
-    ax.legend(frameon=False, fontsize=8)
+    legend_below(ax, 0.5, ncols=3)
 
 
 def _label(name: Any, row: pd.Series) -> str:

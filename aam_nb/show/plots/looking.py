@@ -15,15 +15,15 @@ from matplotlib.patches import PathPatch
 from matplotlib.textpath import TextPath
 from matplotlib.transforms import Affine2D
 
+from aam_nb.config import shown, some
 from aam_nb.explain.attention.heads import NOT_IMPORTANCE
 from aam_nb.explain.attention.maps import AttentionMaps
 from aam_nb.explain.attention.motifs import NUCLEOTIDES, Motifs
 from aam_nb.explain.attention.sides import AttentionDifference
 from aam_nb.explain.attention.uniform import UniformControl
-from aam_nb.show.plots.style import MARKERS, PALETTE, cut, new_axes, short
+from aam_nb.show.plots.style import LETTERS, MARKERS, PALETTE, cut, new_axes, short
+from aam_nb.study.study import UnknownIdError
 
-LETTERS = {"A": PALETTE[2], "C": PALETTE[0], "G": PALETTE[1], "T": PALETTE[4]}
-"""Colours of nucleotides, whose letters say the same."""
 LEVEL_NAMES = {
     "nucleotide": "among nucleotides",
     "nucleotide_pooling": "nucleotides to ASV",
@@ -62,9 +62,16 @@ def attention_heads(
         Counted from 1; by default all of them, a row of panels each.
     top
         Most keys drawn: the tokens and the ASVs with most pooling attention.
+
+    Raises
+    ------
+    UnknownIdError
+        There are no maps of that sample, or no such layer.
     """
     found = maps.of(sample, level="asv")
     layers = range(1, len(found.weights) + 1) if layer is None else [layer]
+    for k in layers:
+        found.head(k, 1)  # refuses one that there is not
     heads, names = found.weights.shape[1], [_name(n) for n in found.names[:top]]
     figure, axes = plt.subplots(
         len(layers),
@@ -183,8 +190,19 @@ def motif(
         A column of `found.attention`: head_1, … or mean.
     first, last
         Positions drawn, from the 5' end; by default all.
+
+    Raises
+    ------
+    UnknownIdError
+        There is no such head, or no such position.
     """
-    last = min(last or len(found.attention), len(found.attention))
+    end = len(found.attention)
+    last = min(last or end, end)
+    if head not in found.attention.columns or not 1 <= first <= last:
+        raise UnknownIdError(
+            f"head is {shown(head)}, first {first} and last {last}. There are {some(found.attention.columns, 10)}, and positions 1 to "
+            f"{end}. Name one of those, and positions in their order."
+        )
     positions = range(first, last + 1)
     ax = ax or new_axes(width=max(6.0, 0.09 * len(positions) + 1.5), height=2.8)
     heights = found.frequency[list(NUCLEOTIDES)].to_numpy() * found.attention[[head]].to_numpy()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from typing import Any
 
 import matplotlib.pyplot as plt
@@ -15,6 +16,8 @@ from aam_nb.evaluate.errors.case import ErrorsError
 from aam_nb.show.plots.style import MARKERS, PALETTE, cut, new_axes
 
 GREY = "#777777"
+LINE = 44
+"""Letters in a line of a slice's name."""
 MOST_CLASSES = 12
 """Classes up to which each cell of a confusion matrix carries its count."""
 
@@ -22,14 +25,17 @@ MOST_CLASSES = 12
 def errors(analysis: ErrorAnalysis) -> Figure:
     """An overview in four panels: residuals or confusions, the worst slices, calibration, and error by distance."""
     top = 8
-    figure, axes = plt.subplots(2, 2, figsize=(12.5, 9), layout="constrained", width_ratios=(1, 1.15))
+    figure = plt.figure(figsize=(12.5, 9), layout="constrained")
+    above, below = figure.subfigures(2, 1, squeeze=False)[:, 0]  # the slices' names then leave no gap in the row below
+    first, second = above.subplots(1, 2, width_ratios=(1, 1.15))
+    third, fourth = below.subplots(1, 2)
     if analysis.kind == "regression":
-        _residuals(analysis, axes[0, 0])
+        _residuals(analysis, first)
     else:
-        confusion(analysis, ax=axes[0, 0])
-    slices(analysis, top=top, ax=axes[0, 1])
-    reliability(analysis, ax=axes[1, 0])
-    _by_distance(analysis, axes[1, 1])
+        confusion(analysis, ax=first)
+    slices(analysis, top=top, ax=second)
+    reliability(analysis, ax=third)
+    _by_distance(analysis, fourth)
     by = f", {analysis.num_groups} {cut(analysis.group)}" if analysis.group else ""
     figure.suptitle(f"Errors of {cut(analysis.target)}: {len(analysis.samples)} judged samples{by}")
     return figure
@@ -48,7 +54,8 @@ def slices(analysis: ErrorAnalysis, *, top: int = 12, ax: Axes | None = None) ->
         ax.plot([low, high], [y, y], color=colour, linewidth=1.8)
         ax.plot(excess, y, marker=marker, color=colour, markersize=7, linestyle="none")
     names = [
-        f"{cut(row.slice, 44)}  ({row.n}{f', {row.groups}' if analysis.group else ''})" for row in table.itertuples()
+        f"{_wrapped(str(row.slice))}  ({row.n}{f', {row.groups}' if analysis.group else ''})"
+        for row in table.itertuples()
     ]
     ax.set_yticks(range(len(table)), names, fontsize=8)
     ax.axvline(0, color="black", linewidth=0.8)
@@ -131,7 +138,7 @@ def _residuals(analysis: ErrorAnalysis, ax: Axes) -> None:
     ax.axhline(0, color="black", linewidth=0.8)
     name = cut(analysis.target)
     ax.set(xlabel=f"true {name}", ylabel=f"true - predicted {name}", title="Residuals")
-    ax.legend(frameon=False, fontsize=8)
+    ax.legend(frameon=False, fontsize=8, loc="best")
 
 
 def _by_distance(analysis: ErrorAnalysis, ax: Axes) -> None:
@@ -148,7 +155,7 @@ def _by_distance(analysis: ErrorAnalysis, ax: Axes) -> None:
         ax.set_title(
             f"Error by distance from the training data: ρ {row['effect'].iloc[0]:.2f}, p {row['p'].iloc[0]:.2g}"
         )
-    ax.legend(frameon=False, fontsize=8)
+    ax.legend(frameon=False, fontsize=8, loc="best")
 
 
 def _marked(ax: Axes, x: pd.Series, y: pd.Series, analysis: ErrorAnalysis) -> None:
@@ -172,6 +179,13 @@ def _points(ax: Axes, part: pd.DataFrame, x: str, k: int, label: str, *, bars: b
     if bars:
         ax.vlines(part[x], part["low"], part["high"], color=PALETTE[k], linewidth=1, alpha=0.6)
     ax.plot(part[x], part["observed"], color=PALETTE[k], marker=MARKERS[k], markersize=5, linewidth=1.2, label=label)
+
+
+def _wrapped(text: str) -> str:
+    """A slice's text on two lines at most, both ends kept: a pair of conditions differs from the next in either."""
+    if len(text) > 2 * LINE:
+        text = f"{text[: LINE - 4]} … {text[4 - LINE :]}"
+    return textwrap.fill(cut(text, 4 * LINE), LINE)
 
 
 def _unit(analysis: ErrorAnalysis) -> str:

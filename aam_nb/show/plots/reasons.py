@@ -15,13 +15,11 @@ from matplotlib.ticker import MaxNLocator
 from aam_nb.config import some
 from aam_nb.explain.attribution.probe import ExplainError
 from aam_nb.explain.attribution.result import Attributions
-from aam_nb.show.plots.style import PALETTE, cut, new_axes, short
+from aam_nb.show.plots.style import LETTERS, PALETTE, cut, legend_below, new_axes, short
 from aam_nb.study.study import UnknownIdError
 
 UP, DOWN = PALETTE[4], PALETTE[0]
 """Colours of what pushes a prediction up and down; the side says the same."""
-BASES = {"A": PALETTE[2], "C": PALETTE[0], "G": PALETTE[1], "T": PALETTE[4]}
-"""Colours of nucleotides, whose letters say the same."""
 PER_ROW = 75
 """Nucleotides in a row of a figure."""
 WHAT = {"asv": "ASVs", "taxon": "taxa", "clade": "clades", "nucleotide": "nucleotides", "covariate": "covariates"}
@@ -125,7 +123,7 @@ def nucleotides(result: Attributions, asv: str | None = None, **artist_kw: Any) 
     )
     for k, ax in enumerate(axes[:, 0]):
         part = table.iloc[k * PER_ROW : (k + 1) * PER_ROW]
-        colours = [BASES.get(letter, "#777777") for letter in part["letter"]]
+        colours = [LETTERS.get(letter, "#777777") for letter in part["letter"]]
         ax.bar(part["position"], part["mean"], color=colours, width=0.85, **artist_kw)
         ax.vlines(part["position"], part["low"], part["high"], color="black", linewidth=0.5)
         ax.axhline(0, color="black", linewidth=0.6)
@@ -198,9 +196,7 @@ def sample_attributions(
         xlabel=f"{cut(str(check['output']))} ({cut(result.unit, 40)})",
         title=f"{cut(sample)}: {cut(result.target)} explained",
     )
-    ax.legend(
-        frameon=False, fontsize=8, ncols=2, loc="upper center", bbox_to_anchor=(0.5, -0.35 / (0.1 * len(steps) + 0.8))
-    )
+    legend_below(ax, 0.5, ncols=2)
     return ax
 
 
@@ -216,7 +212,7 @@ def _bars(
     artist_kw: dict[str, Any],
 ) -> Axes:
     """Rows of `by_feature()` as bars, the first on top."""
-    ax = ax or new_axes(width=6.0, height=0.28 * max(4, len(table)) + 1.3)
+    ax = ax or new_axes(width=6.6, height=0.28 * max(4, len(table)) + 1.5)
     table, marked, y = table.iloc[::-1], set(mark), np.arange(len(table))
     labels = [
         ("★ " if a in marked else "") + text for a, text in zip(table.index, _labels(result, table.index), strict=True)
@@ -227,12 +223,11 @@ def _bars(
     ax.set_yticks(y, labels, fontsize=8, family="monospace" if result.level == "asv" else None)
     ax.axvline(0, color="black", linewidth=0.8)
     ax.xaxis.set_major_locator(MaxNLocator(5))
-    ax.set(xlabel=f"mean attribution ({_unit(result)})", title=f"{cut(result.target)}: {title}")
+    ax.set(xlabel=f"mean attribution\n({_unit(result)})", title=f"{cut(result.target)}: {title}")
     handles = ax.get_legend_handles_labels()[0]
     if marked:
         handles.append(ax.plot([], [], linestyle="none", marker="*", color="black", markersize=9, label="planted")[0])
-    # Below the axes: bars may reach every corner.
-    ax.legend(handles=handles, frameon=False, fontsize=8, ncols=3, loc="upper center", bbox_to_anchor=(0.5, -0.13))
+    legend_below(ax, 0.65, handles=handles, ncols=3)
     return ax
 
 
@@ -251,7 +246,7 @@ def _labels(result: Attributions, features: pd.Index) -> list[str]:
         return [short(a) if pd.isna(n) else f"{cut(n, 18)} {a[:7]}…" for a, n in zip(features, lowest, strict=True)]
     if result.level == "taxon":
         many = table["rank"].nunique() > 1
-        return [cut(t if many else n, 34) for t, n in zip(features, table["name"], strict=True)]
+        return [cut(t if many else n, 44) for t, n in zip(features, table["name"], strict=True)]
     if result.level == "clade":
         return [
             f"{cut(n or c, 30)} ({k} ASVs)" for c, n, k in zip(features, table["name"], table["num_asvs"], strict=True)

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
+from matplotlib.transforms import ScaledTranslation
 
 from aam_nb.evaluate.metrics import MODEL
 
 PALETTE = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9", "#F0E442", "#000000")
 """Okabe and Ito's: told apart with any kind of colour vision."""
 MARKERS = "osD^vPX*"
+LETTERS = {"A": PALETTE[2], "C": PALETTE[0], "G": PALETTE[1], "T": PALETTE[4]}
+"""Colours of nucleotides, whose letters say the same."""
 METRIC_NAMES = {
     "r2": "R²",
     "mae": "mean absolute error",
@@ -29,6 +34,19 @@ def short(asv: str) -> str:
 def new_axes(width: float = 5.2, height: float = 3.8) -> Axes:
     """Axes of a figure of their own; inches."""
     return plt.subplots(figsize=(width, height), layout="constrained")[1]
+
+
+def legend_below(ax: Axes, inches: float, **settings: Any) -> None:
+    """A legend in the middle, so far below the axes, where bars cannot reach it; room for ticks and a label is in `inches`."""
+    below = ax.transAxes + ScaledTranslation(0, -inches, ax.figure.dpi_scale_trans)
+    style: dict[str, Any] = {
+        "frameon": False,
+        "fontsize": 8,
+        "loc": "upper center",
+        "bbox_to_anchor": (0.5, 0),
+        "borderaxespad": 0,
+    }
+    ax.legend(**(style | settings), bbox_transform=below)
 
 
 def cut(name: object, most: int = 24) -> str:

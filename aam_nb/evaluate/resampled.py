@@ -34,14 +34,15 @@ def scores_of_draws(truth: Array, prediction: pd.DataFrame, task: Task, drawn_Rn
     guess = prediction[task.target].to_numpy()
     if not isinstance(task, Classification):
         return _of_numbers(truth.astype(float), guess.astype(float), drawn_Rn)
-    own_Cn = np.array([truth == c for c in task.classes], dtype=float)
-    named_Cn = np.array([guess == c for c in task.classes], dtype=float)
+    classes = [*task.classes, *sorted({*truth} - {*task.classes})]  # a class that the model was not taught is never hit
+    own_Cn = np.array([truth == c for c in classes], dtype=float)
+    named_Cn = np.array([guess == c for c in classes], dtype=float)
     own_RC, named_RC, hit_RC = (drawn_Rn @ x.T for x in (own_Cn, named_Cn, own_Cn * named_Cn))
     present_RC = own_RC > 0
     areas_RC = np.column_stack(
         [
             _areas(prediction[f"p({c})"].to_numpy(float), own, drawn_Rn)
-            for c, own in zip(task.classes, own_Cn, strict=True)
+            for c, own in zip(task.classes, own_Cn, strict=False)
         ]
     )
     return {
