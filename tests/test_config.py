@@ -14,7 +14,8 @@ from aam_nb import config as c
 from aam_nb.study import study
 
 KINDS = [c.SimulateConfig, c.ModelConfig, c.TrainConfig, c.TargetConfig, c.EvaluateConfig]
-ALL = [*KINDS, c.FilterConfig, c.UnifracConfig]
+NEW = [c.ErrorsConfig, c.CompareConfig, c.ExplainConfig, c.AttentionConfig, c.FaithfulnessConfig]
+ALL = [*KINDS, *NEW, c.FilterConfig, c.UnifracConfig]
 WRONG = [
     (c.SimulateConfig, "length", 19),
     (c.SimulateConfig, "tree_height", 0.0),
@@ -25,6 +26,22 @@ WRONG = [
     (c.SimulateConfig, "host_share", 1.5),
     (c.SimulateConfig, "noise", float("nan")),
     (c.SimulateConfig, "min_depth", 9000),  # above max_depth
+    (c.ErrorsConfig, "min_slice", 1),
+    (c.ErrorsConfig, "levels", (1.0,)),
+    (c.ErrorsConfig, "learning_curve", (0.5, 0.25)),
+    (c.ErrorsConfig, "num_permutations", 98),
+    (c.ErrorsConfig, "false_discovery", 0.0),
+    (c.CompareConfig, "folds", 1),
+    (c.CompareConfig, "repeats", 0),
+    (c.CompareConfig, "feature_prevalence", 0),
+    (c.CompareConfig, "num_resamples", 19),
+    (c.CompareConfig, "seed", -1),
+    (c.ExplainConfig, "orders", 0),
+    (c.ExplainConfig, "confidence", 1.0),
+    (c.AttentionConfig, "levels", ("asv", "asv")),
+    (c.AttentionConfig, "top", 0),
+    (c.FaithfulnessConfig, "num_random", 0),
+    (c.FaithfulnessConfig, "radius", 1.0),
     (c.ModelConfig, "width", 60),  # 60 / 4 heads = 15, which is odd
     (c.ModelConfig, "num_layers", 0),
     (c.ModelConfig, "num_attn_heads", 0),

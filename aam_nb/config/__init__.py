@@ -1,0 +1,38 @@
+"""Every knob of every floor.
+
+Frozen, keyword-only dataclasses with a line of help and a unit for each field. The Python API, the command line, notebook
+parameter cells and the `config.json` of a run all speak of these, so an option is written once, here."""
+
+from aam_nb.config.checks import ConfigError, configured, from_dict, listed, to_dict, typed
+from aam_nb.config.data import FilterConfig, SimulateConfig, UnifracConfig, cache_folder
+from aam_nb.config.explaining import AttentionConfig, ExplainConfig, FaithfulnessConfig
+from aam_nb.config.judging import CompareConfig, ErrorsConfig, EvaluateConfig
+from aam_nb.config.learning import ModelConfig, TargetConfig, TrainConfig
+from aam_nb.config.words import Notice, UserError, one_line, shown, some
+
+__all__ = [
+    "AttentionConfig",
+    "CompareConfig",
+    "ConfigError",
+    "ErrorsConfig",
+    "EvaluateConfig",
+    "ExplainConfig",
+    "FaithfulnessConfig",
+    "FilterConfig",
+    "ModelConfig",
+    "Notice",
+    "SimulateConfig",
+    "TargetConfig",
+    "TrainConfig",
+    "UnifracConfig",
+    "UserError",
+    "cache_folder",
+    "configured",
+    "from_dict",
+    "listed",
+    "one_line",
+    "shown",
+    "some",
+    "to_dict",
+    "typed",
+]

@@ -1,0 +1,36 @@
+"""What is said to the user: mistakes, notices, names shortened."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+
+def one_line(text: str) -> str:
+    """Text of a file with its line ends and control letters shown, so that it cannot pass for more than one line."""
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
+
+
+class UserError(Exception):
+    """A mistake that its message explains: the command line prints it as one line and exits with code 2."""
+
+    def __str__(self) -> str:
+        return one_line(str(self.args[0])) if self.args else ""
+
+
+class Notice(UserWarning):
+    """A warning meant for the user: the command line prints it as one line."""
+
+
+def some(ids: Iterable[object], most: int = 5) -> str:
+    """The first few ids for a message, long ones cut, line ends shown, the rest counted."""
+    names = [one_line(i if len(i) <= 40 else i[:16] + "…") for i in map(str, ids)]
+    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
+
+
+def shown(value: object, most: int = 200) -> str:
+    """A value as Python writes it, cut where it is long."""
+    try:
+        text = repr(value)
+    except ValueError:  # Python refuses to write whole numbers of thousands of digits
+        text = f"a number of {type(value).__name__} with thousands of digits"
+    return text if len(text) <= most else text[:most] + "…"
