@@ -110,6 +110,8 @@ class Explain:
                 write_table(judged.to_frame(), self.out / "faithfulness.csv")
                 write_figure(judged.plot(), self.out / "faithfulness.png")
                 say(f"{judged!r}\n    {judged.verdict()}")
+        if model.evaluation is not None and not model.evaluation.beats_guessing:
+            say("WARNING: The model is not shown to do better than guessing. What is explained here may be a guess.")
         control = aam.explain.uniform_control(model, test)
         write_table(control.to_frame(), self.out / "uniform_attention.csv")
         say(f"{control!r}\nWrote tables and figures to {self.out}")
@@ -215,7 +217,11 @@ def write_figure(drawn: Any, path: Path) -> None:
 
 
 def top_of(table: pd.DataFrame, unit: str, most: int = 8) -> str:
-    """The strongest features for the terminal."""
+    """The strongest features for the terminal, without the unclassified and without clades of most of the ASVs."""
+    if "rank" in table:
+        table = table[table["name"] != "(unclassified)"]
+    if "share" in table:
+        table = table[table["share"] <= 0.5]
     shown = table.head(most).copy()
     shown.index = [str(i) if len(str(i)) <= 40 else f"{str(i)[:18]}…{str(i)[-18:]}" for i in shown.index]
     signed = dict.fromkeys(("mean", "low", "high"), "{:+.3g}".format)

@@ -20,6 +20,8 @@ NUM_TREES = 100
 FOLDS = 5
 MOST_COLUMNS = 4
 """Columns tried with forests, those that tell most about the target first."""
+LARGEST = 2 / 3
+"""Largest share of the samples that one value may hold for the values to be held out whole."""
 NOTABLE = 0.1
 """R² or balanced accuracy that a column must add, and that a forest must lose without it, to be called a leak."""
 
@@ -169,7 +171,10 @@ def confounding(metadata: pd.DataFrame, target: str) -> str | None:
 
 
 def _can_hold_out(group: npt.NDArray[np.int64], truth: npt.NDArray[np.generic], task: Task) -> bool:
-    """Each class must occur in two groups, or holding a group out would remove the class; numbers need three groups."""
+    """Each class must occur in two groups, or holding a group out would remove the class; numbers need three groups. And no group may
+    hold most samples: without it there would be too little to learn from, and a low score would say only that."""
+    if np.bincount(group[group >= 0], minlength=1).max() > LARGEST * len(group):
+        return False
     if isinstance(task, Classification):
         return all(len(np.unique(group[truth == c])) >= 2 for c in np.unique(truth))
     return len(np.unique(group)) >= 3

@@ -250,6 +250,11 @@ class Evaluation:
         return guessing(self.predictions["truth"], self.kind)
 
     @property
+    def beats_guessing(self) -> bool:
+        """Whether the interval of the model's leading metric lies above what a guess scores."""
+        return bool(self.row(METRICS[self.kind][0])["low"] > self.guessing)
+
+    @property
     def models(self) -> list[str]:
         """The judged model and its baselines."""
         return list(dict.fromkeys(self.metrics["model"]))

@@ -163,7 +163,12 @@ def _model_part(model: AAM, study: Study) -> dict[str, Any]:
         ],
         "attribution_text": _attribution_sentence(found, test),
         "recovery": str(recovery(found, planted)) if planted else "",
-        "verdict": checked.verdict(),
+        "verdict": checked.verdict()
+        + (
+            ""
+            if result.beats_guessing
+            else " The model is not shown to do better than guessing: what is explained may be a guess."
+        ),
         "explain_figures": [
             _picture(
                 checked.plot(),

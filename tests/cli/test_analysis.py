@@ -49,6 +49,10 @@ def test_explain_leaves_tables_figures_and_a_verdict(
     said = capsys.readouterr().out
     assert "seeds" in said.split("Not measured: ")[1].split(".")[0]
     assert "not an importance" in said
+    judged = aam.load(run).evaluation
+    assert judged is not None
+    assert judged.value("r2") < 0.2  # two epochs teach it nothing
+    assert "not shown to do better than guessing" in said
     checks = pd.read_csv(out / "faithfulness.csv", index_col="check")
     assert checks.loc["completeness", "outcome"] == "passed"
     assert set(pd.read_csv(out / "uniform_attention.csv")["level"]) >= {"pooling", "all"}

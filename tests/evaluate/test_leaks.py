@@ -166,3 +166,21 @@ def test_a_column_that_tells_is_no_leak_where_microbes_tell_nothing() -> None:
     task.learn(train)
     assert (lookup("house", task, train, test) == test.metadata["sick"]).mean() > 0.9
     assert find(train, test, task) == ()
+
+
+def test_a_column_of_nearly_one_value_is_not_held_out(hosts: Study) -> None:
+    """The oldest hosts come from two other countries: knowing so tells a little of age, and without the one country nothing is left."""
+    oldest = hosts.metadata.groupby("host_id")["age"].mean().sort_values().index[-4:]
+    country = (
+        hosts.metadata["host_id"].map(dict(zip(oldest, ["there", "there", "far", "far"], strict=True))).fillna("here")
+    )
+    marked = replace(hosts, metadata=hosts.metadata[["age"]].assign(country=country))
+    train, test = marked.split(target="age", seed=0)
+    guess = lookup("country", learned(train), train, test)
+    assert r2_score(test.metadata["age"], guess) > 0.1
+    assert find(train, test, learned(train)) == ()
+    half = hosts.metadata["age"].rank(pct=True).gt(0.5).map({True: "old", False: "young"})
+    half = half.where(np.arange(hosts.num_samples) % 4 > 0, "other")
+    told = replace(hosts, metadata=hosts.metadata[["age"]].assign(half=half))
+    train, test = told.split(target="age", seed=0)
+    assert [leak.column for leak in find(train, test, learned(train))] == ["half"]

@@ -235,7 +235,7 @@ def _guesses(result: Evaluation) -> list[str]:
     """That the model may know nothing, so that its errors are those of a guess."""
     metric, guess = METRICS[result.kind][0], result.guessing
     row = result.row(metric)
-    if row["low"] > guess:
+    if result.beats_guessing:
         return []
     return [
         f"The model is not shown to do better than guessing ({metric} {row['value']:.2f} [{row['low']:.2f}, {row['high']:.2f}] against "
