@@ -62,6 +62,9 @@ def test_taxa_and_clades(fitted: aam.AAM, named: Study) -> None:
     assert labels(ax) == [n.replace("$", r"\$") for n in want["name"]]
     assert len(reasons.taxa(of_taxa, "phylum").patches) == 1
     assert "phylum: P" in labels(reasons.attributions(of_taxa))
+    rare = named.taxonomy.assign(genus=named.taxonomy["genus"].where(np.arange(named.num_asvs) == 0))  # type: ignore[union-attr]
+    hardly = attribute(fitted, replace(named, taxonomy=rare), level="taxon")
+    assert "rank phylum" in reasons.taxa(hardly).get_title()
     of_clades = attribute(fitted, named, level="clade")
     drawn = labels(reasons.clades(of_clades, top=5))
     assert len(drawn) == 5

@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from aam_nb.config import some
+from aam_nb.explain.attribution.groups import UNCLASSIFIED
 from aam_nb.explain.attribution.probe import ExplainError
 from aam_nb.explain.attribution.result import Attributions
 from aam_nb.show.plots.style import LETTERS, PALETTE, cut, legend_below, new_axes, short
@@ -48,7 +49,7 @@ def taxa(
     result
         Of level "taxon".
     rank
-        A rank among its taxa; by default the lowest.
+        A rank among its taxa; by default the lowest at which those without a name hold no more than half of all there is.
 
     Raises
     ------
@@ -59,8 +60,11 @@ def taxa(
     ranks = result.features["rank"].unique().tolist()
     if rank is not None and rank not in ranks:
         raise UnknownIdError(f"rank is {rank!r}. The attributions have {some(ranks, 10)}. Name one of those.")
-    rank = rank or ranks[-1]
     table = result.by_feature()
+    size = table.groupby("rank")["mean_abs"].sum()
+    nameless = table[table["name"] == UNCLASSIFIED].set_index("rank")["mean_abs"].reindex(ranks, fill_value=0.0)
+    named = [r for r in ranks if nameless[r] <= size[r] / 2]
+    rank = rank or (named or ranks)[-1]
     return _bars(result, table[table["rank"] == rank].head(top), f"taxa at rank {cut(rank)}", (), ax, artist_kw)
 
 
