@@ -40,6 +40,10 @@ WRONG = [
     (c.ExplainConfig, "confidence", 1.0),
     (c.AttentionConfig, "levels", ("asv", "asv")),
     (c.AttentionConfig, "top", 0),
+    (c.AttentionConfig, "num_permutations", 98),
+    (c.ErrorsConfig, "confidence", 0.0),
+    (c.FaithfulnessConfig, "num_resamples", 1),
+    (c.FaithfulnessConfig, "seed", -1),
     (c.FaithfulnessConfig, "num_random", 0),
     (c.FaithfulnessConfig, "radius", 1.0),
     (c.ModelConfig, "width", 60),  # 60 / 4 heads = 15, which is odd

@@ -48,6 +48,7 @@ class AttentionConfig:
 
     def __post_init__(self) -> None:
         check_types(self, lone=True)
+        check_statistics(self)
         once = 0 < len(self.levels) == len(set(self.levels))
         check(once, "levels", self.levels, "one or more of nucleotide, asv, pooling, each once", "('asv', 'pooling')")
         check(self.top >= 1, "top", self.top, "at least 1 ASV", "64")
