@@ -124,14 +124,6 @@ def _model_part(model: AAM, study: Study) -> dict[str, Any]:
         model.evaluate(test, train=model.training_side(study))
     result = model.evaluation
     assert result is not None
-    explained = test.keep_samples(test.sample_ids[:MOST_SAMPLES])
-    found = attribute(model, explained)
-    planted = study.truth.asvs(task.target) if study.truth and task.target in set(study.truth.planted["target"]) else ()
-    checked = faithfulness(found, planted=planted, config=CHECKS)
-    where = errors(result, study, model=model, config=ERRORS)
-    worst, wrong = _worst(where)
-    sample = str(wrong if wrong in explained.sample_ids else explained.sample_ids[0])
-    maps = attention(model, test, samples=[sample], levels=("pooling",))
     return {
         "target": task.target,
         "headline": _headline(result),
@@ -161,7 +153,36 @@ def _model_part(model: AAM, study: Study) -> dict[str, Any]:
             )
             for s in model.history["stage"].unique()
         ],
-        "attribution_text": _attribution_sentence(found, test),
+        "config": as_json({"model": to_dict(model.config), **model.record}),
+        **_errors_and_reasons(model, study, test, result),
+    }
+
+
+def _errors_and_reasons(model: AAM, study: Study, test: Study, result: Evaluation) -> dict[str, Any]:
+    """Where a model errs and why it predicts so; the sample that is looked into is the one with the largest error."""
+    where = errors(result, study, model=model, config=ERRORS)
+    worst, wrong = _worst(where)
+    explained = test.keep_samples(test.sample_ids[:MOST_SAMPLES])
+    sample = str(wrong if wrong in explained.sample_ids else explained.sample_ids[0])
+    return {
+        "worst": worst,
+        "error_figures": [_picture(where.plot(), "Overview of the errors.", repr(where))],
+        "slices": _slices(where),
+        "error_notes": where.notes,
+        **_reasons(model, study, explained, result, sample, of=test.num_samples, is_worst=sample == wrong),
+    }
+
+
+def _reasons(
+    model: AAM, study: Study, explained: Study, result: Evaluation, sample: str, *, of: int, is_worst: bool
+) -> dict[str, Any]:
+    """Attributions of the samples explained, among `of` test samples, with their checks, and the attention of one."""
+    target, found = model.require_task().target, attribute(model, explained)
+    planted = study.truth.asvs(target) if study.truth and target in set(study.truth.planted["target"]) else ()
+    checked = faithfulness(found, planted=planted, config=CHECKS)
+    maps = attention(model, explained, samples=[sample], levels=("pooling",))
+    return {
+        "attribution_text": _attribution_sentence(found, of),
         "recovery": str(recovery(found, planted)) if planted else "",
         "verdict": checked.verdict()
         + (
@@ -183,16 +204,11 @@ def _model_part(model: AAM, study: Study) -> dict[str, Any]:
             _picture(
                 plots.attention(maps.pooling[sample], sample=sample, top=TOP_ASVS),
                 f"Pooling attention of sample {sample}.",
-                f"{'The sample with the largest error. ' if sample == wrong else ''}{maps.caption}",
+                f"{'The sample with the largest error. ' if is_worst else ''}{maps.caption}",
             ),
         ],
         "unit": found.unit,
         "asvs": _asv_rows(found, planted),
-        "worst": worst,
-        "error_figures": [_picture(where.plot(), "Overview of the errors.", repr(where))],
-        "slices": _slices(where),
-        "error_notes": where.notes,
-        "config": as_json({"model": to_dict(model.config), **model.record}),
     }
 
 
@@ -238,12 +254,9 @@ def _split_sentence(model: AAM, result: Evaluation) -> str:
     return f"Samples: {counts}. {by}"
 
 
-def _attribution_sentence(found: Attributions, test: Study) -> str:
-    some = (
-        ""
-        if len(found.sample_ids) == test.num_samples
-        else f" (the first {len(found.sample_ids)} of {test.num_samples})"
-    )
+def _attribution_sentence(found: Attributions, of: int) -> str:
+    n = len(found.sample_ids)
+    some = "" if n == of else f" (the first {n} of {of})"
     return (
         f"Integrated gradients from the sample without ASVs to the sample as it is, over {len(found.sample_ids)} test samples{some}. The "
         f"attributions of a sample sum to its prediction minus that of the empty sample; the "

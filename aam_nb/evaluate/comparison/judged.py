@@ -97,6 +97,7 @@ def intervals(judged: Judged, names: list[str], reference: str) -> Ends:
 
 
 def fold_table(judged: Judged) -> pd.DataFrame:
+    """`Comparison.folds`: a row per contender, repeat, fold and metric."""
     rows = []
     for job in judged.jobs:
         outcome, fold = judged.done[job.key], job.fold
@@ -116,6 +117,7 @@ def score_table(
     ends: Ends,
     folds: pd.DataFrame,
 ) -> pd.DataFrame:
+    """`Comparison.scores`: a row per contender and metric, from pooled `values`, interval `ends` and the folds."""
     rows = []
     for name in names:
         own = folds[folds["contender"] == name]
@@ -146,6 +148,7 @@ def difference_table(
     values: dict[str, dict[str, float]],
     ends: Ends,
 ) -> pd.DataFrame:
+    """`Comparison.differences`: the reference less each other contender, with the corrected test and a verdict."""
     leading = METRICS[judged.kind][0]
     ratio = float(np.mean([f.test.sum() / (~f.test).sum() for f in judged.folds]))
     own = _by_fold(judged, reference)
