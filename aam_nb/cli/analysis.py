@@ -10,7 +10,7 @@ from tyro.conf import OmitArgPrefixes as Flat
 
 import aam_nb as aam
 from aam_nb.cli.args import StudyArgs
-from aam_nb.cli.judging import judged_side
+from aam_nb.cli.judging import JudgedArgs, judged_side
 from aam_nb.cli.words import UsageError, indent, say
 from aam_nb.config import (
     CompareConfig,
@@ -118,18 +118,11 @@ class Explain:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Errors:
+class Errors(JudgedArgs):
     """Say where a run errs: for which kinds of samples, how far from its training samples, and whether it knows."""
 
-    run: Path
-    """Run folder of `aam-nb fit`."""
-    study: StudyArgs
     out: Path
     """Folder for tables (CSV) and figures (PNG)."""
-    all: bool = False
-    """Judge by every sample of the table that has the target, not just by the run's held-out ones."""
-    target: str | None = None
-    """Which target, of a run of several; by default the first."""
     errors: ErrorsConfig = field(default_factory=ErrorsConfig)
 
     def __call__(self) -> None:

@@ -34,18 +34,24 @@ class Predict:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Evaluate:
-    """Judge a run on its held-out samples, or on a new study with --all."""
+class JudgedArgs:
+    """A run, and the samples that it is judged by."""
 
     run: Path
     """Run folder of `aam-nb fit`."""
     study: StudyArgs
-    out: Path
-    """Folder for evaluation.json and predictions.csv."""
     all: bool = False
     """Judge by every sample of the table that has the target, not just by the run's held-out ones."""
     target: str | None = None
     """Which target, of a run of several; by default the first."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluate(JudgedArgs):
+    """Judge a run on its held-out samples, or on a new study with --all."""
+
+    out: Path
+    """Folder for evaluation.json and predictions.csv."""
     evaluation: EvaluateConfig = field(default_factory=EvaluateConfig)
 
     def __call__(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -58,11 +59,41 @@ def predict_baseline(
     if name == "random_forest":
         model.n_jobs = 1  # threads would add the trees up in any order, and the last bit of a score would differ by run
     if not classes:
-        return pd.DataFrame({task.target: model.predict(features)}, index=test.sample_ids)
-    found = pd.DataFrame(model.predict_proba(features), index=test.sample_ids, columns=model.classes_)
-    frame = found.reindex(columns=classes, fill_value=0.0).add_prefix("p(").add_suffix(")")
-    frame.insert(0, task.target, np.array(classes, dtype=object)[frame.to_numpy().argmax(1)])
-    return frame
+        return prediction_frame(model.predict(features), test, target=task.target)
+    chances = model.predict_proba(features)
+    return prediction_frame(chances, test, target=task.target, classes=classes, names=model.classes_)
+
+
+def prediction_frame(
+    prediction: npt.NDArray[Any],
+    study: Study,
+    *,
+    target: str,
+    classes: Sequence[str] | None = None,
+    names: Sequence[str] | None = None,
+) -> pd.DataFrame:
+    """A prediction as `AAM.predict` gives it.
+
+    Parameters
+    ----------
+    prediction
+        Numbers, shape n_samples; with `classes` the probability of each of `names`, n_samples x n_names.
+    study
+        The samples.
+    target
+        The column.
+    classes, names
+        All classes, in order, and those that have a column, by default all. One without is never predicted.
+    """
+    if classes is None:
+        return pd.DataFrame({target: np.asarray(prediction, dtype=float)}, index=study.sample_ids)
+    columns = pd.Index(classes if names is None else names)
+    found = pd.DataFrame(np.asarray(prediction, dtype=float), index=study.sample_ids, columns=columns)
+    found = found.reindex(columns=list(classes), fill_value=0.0)
+    guess = np.array(classes, dtype=object)[found.to_numpy().argmax(1)]
+    found = found.add_prefix("p(").add_suffix(")")
+    found.insert(0, target, guess)
+    return found
 
 
 def labels(study: Study, task: Task) -> npt.NDArray[Any]:

@@ -6,6 +6,7 @@ Shape letters: n samples, G groups, P permutations, R resamples.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -67,6 +68,20 @@ def resamples(unit: npt.NDArray[np.int64], num: int, seed: int) -> Iterator[npt.
         yield np.bincount(place.ravel(), minlength=rows * groups).reshape(rows, groups)[:, unit].astype(float)
 
 
+def mean_interval(
+    values: npt.NDArray[Any], unit: npt.NDArray[np.int64], *, confidence: float, num_resamples: int, seed: int
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """Ends of the interval of the mean over samples, whole groups redrawn; `values` has samples first, shape (n, ...)."""
+    drawn_RG = redrawn(unit, num_resamples, seed)
+    total = np.zeros((drawn_RG.shape[1], *values.shape[1:]))
+    np.add.at(total, unit, values)
+    size_R = drawn_RG @ np.bincount(unit)
+    means = np.tensordot(drawn_RG, total, 1) / size_R.reshape(-1, *[1] * (values.ndim - 1))
+    tail = (1 - confidence) / 2
+    low, high = np.quantile(means, [tail, 1 - tail], axis=0)
+    return low, high
+
+
 def share_interval(
     hit: npt.NDArray[np.bool_], unit: npt.NDArray[np.int64], *, confidence: float, num_resamples: int, seed: int
 ) -> tuple[float, float]:
@@ -78,7 +93,5 @@ def share_interval(
         return float(found.low), float(found.high)
     if unit.max() == 0:
         return float("nan"), float("nan")
-    drawn = redrawn(unit, num_resamples, seed)
-    share = (drawn @ np.bincount(unit, weights=hit)) / (drawn @ np.bincount(unit))
-    tail = (1 - confidence) / 2
-    return float(np.quantile(share, tail)), float(np.quantile(share, 1 - tail))
+    low, high = mean_interval(hit, unit, confidence=confidence, num_resamples=num_resamples, seed=seed)
+    return float(low), float(high)

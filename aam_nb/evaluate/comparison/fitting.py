@@ -13,7 +13,7 @@ import pandas as pd
 from scipy import sparse
 
 from aam_nb.config import CompareConfig
-from aam_nb.evaluate.baselines import labels
+from aam_nb.evaluate.baselines import labels, prediction_frame
 from aam_nb.evaluate.comparison import pipelines
 from aam_nb.evaluate.comparison.contenders import Contender
 from aam_nb.evaluate.comparison.significance import leading
@@ -58,17 +58,7 @@ class Setting:
 
     def frame(self, prediction: Array, study: Study, names: Sequence[str] | None = None) -> pd.DataFrame:
         """A prediction as `AAM.predict` gives it: numbers, or the probability of each of `names`, n_samples x n_names."""
-        if self.classes is None:
-            return pd.DataFrame({self.target: np.asarray(prediction, dtype=float)}, index=study.sample_ids)
-        columns = pd.Index(self.classes if names is None else names)
-        found = pd.DataFrame(np.asarray(prediction, dtype=float), index=study.sample_ids, columns=columns)
-        found = found.reindex(
-            columns=list(self.classes), fill_value=0.0
-        )  # a class that training lacked is never predicted
-        guess = np.array(self.classes, dtype=object)[found.to_numpy().argmax(1)]
-        found = found.add_prefix("p(").add_suffix(")")
-        found.insert(0, self.target, guess)
-        return found
+        return prediction_frame(prediction, study, target=self.target, classes=self.classes, names=names)
 
 
 def learn(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -96,6 +97,11 @@ class Case:
                 "`result.warnings()`."
             )
         return found
+
+    @cached_property
+    def train_TD(self) -> pd.DataFrame | None:
+        """Embeddings of the training samples, None without a model or without them."""
+        return None if self.model is None or self.train is None else self.model.embed(self.train)
 
     @property
     def regression(self) -> bool:
@@ -200,9 +206,9 @@ def sample_table(case: Case) -> pd.DataFrame:
         except MissingTipError as error:
             case.notes.append(f"Faith PD is left out. {error}")
     table["dominance"] = largest / np.maximum(depth, 1)
-    if case.model is None or case.train is None:
+    train_TD = case.train_TD
+    if case.model is None or case.train is None or train_TD is None:
         return table
-    train_TD = case.model.embed(case.train)
     group = case.train.metadata.get(case.result.group) if case.result.group else None
     own = own_distances(train_TD, units(group, len(train_TD)), case.config.num_neighbours)
     table["distance"] = distances_to(case.model.embed(test), train_TD, case.config.num_neighbours)
@@ -216,8 +222,8 @@ def neighbours_of(case: Case, ids: pd.Index) -> pd.DataFrame:
     if case.train is not None:
         some_of, k = case.test.keep_samples(ids), case.config.num_neighbours
         truth = case.train.metadata.get(case.result.target, pd.Series(np.nan, index=case.train.sample_ids))
-        if case.model is not None:
-            near = between(case.model.embed(some_of), case.model.embed(case.train))
+        if case.model is not None and case.train_TD is not None:
+            near = between(case.model.embed(some_of), case.train_TD)
             found.append(nearest(near, truth, k, "embedding"))
         if case.test.tree is not None:
             try:

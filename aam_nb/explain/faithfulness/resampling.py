@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from aam_nb.config import FaithfulnessConfig
-from aam_nb.evaluate.groups import redrawn
+from aam_nb.evaluate.groups import mean_interval
 
 Array = npt.NDArray[np.float64]
 
@@ -29,12 +29,9 @@ def interval(values: Array, unit: npt.NDArray[np.int64], config: FaithfulnessCon
     mean = values.mean(0)
     if unit.max() == 0:
         return mean, np.full_like(mean, np.nan), np.full_like(mean, np.nan)
-    drawn_RG = redrawn(unit, config.num_resamples, config.seed)
-    total = np.zeros((drawn_RG.shape[1], *values.shape[1:]))
-    np.add.at(total, unit, values)
-    means = np.tensordot(drawn_RG, total, 1) / (drawn_RG @ np.bincount(unit)).reshape(-1, *[1] * mean.ndim)
-    tail = (1 - config.confidence) / 2
-    low, high = np.quantile(means, [tail, 1 - tail], axis=0)
+    low, high = mean_interval(
+        values, unit, confidence=config.confidence, num_resamples=config.num_resamples, seed=config.seed
+    )
     return mean, low, high
 
 
