@@ -62,7 +62,7 @@ _HOME = {
     "show.report": ["report"],
 }
 _WHERE = {name: module for module, names in _HOME.items() for name in names}
-_FLOORS = {"explain": "explain", "plots": "show.plots"}
+_FLOORS = {"explain": "explain", "plots": "show.plots", "widgets": "show.widgets"}
 
 __all__ = sorted([*_WHERE, *_FLOORS])
 
@@ -105,6 +105,7 @@ if TYPE_CHECKING:
     from aam_nb.phylo.unifrac import unifrac_between as unifrac_between
     from aam_nb.phylo.unifrac import write_unifrac as write_unifrac
     from aam_nb.show import plots as plots
+    from aam_nb.show import widgets as widgets
     from aam_nb.show.report import report as report
     from aam_nb.study.catalog import catalog as catalog
     from aam_nb.study.catalog import fetch as fetch

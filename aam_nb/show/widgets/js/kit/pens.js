@@ -1,0 +1,168 @@
+// Two pens with the same strokes: one draws on a canvas, one writes SVG. A plot is drawn by either, so what is saved is what is seen.
+
+const FONT = 'system-ui, "DejaVu Sans", sans-serif';
+const BASELINES = { middle: "central", top: "text-before-edge", bottom: "text-after-edge", alphabetic: "alphabetic" };
+
+// Corners of a marker around 0, for radius 1; null is a circle. The order is that of the figures' markers.
+const SHAPES = [
+  null,
+  [[-0.9, -0.9], [0.9, -0.9], [0.9, 0.9], [-0.9, 0.9]],
+  [[0, -1.2], [1.2, 0], [0, 1.2], [-1.2, 0]],
+  [[0, -1.2], [1.1, 0.9], [-1.1, 0.9]],
+  [[0, 1.2], [1.1, -0.9], [-1.1, -0.9]],
+  [[-0.4, -1.2], [0.4, -1.2], [0.4, -0.4], [1.2, -0.4], [1.2, 0.4], [0.4, 0.4], [0.4, 1.2], [-0.4, 1.2], [-0.4, 0.4], [-1.2, 0.4], [-1.2, -0.4], [-0.4, -0.4]],
+  [[-1.2, 0], [0.9, -1.1], [0.9, 1.1]],
+  [[1.2, 0], [-0.9, -1.1], [-0.9, 1.1]],
+];
+
+class CanvasPen {
+  constructor(context) {
+    this.c = context;
+  }
+
+  line(x1, y1, x2, y2, { stroke = "#000", width = 1, dash = [], alpha = 1 } = {}) {
+    this.path([[x1, y1], [x2, y2]], { stroke, width, dash, alpha });
+  }
+
+  path(points, { stroke = null, fill = null, width = 1, dash = [], close = false, alpha = 1 } = {}) {
+    if (!points.length) return;
+    const c = this.c;
+    c.globalAlpha = alpha;
+    c.beginPath();
+    points.forEach(([x, y], i) => (i ? c.lineTo(x, y) : c.moveTo(x, y)));
+    if (close) c.closePath();
+    this._paint(fill, stroke, width, dash);
+  }
+
+  rect(x, y, w, h, { stroke = null, fill = null, width = 1, alpha = 1 } = {}) {
+    const c = this.c;
+    c.globalAlpha = alpha;
+    c.beginPath();
+    c.rect(x, y, w, h);
+    this._paint(fill, stroke, width, []);
+  }
+
+  mark(shape, x, y, r, { stroke = null, fill = null, width = 1, alpha = 1 } = {}) {
+    const corners = SHAPES[shape % SHAPES.length];
+    if (corners) return this.path(corners.map(([a, b]) => [x + a * r, y + b * r]), { stroke, fill, width, alpha, close: true });
+    const c = this.c;
+    c.globalAlpha = alpha;
+    c.beginPath();
+    c.arc(x, y, r, 0, 2 * Math.PI);
+    this._paint(fill, stroke, width, []);
+  }
+
+  text(words, x, y, { fill = "#000", size = 12, anchor = "start", baseline = "middle", angle = 0, weight = "normal", font = FONT, stretch = null } = {}) {
+    const c = this.c;
+    c.save();
+    c.globalAlpha = 1;
+    c.translate(x, y);
+    c.rotate((angle * Math.PI) / 180);
+    if (stretch) c.scale(stretch[0], stretch[1]);
+    c.font = `${weight} ${size}px ${font}`;
+    c.fillStyle = fill;
+    c.textAlign = anchor === "middle" ? "center" : anchor;
+    c.textBaseline = baseline;
+    c.fillText(String(words), 0, 0);
+    c.restore();
+  }
+
+  inside(x, y, w, h, draw) {
+    this.c.save();
+    this.c.beginPath();
+    this.c.rect(x, y, w, h);
+    this.c.clip();
+    draw();
+    this.c.restore();
+  }
+
+  shifted(dx, dy, draw) {
+    this.c.save();
+    this.c.translate(dx, dy);
+    draw();
+    this.c.restore();
+  }
+
+  _paint(fill, stroke, width, dash) {
+    const c = this.c;
+    if (fill) {
+      c.fillStyle = fill;
+      c.fill();
+    }
+    if (stroke) {
+      c.strokeStyle = stroke;
+      c.lineWidth = width;
+      c.setLineDash(dash);
+      c.stroke();
+    }
+    c.globalAlpha = 1;
+  }
+}
+
+const escaped = (text) =>
+  String(text)
+    .replace(/[\u0000-\u0008\u000b\u000c\u000e-\u001f]/g, " ")
+    .replace(/[&<>"']/g, (c) => `&#${c.charCodeAt(0)};`);
+const short2 = (v) => +v.toFixed(2);
+
+class SvgPen {
+  constructor() {
+    this.parts = [];
+    this.clips = 0;
+  }
+
+  line(x1, y1, x2, y2, style = {}) {
+    this.path([[x1, y1], [x2, y2]], { stroke: "#000", ...style });
+  }
+
+  path(points, style = {}) {
+    if (!points.length) return;
+    const d = points.map(([x, y], i) => `${i ? "L" : "M"}${short2(x)} ${short2(y)}`).join("") + (style.close ? "Z" : "");
+    this.parts.push(`<path d="${d}"${this._style(style)}/>`);
+  }
+
+  rect(x, y, w, h, style = {}) {
+    this.parts.push(`<rect x="${short2(x)}" y="${short2(y)}" width="${short2(Math.max(0, w))}" height="${short2(Math.max(0, h))}"${this._style(style)}/>`);
+  }
+
+  mark(shape, x, y, r, style = {}) {
+    const corners = SHAPES[shape % SHAPES.length];
+    if (corners) return this.path(corners.map(([a, b]) => [x + a * r, y + b * r]), { ...style, close: true });
+    this.parts.push(`<circle cx="${short2(x)}" cy="${short2(y)}" r="${short2(r)}"${this._style(style)}/>`);
+  }
+
+  text(words, x, y, { fill = "#000", size = 12, anchor = "start", baseline = "middle", angle = 0, weight = "normal", font = FONT, stretch = null } = {}) {
+    const place = [`translate(${short2(x)} ${short2(y)})`];
+    if (angle) place.push(`rotate(${angle})`);
+    if (stretch) place.push(`scale(${stretch.map(short2).join(" ")})`);
+    this.parts.push(
+      `<text transform="${place.join(" ")}" font-family="${escaped(font)}" font-size="${size}" font-weight="${weight}" fill="${escaped(fill)}" ` +
+        `text-anchor="${anchor}" dominant-baseline="${BASELINES[baseline]}">${escaped(words)}</text>`,
+    );
+  }
+
+  inside(x, y, w, h, draw) {
+    const id = `clip${(this.clips += 1)}`;
+    this.parts.push(`<clipPath id="${id}"><rect x="${x}" y="${y}" width="${w}" height="${h}"/></clipPath><g clip-path="url(#${id})">`);
+    draw();
+    this.parts.push("</g>");
+  }
+
+  shifted(dx, dy, draw) {
+    this.parts.push(`<g transform="translate(${dx} ${dy})">`);
+    draw();
+    this.parts.push("</g>");
+  }
+
+  _style({ stroke = null, fill = null, width = 1, dash = [], alpha = 1 }) {
+    const dashed = dash.length ? ` stroke-dasharray="${dash.join(" ")}"` : "";
+    return ` fill="${escaped(fill || "none")}"` + (stroke ? ` stroke="${escaped(stroke)}" stroke-width="${width}"${dashed}` : "") + (alpha < 1 ? ` opacity="${alpha}"` : "");
+  }
+
+  page(width, height, title) {
+    return (
+      `<svg xmlns="http://www.w3.org/2000/svg" width="${width}" height="${height}" viewBox="0 0 ${width} ${height}" role="img">` +
+      `<title>${escaped(title)}</title>${this.parts.join("")}</svg>`
+    );
+  }
+}

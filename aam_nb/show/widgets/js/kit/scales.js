@@ -1,0 +1,165 @@
+// Colours, numbers and axes that all plots share.
+
+// Okabe and Ito's colours, in the order of the figures; told apart with any kind of colour vision. Yellow is last: it is faint on white.
+const PALETTE = ["#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9", "#B8A800", "#7A5195"];
+const GREY = "#8c8c8c";
+const UP = "#D55E00"; // pushes a prediction upwards
+const DOWN = "#0072B2"; // pushes it downwards
+const LETTER_COLORS = { A: "#009E73", C: "#0072B2", G: "#E69F00", T: "#D55E00" };
+
+// Stops of cividis (Nuñez et al. 2018, https://doi.org/10.1371/journal.pone.0199239), and a ramp from blue over grey to vermilion.
+const CIVIDIS = [[0, 34, 78], [18, 53, 112], [59, 73, 108], [87, 93, 109], [112, 113, 115], [138, 134, 120], [165, 156, 116], [195, 179, 105], [225, 204, 85], [254, 232, 56]];
+const DIVERGING = [[0, 90, 160], [90, 150, 200], [215, 215, 215], [225, 140, 80], [200, 75, 0]];
+
+function ramp(stops, share) {
+  const at = Math.min(1, Math.max(0, share)) * (stops.length - 1);
+  const k = Math.min(stops.length - 2, Math.floor(at));
+  return `rgb(${stops[k].map((v, i) => Math.round(v + (stops[k + 1][i] - v) * (at - k))).join(",")})`;
+}
+const cividis = (share) => ramp(CIVIDIS, share);
+const diverging = (share) => ramp(DIVERGING, (share + 1) / 2); // share in [-1, 1]
+
+// -- numbers ------------------------------------------------------------------------------------------------------------
+
+const isNumber = (v) => typeof v === "number" && Number.isFinite(v);
+
+function number(v, digits = 3) {
+  if (!isNumber(v)) return v === null || v === undefined ? "" : String(v);
+  if (Number.isInteger(v) && Math.abs(v) < 1e15) return v.toLocaleString("en-US");
+  const size = Math.abs(v);
+  if (size !== 0 && (size < 1e-4 || size >= 1e6)) return v.toExponential(digits - 1);
+  return v.toLocaleString("en-US", { maximumSignificantDigits: Math.max(digits, size >= 1 ? Math.ceil(Math.log10(size + 1)) : digits) });
+}
+const percent = (v, digits = 0) => (isNumber(v) ? `${(100 * v).toFixed(digits)}%` : "");
+const signed = (v) => (isNumber(v) && v > 0 ? "+" : "") + number(v);
+const cut = (text, most = 28) => (String(text).length <= most ? String(text) : String(text).slice(0, most - 1) + "…");
+
+function extent(values) {
+  let low = Infinity, high = -Infinity;
+  for (const v of values) if (isNumber(v)) {
+    if (v < low) low = v;
+    if (v > high) high = v;
+  }
+  return low > high ? [0, 1] : low === high ? [low - 0.5, high + 0.5] : [low, high];
+}
+
+function padded([low, high], share = 0.05) {
+  const by = (high - low) * share;
+  return [low - by, high + by];
+}
+
+function ticks([low, high], most = 6) {
+  const raw = (high - low) / Math.max(1, most);
+  const power = 10 ** Math.floor(Math.log10(raw));
+  const step = [1, 2, 5, 10].map((k) => k * power).find((s) => (high - low) / s <= most) || raw;
+  const found = [];
+  for (let k = Math.ceil(low / step - 1e-9); k * step <= high + step * 1e-9; k++) found.push(+(k * step).toPrecision(12));
+  return found;
+}
+
+function logTicks([low, high]) {
+  const found = [];
+  for (let p = Math.floor(Math.log10(low)); p <= Math.ceil(Math.log10(high)); p++)
+    for (const k of high / low > 1e4 ? [1] : [1, 2, 5]) {
+      const t = +(k * 10 ** p).toPrecision(3);
+      if (t >= low * 0.999 && t <= high * 1.001) found.push(t);
+    }
+  return found;
+}
+
+// -- axes ---------------------------------------------------------------------------------------------------------------
+
+// A scale from a domain to pixels, with `.invert`; log scales take positive domains.
+function scale([d0, d1], [r0, r1], log = false) {
+  const f = log ? Math.log10 : (v) => v;
+  const a = f(d0), b = f(d1) - a || 1;
+  const to = (v) => r0 + ((f(v) - a) / b) * (r1 - r0);
+  to.invert = (p) => {
+    const v = a + ((p - r0) / (r1 - r0 || 1)) * b;
+    return log ? 10 ** v : v;
+  };
+  to.domain = [d0, d1];
+  return to;
+}
+
+// Draw a frame of axes and give the scales. `box`: {x, y, w, h}. An axis: {domain, label, log, ticks, format, grid}.
+function axes(pen, box, { x, y }, ink) {
+  const sx = scale(x.domain, [box.x, box.x + box.w], x.log);
+  const sy = scale(y.domain, [box.y + box.h, box.y], y.log);
+  const size = 11;
+  const xt = x.ticks || (x.log ? logTicks(x.domain) : ticks(x.domain, Math.max(2, Math.min(7, box.w / 70))));
+  const yt = y.ticks || (y.log ? logTicks(y.domain) : ticks(y.domain, Math.max(2, Math.min(6, box.h / 36))));
+  let last = -Infinity;
+  for (const t of xt) {
+    const p = sx(t), words = (x.format || number)(t);
+    if (x.grid) pen.line(p, box.y, p, box.y + box.h, { stroke: ink.faint });
+    pen.line(p, box.y + box.h, p, box.y + box.h + 4, { stroke: ink.soft });
+    if (p - last < 7 * String(words).length + 8) continue; // no label over another
+    pen.text(words, p, box.y + box.h + 7, { anchor: "middle", baseline: "top", size, fill: ink.soft });
+    last = p;
+  }
+  for (const t of yt) {
+    const p = sy(t);
+    if (y.grid !== false) pen.line(box.x, p, box.x + box.w, p, { stroke: ink.faint });
+    pen.text((y.format || number)(t), box.x - 7, p, { anchor: "end", size, fill: ink.soft });
+  }
+  pen.line(box.x, box.y + box.h, box.x + box.w, box.y + box.h, { stroke: ink.soft });
+  pen.line(box.x, box.y, box.x, box.y + box.h, { stroke: ink.soft });
+  if (x.label) pen.text(x.label, box.x + box.w / 2, box.y + box.h + 24, { anchor: "middle", baseline: "top", size: 12, fill: ink.text });
+  if (y.label) pen.text(y.label, box.x - (y.room || 44), box.y + box.h / 2, { anchor: "middle", angle: -90, size: 12, fill: ink.text });
+  return { sx, sy };
+}
+
+// How a column colours and shapes points: {color(i), shape(i), items}, where `items` make the legend.
+// A column: {name, kind: "numbers" | "categories", values, levels}; categories hold places in `levels`, -1 where missing.
+function encoding(column) {
+  if (!column) return { color: () => PALETTE[0], shape: () => 0, items: [], numbers: null };
+  if (column.kind === "numbers") {
+    const [low, high] = extent(column.values);
+    const color = (i) => (isNumber(column.values[i]) ? cividis((column.values[i] - low) / (high - low || 1)) : GREY);
+    return { color, shape: (i) => (isNumber(column.values[i]) ? 0 : 5), items: [], numbers: { low, high, name: column.name } };
+  }
+  const counts = new Map();
+  for (const v of column.values) counts.set(v, (counts.get(v) || 0) + 1);
+  const order = [...counts.keys()].filter((v) => v >= 0).sort((a, b) => counts.get(b) - counts.get(a) || a - b);
+  const most = PALETTE.length;
+  const shown = order.length > most ? order.slice(0, most - 1) : order;
+  const rank = new Map(shown.map((v, k) => [v, k]));
+  const items = shown.map((v, k) => ({ label: column.levels[v], color: PALETTE[k], shape: k, count: counts.get(v) }));
+  const others = order.slice(shown.length);
+  if (others.length) items.push({ label: `${others.length} others`, color: GREY, shape: 0, count: others.reduce((n, v) => n + counts.get(v), 0) });
+  if (counts.has(-1)) items.push({ label: "missing", color: GREY, shape: 5, count: counts.get(-1) });
+  const at = (i) => rank.get(column.values[i]);
+  return {
+    color: (i) => (at(i) === undefined ? GREY : PALETTE[at(i)]),
+    shape: (i) => (at(i) === undefined ? (column.values[i] === -1 ? 5 : 0) : at(i)),
+    items,
+    numbers: null,
+  };
+}
+
+// The value of a column as text.
+const told = (column, i) =>
+  column.kind === "numbers" ? (isNumber(column.values[i]) ? number(column.values[i]) : "missing") : column.values[i] < 0 ? "missing" : String(column.levels[column.values[i]]);
+
+// The legend of an encoding, in a column at x; gives its height.
+function legend(pen, found, x, y, width, ink, title = "") {
+  let at = y;
+  const wide = Math.max(6, Math.floor(width / 7));
+  if (title) pen.text(cut(title, wide), x, (at += 8), { size: 12, weight: "bold", fill: ink.text });
+  if (found.numbers) {
+    const steps = 40, h = 110;
+    at += 14;
+    for (let k = 0; k < steps; k++) pen.rect(x, at + (h * k) / steps, 12, h / steps + 0.6, { fill: cividis(1 - k / (steps - 1)) });
+    pen.text(number(found.numbers.high), x + 18, at + 4, { size: 11, fill: ink.soft });
+    pen.text(number((found.numbers.high + found.numbers.low) / 2), x + 18, at + h / 2, { size: 11, fill: ink.soft });
+    pen.text(number(found.numbers.low), x + 18, at + h - 4, { size: 11, fill: ink.soft });
+    return at + h - y;
+  }
+  for (const item of found.items) {
+    at += 18;
+    pen.mark(item.shape, x + 5, at, 4.5, { fill: item.color, stroke: ink.paper, width: 0.5 });
+    pen.text(cut(item.count === undefined ? item.label : `${item.label} (${number(item.count)})`, wide - 2), x + 15, at, { size: 11, fill: ink.text });
+  }
+  return at - y;
+}

@@ -1,0 +1,91 @@
+"""Explorers on a page that is opened from disk: the same JavaScript, its traits beside it, and no kernel.
+
+A content security policy lets only this script run, by its hash, and nothing be loaded: what a file says stays text.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import html
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from markupsafe import Markup
+
+import aam_nb
+from aam_nb.show.widgets.explorer import Explorer, built, css, kit
+
+
+@dataclass(frozen=True)
+class Embedded:
+    """Explorers as parts of a page.
+
+    Parameters
+    ----------
+    style, script
+        What goes once into the page: CSS, and JavaScript as the text of a `<script type="module">`.
+    policy
+        The source that lets the script run, for `script-src` of a content security policy.
+    places
+        For each explorer, HTML with its data and the place where it is drawn.
+    """
+
+    style: Markup
+    script: Markup
+    policy: str
+    places: tuple[Markup, ...]
+
+
+def embed(explorers: Sequence[Explorer]) -> Embedded:
+    """Explorers as parts of a page of HTML."""
+    scripts = sorted({e.script for e in explorers})
+    drawn = ",\n".join(f"{json.dumps(name)}: {built(name)}" for name in scripts)
+    script = (
+        f"{kit()}\nconst explorers = {{\n{drawn}\n}};\n"
+        'for (const place of document.querySelectorAll("[data-explorer]"))\n'
+        "  mount(new SavedModel(JSON.parse(place.firstElementChild.textContent)), place, explorers[place.dataset.explorer]);\n"
+    )
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    return Embedded(
+        style=Markup(css()), script=Markup(script), policy=f"'sha256-{digest}'", places=tuple(map(_place, explorers))
+    )
+
+
+def page(explorer: Explorer) -> str:
+    """A whole page with one explorer."""
+    found, title = embed([explorer]), html.escape(explorer.title)
+    policy = f"default-src 'none'; img-src data: blob:; style-src 'unsafe-inline'; script-src {found.policy}"
+    return f"""<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta http-equiv="Content-Security-Policy" content="{policy}">
+<title>{title}</title>
+<style>
+:root {{ color-scheme: light dark; }}
+body {{ margin: 0 auto; padding: 12px; max-width: 1200px; font: 15px/1.5 system-ui, "DejaVu Sans", sans-serif; }}
+@media (prefers-color-scheme: dark) {{ body {{ background: #16181b; color: #e8e8e8; }} }}
+{found.style}
+</style>
+</head>
+<body>
+<h1>{title}</h1>
+{found.places[0]}
+<p><small>aam_nb {aam_nb.__version__}</small></p>
+<script type="module">{found.script}</script>
+</body>
+</html>
+"""
+
+
+def _place(explorer: Explorer) -> Markup:
+    """Where an explorer is drawn, with its traits as JSON in which nothing can end the script."""
+    text = json.dumps(explorer.saved_state(), ensure_ascii=True, allow_nan=False, separators=(",", ":"))
+    for sign in "<>&":
+        text = text.replace(sign, f"\\u{ord(sign):04x}")
+    return Markup(
+        f'<div data-explorer="{html.escape(explorer.script)}"><script type="application/json">{text}</script></div>'
+    )
