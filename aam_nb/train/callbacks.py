@@ -121,6 +121,11 @@ class Callback:
     `state`.
     """
 
+    @property
+    def shows_progress(self) -> bool:
+        """Whether it shows how far training is, so that no bar need do so."""
+        return False
+
     def state(self) -> dict[str, Any]:
         """What a checkpoint is to remember, as JSON."""
         return {}
@@ -141,7 +146,7 @@ class Callback:
         """After the last step, also where training was stopped or broke."""
 
 
-def default_callbacks(config: TrainConfig, folder: Path | None) -> list[Callback]:
+def default_callbacks(config: TrainConfig, folder: Path | None, *, bar: bool = True) -> list[Callback]:
     """What every training does beside: the watch first, so that what follows finds its columns.
 
     Parameters
@@ -150,13 +155,15 @@ def default_callbacks(config: TrainConfig, folder: Path | None) -> list[Callback
         `best` and `patience`, `tensorboard`, `progress`.
     folder
         Where the run is written; without one there is no HISTORY.
+    bar
+        Whether to show a progress bar, where `progress` is on.
     """
     found: list[Callback] = [Watch(), EarlyStopping(config.patience, config.best)]
     if folder is not None:
         found.append(History())
     if config.tensorboard:
         found.append(TensorBoard())
-    return [*found, Progress()]
+    return [*found, Progress()] if bar else found
 
 
 # -- the best epoch, and when to stop ---------------------------------------------------------------------------------

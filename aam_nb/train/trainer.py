@@ -101,8 +101,10 @@ class Trainer:
         self.network, self.optimizer = self.accelerator.prepare(network, self.raw_optimizer)
         self.parts = Parts(self.plain, config, self.accelerator)
         self.vectors = vectors if vectors is not None else AsvVectors(disk=config.cache == "disk")
-        watch, *rest = default_callbacks(config, folder if self.is_main else None)
-        self.callbacks = [watch, *_instances(callbacks), *rest]  # what these add to the history, the rest finds there
+        given = _instances(callbacks)
+        bar = not any(callback.shows_progress for callback in given)
+        watch, *rest = default_callbacks(config, folder if self.is_main else None, bar=bar)
+        self.callbacks = [watch, *given, *rest]  # what these add to the history, the rest finds there
         self.signals = Signals()
         self.epoch = self.step = 0
         self.rows: list[dict[str, Any]] = []

@@ -6,6 +6,8 @@ figure, the table or a page of its own. An explorer works with the mouse and wit
 """
 
 from aam_nb.show.widgets.compare import ComparisonExplorer, compare
-from aam_nb.show.widgets.explorer import Explorer, ExplorerError
+from aam_nb.show.widgets.explorer import Explorer
+from aam_nb.show.widgets.training import TrainingMonitor, training
+from aam_nb.show.widgets.twin import ExplorerError
 
-__all__ = ["ComparisonExplorer", "Explorer", "ExplorerError", "compare"]
+__all__ = ["ComparisonExplorer", "Explorer", "ExplorerError", "TrainingMonitor", "compare", "training"]

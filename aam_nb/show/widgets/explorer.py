@@ -6,44 +6,44 @@ browser from `data`, with JavaScript that ships here and loads nothing. Viewers 
 
 from __future__ import annotations
 
-import base64
-import html
-import io
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from functools import cache
-from importlib.resources import files
-from pathlib import Path
 from typing import Any, ClassVar
 
 import anywidget
-import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import traitlets
+from IPython.display import display
 from ipywidgets.widgets.trait_types import TypedTuple
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from pandas.api.types import is_bool_dtype, is_datetime64_any_dtype, is_numeric_dtype
 
 from aam_nb.config import UserError, some
+from aam_nb.show.widgets.page import page
+from aam_nb.show.widgets.sources import css, esm
+from aam_nb.show.widgets.twin import ExplorerError, Twin, bundle_of, in_notebook
 from aam_nb.study.study import Study, UnknownIdError
-from aam_nb.study.whole import whole_file
 
-KIT = ("pens", "scales", "plot", "charts", "frame")
-"""The JavaScript that explorers share, in this order."""
-DPI = 90
 DIGITS = 5
 """Significant digits of the numbers that are sent to the browser."""
-FIGURES = (".png", ".svg", ".pdf")
-TABLES = (".csv", ".tsv")
+
+HIDDEN_WHILE_LIVE = """<style>
+.jp-OutputArea:has(.aam) .jp-OutputArea-child:has(.aam-still) { display: none; }
+.jp-OutputArea-child:has(+ .jp-OutputArea-child .aam-still) .jp-OutputArea-output:not(:has(*)) { display: none; }
+</style>"""
+"""Hides the twin beside a live explorer, and the words of JupyterLab for one that lost its kernel."""
 
 
-class ExplorerError(UserError, ValueError):
-    """An explorer cannot show or save what is asked of it."""
+class SampleIds(TypedTuple):
+    """Ids of samples: any sequence of them, such as the index of a table."""
+
+    def validate(self, obj: Any, value: Any) -> Any:
+        """The ids as a tuple."""
+        listed = isinstance(value, pd.Index | pd.Series | np.ndarray)
+        return super().validate(obj, tuple(map(str, value)) if listed else value)
 
 
-class Explorer(anywidget.AnyWidget):
+class Explorer(Twin, anywidget.AnyWidget):
     """A widget to look at something; see `aam.widgets`.
 
     A class of explorers names its JavaScript (`script`, a file of `js/` that defines `build(view)`), computes `data` when it is made, and
@@ -52,13 +52,12 @@ class Explorer(anywidget.AnyWidget):
 
     script: ClassVar[str]
     """The file in `js/`, without `.js`."""
-    title: ClassVar[str]
-    """What it is called."""
+    pages = (".html",)
     kept: ClassVar[tuple[str, ...]] = ()
     """Traits, besides `selected`, that its JavaScript reads."""
 
     data = traitlets.Dict(help="What is drawn; JSON.").tag(sync=True)
-    selected = TypedTuple(traitlets.Unicode(), help="Ids of the samples chosen.").tag(sync=True)
+    selected = SampleIds(traitlets.Unicode(), help="Ids of the samples chosen.").tag(sync=True)
     error = traitlets.Unicode(help="What went wrong last, shown above the explorer.").tag(sync=True)
 
     def __init__(self, sample_ids: Sequence[str], **traits: Any) -> None:
@@ -66,20 +65,6 @@ class Explorer(anywidget.AnyWidget):
         self._esm = esm(self.script)
         self._css = css()
         super().__init__(**traits)
-
-    # -- what a class of explorers gives ----------------------------------------------------------------------------------
-
-    def figure(self) -> Figure:
-        """The static twin: what is looked at, as a matplotlib figure."""
-        raise NotImplementedError
-
-    def to_frame(self) -> pd.DataFrame:
-        """The table behind the figure."""
-        raise NotImplementedError
-
-    def sentence(self) -> str:
-        """What a reader must know of it, in words."""
-        return ""
 
     # -- what is chosen ---------------------------------------------------------------------------------------------------
 
@@ -108,75 +93,47 @@ class Explorer(anywidget.AnyWidget):
 
     def set_state(self, sync_data: dict[str, Any]) -> None:
         """Take what the browser changed; an error shows inside the explorer."""
+        before = {name: getattr(self, name) for name in sync_data if name in self.keys}
         with self._shown():
             super().set_state(sync_data)
-        for name in sync_data:  # what was refused goes back to what it was, in the browser too
-            if name in self.keys and name != "error" and self.error:
-                self.send_state(name)
+        if self.error:  # what was refused is again what it was, in the browser too
+            self._trait_values.update(before)
+            self.send_state(list(before))
 
-    # -- the static twin --------------------------------------------------------------------------------------------------
+    # -- the static twin, and the page ------------------------------------------------------------------------------------
 
     def _repr_mimebundle_(self, **kwargs: Any) -> Any:
         bundle = super()._repr_mimebundle_(**kwargs)
         if bundle is None:
             return None
         found, more = bundle if isinstance(bundle, tuple) else (bundle, {})
-        png = png_of(self.figure())
-        return {
-            **found,
-            "text/plain": repr(self),
-            "text/html": self._repr_html_(png),
-            "image/png": base64.b64encode(png).decode(),
-        }, more
+        return {**found, **bundle_of(self)}, more
 
-    def _repr_html_(self, png: bytes | None = None) -> str:
-        """The twin as HTML: title, sentence and figure, with everything escaped."""
-        image = base64.b64encode(png or png_of(self.figure())).decode()
-        title, alt = html.escape(self.title), html.escape(f"{self.title}. {self.sentence()}")
-        said = "".join(f"<p>{html.escape(line)}</p>" for line in self.sentence().split("\n") if line)
-        return (
-            f"<div><b>{title}</b>{said}"
-            f'<img alt="{alt}" style="max-width:100%" src="data:image/png;base64,{image}"></div>'
-        )
+    def _ipython_display_(self) -> None:
+        """Show the explorer and, in an output of its own, the twin.
+
+        JupyterLab draws the widget of an output that has one, also when its kernel is gone: an error then. The twin is seen instead, and
+        hidden while the explorer is live.
+        """
+        if not in_notebook():
+            print(repr(self))
+            return
+        view = super()._repr_mimebundle_()
+        found = view[0] if isinstance(view, tuple) else view
+        display({**found, "text/plain": "Interactive in JupyterLab; below is how it began."}, raw=True)
+        twin = bundle_of(self)
+        display({**twin, "text/html": f"{HIDDEN_WHILE_LIVE}{twin['text/html']}"}, raw=True)
+
+    def _repr_html_(self) -> str:
+        return bundle_of(self)["text/html"]
 
     def __repr__(self) -> str:
         chosen = f", {len(self.selected)} selected" if self.selected else ""
         return f"{type(self).__name__}({len(self.sample_ids)} samples{chosen})"
 
-    # -- saving -----------------------------------------------------------------------------------------------------------
-
-    def export(self, path: str | Path) -> Path:
-        """Write the static twin, or the explorer as a page of its own.
-
-        Parameters
-        ----------
-        path
-            `.png`, `.svg` or `.pdf`: the figure. `.csv` or `.tsv`: the table. `.html`: a page with the explorer, which works offline.
-
-        Raises
-        ------
-        ExplorerError
-            Another kind of file.
-        """
-        path = Path(path)
-        kind = path.suffix.lower()
-        if kind not in (*FIGURES, *TABLES, ".html"):
-            raise ExplorerError(
-                f"{path.name} ends in {kind or 'nothing'!r}. Expected {', '.join((*FIGURES, *TABLES))} or .html. Try "
-                f"`explorer.export('{path.stem}.png')`."
-            )
-        with whole_file(path) as fresh:
-            if kind in FIGURES:
-                figure = self.figure()
-                figure.savefig(fresh, format=kind[1:], dpi=2 * DPI, bbox_inches="tight")
-                plt.close(figure)
-            elif kind in TABLES:
-                self.to_frame().to_csv(fresh, sep="," if kind == ".csv" else "\t")
-            else:
-                from aam_nb.show.widgets.page import page
-
-                fresh.write_text(page(self), encoding="utf-8")
-        return path
+    def page(self) -> str:
+        """A page of HTML with the explorer, which works offline and without a kernel."""
+        return page(self)
 
     def saved_state(self) -> dict[str, Any]:
         """The traits that its JavaScript reads, for a page without a kernel."""
@@ -197,44 +154,6 @@ def one_of(proposal: Any, known: Any, what: str) -> str:
             f"{name} is {value!r}. Expected one of the {what}: {some(known, 20)}. Set `explorer.{name}` to one of those."
         )
     return str(value)
-
-
-@cache
-def _source(name: str) -> str:
-    return (files("aam_nb.show.widgets") / name).read_text(encoding="utf-8")
-
-
-@cache
-def kit() -> str:
-    """The JavaScript that all explorers share."""
-    return "\n".join(_source(f"js/kit/{part}.js") for part in KIT)
-
-
-def built(script: str) -> str:
-    """An expression for the `build` function of an explorer's JavaScript, whose other names stay inside."""
-    return f"(() => {{\n{_source(f'js/{script}.js')}\nreturn build;\n}})()"
-
-
-@cache
-def esm(script: str) -> str:
-    """The module that draws one explorer in a notebook."""
-    return f"{kit()}\nconst build = {built(script)};\nexport default {{ render: ({{ model, el }}) => mount(model, el, build) }};\n"
-
-
-@cache
-def css() -> str:
-    """The style of all explorers."""
-    return _source("js/explorer.css")
-
-
-def png_of(drawn: Axes | Figure, dpi: int = DPI) -> bytes:
-    """A figure as PNG; it is closed."""
-    figure = drawn if isinstance(drawn, Figure) else drawn.get_figure(root=True)
-    assert figure is not None
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=dpi, bbox_inches="tight")
-    plt.close(figure)
-    return buffer.getvalue()
 
 
 # -- what the browser gets --------------------------------------------------------------------------------------------------

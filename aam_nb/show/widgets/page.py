@@ -11,11 +11,22 @@ import html
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any, Protocol
 
 from markupsafe import Markup
 
 import aam_nb
-from aam_nb.show.widgets.explorer import Explorer, built, css, kit
+from aam_nb.show.widgets.sources import built, css, kit
+
+
+class Drawn(Protocol):
+    """What a page asks of an explorer."""
+
+    title: Any
+    script: Any
+
+    def saved_state(self) -> dict[str, Any]:
+        """Its traits, as JSON has them."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +49,7 @@ class Embedded:
     places: tuple[Markup, ...]
 
 
-def embed(explorers: Sequence[Explorer]) -> Embedded:
+def embed(explorers: Sequence[Drawn]) -> Embedded:
     """Explorers as parts of a page of HTML."""
     scripts = sorted({e.script for e in explorers})
     drawn = ",\n".join(f"{json.dumps(name)}: {built(name)}" for name in scripts)
@@ -53,7 +64,7 @@ def embed(explorers: Sequence[Explorer]) -> Embedded:
     )
 
 
-def page(explorer: Explorer) -> str:
+def page(explorer: Drawn) -> str:
     """A whole page with one explorer."""
     found, title = embed([explorer]), html.escape(explorer.title)
     policy = f"default-src 'none'; img-src data: blob:; style-src 'unsafe-inline'; script-src {found.policy}"
@@ -81,7 +92,7 @@ body {{ margin: 0 auto; padding: 12px; max-width: 1200px; font: 15px/1.5 system-
 """
 
 
-def _place(explorer: Explorer) -> Markup:
+def _place(explorer: Drawn) -> Markup:
     """Where an explorer is drawn, with its traits as JSON in which nothing can end the script."""
     text = json.dumps(explorer.saved_state(), ensure_ascii=True, allow_nan=False, separators=(",", ":"))
     for sign in "<>&":

@@ -67,6 +67,13 @@ class CanvasPen {
     c.restore();
   }
 
+  // A picture of pixels (RGBA, row by row), stretched without smoothing.
+  raster(x, y, w, h, columns, pixels) {
+    this.c.globalAlpha = 1;
+    this.c.imageSmoothingEnabled = false;
+    this.c.drawImage(picture(columns, pixels), x, y, w, h);
+  }
+
   inside(x, y, w, h, draw) {
     this.c.save();
     this.c.beginPath();
@@ -97,6 +104,14 @@ class CanvasPen {
     }
     c.globalAlpha = 1;
   }
+}
+
+function picture(columns, pixels) {
+  const canvas = document.createElement("canvas");
+  canvas.width = columns;
+  canvas.height = pixels.length / 4 / columns;
+  canvas.getContext("2d").putImageData(new ImageData(pixels, columns), 0, 0);
+  return canvas;
 }
 
 const escaped = (text) =>
@@ -138,6 +153,14 @@ class SvgPen {
     this.parts.push(
       `<text transform="${place.join(" ")}" font-family="${escaped(font)}" font-size="${size}" font-weight="${weight}" fill="${escaped(fill)}" ` +
         `text-anchor="${anchor}" dominant-baseline="${BASELINES[baseline]}">${escaped(words)}</text>`,
+    );
+  }
+
+  raster(x, y, w, h, columns, pixels) {
+    const place = [x, y, w, h].map(short2);
+    this.parts.push(
+      `<image x="${place[0]}" y="${place[1]}" width="${place[2]}" height="${place[3]}" preserveAspectRatio="none" style="image-rendering:pixelated" ` +
+        `href="${picture(columns, pixels).toDataURL()}"/>`,
     );
   }
 
