@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import shlex
 from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -205,10 +206,12 @@ def noting(out: Path) -> list[Callback]:
 
 
 def ended(model: aam.AAM, out: Path) -> bool:
-    """Whether what follows training is to be done: by one process of several, and not after an interrupt."""
+    """Whether what follows training is to be done: by one process of several, and not after an interrupt. The run notes the command."""
     if model.interrupted:
         say(f"Go on with `aam-nb resume --run {out}`.")
         raise KeyboardInterrupt
+    if ARGV.get():
+        model.record[ARGV.get()[0]]["command"] = shlex.join(["aam-nb", *ARGV.get()])
     return is_main()
 
 

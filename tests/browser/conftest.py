@@ -241,10 +241,11 @@ class Lab:
             "OMP_NUM_THREADS": "1",
         }
         self.log = (folder / "lab.log").open("wb")
+        flags = ["--no-browser", "--allow-root", "--ip=127.0.0.1", f"--port={port}", "--ServerApp.port_retries=0"]
+        flags += [f"--ServerApp.root_dir={self.folder}", f"--IdentityProvider.token={self.token}"]
+        flags += ["--expose-app-in-browser", "--LabApp.news_url="]
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root", "--ip=127.0.0.1", f"--port={port}"]
-            + [f"--ServerApp.root_dir={self.folder}", f"--IdentityProvider.token={self.token}"]
-            + ["--ServerApp.port_retries=0", "--expose-app-in-browser", "--LabApp.news_url="],
+            [sys.executable, "-m", "jupyterlab", *flags],
             env=os.environ | {k: str(v) for k, v in here.items()},
             stdout=self.log,
             stderr=subprocess.STDOUT,

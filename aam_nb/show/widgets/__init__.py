@@ -5,9 +5,19 @@ Each is returned, never displayed; its state lies in traits (`explorer.selected`
 figure, the table or a page of its own. An explorer works with the mouse and with the keyboard.
 """
 
+from aam_nb.show.widgets.attention import AttentionExplorer, attention
 from aam_nb.show.widgets.compare import ComparisonExplorer, compare
 from aam_nb.show.widgets.explorer import Explorer
 from aam_nb.show.widgets.training import TrainingMonitor, training
 from aam_nb.show.widgets.twin import ExplorerError
 
-__all__ = ["ComparisonExplorer", "Explorer", "ExplorerError", "TrainingMonitor", "compare", "training"]
+__all__ = [
+    "AttentionExplorer",
+    "ComparisonExplorer",
+    "Explorer",
+    "ExplorerError",
+    "TrainingMonitor",
+    "attention",
+    "compare",
+    "training",
+]

@@ -15,6 +15,9 @@ from aam_nb.show import plots
 from aam_nb.show.widgets.explorer import Explorer, metadata_columns, one_of, plain
 from aam_nb.study.study import Study
 
+SMALLER = ("mae",)
+"""Metrics of which a smaller value is better."""
+
 
 class ComparisonExplorer(Explorer):
     """See `compare`. Traits: `metric`, `a` and `b` (the two models set side by side), `show` ("errors" or "predictions"), `color` (a
@@ -27,7 +30,7 @@ class ComparisonExplorer(Explorer):
     metric = traitlets.Unicode().tag(sync=True)
     a = traitlets.Unicode().tag(sync=True)
     b = traitlets.Unicode().tag(sync=True)
-    show = traitlets.Enum(["errors", "predictions"], default_value="errors").tag(sync=True)
+    show = traitlets.Unicode("errors").tag(sync=True)
     color = traitlets.Unicode().tag(sync=True)
 
     def __init__(self, comparison: Comparison, study: Study | None = None) -> None:
@@ -35,6 +38,7 @@ class ComparisonExplorer(Explorer):
         self.pairs = by_sample(comparison)
         others = [c for c in comparison.contenders if c != comparison.reference]
         columns = [] if study is None else metadata_columns(study, self.pairs.index)
+        self._colors = [c["name"] for c in columns]
         super().__init__(
             list(self.pairs.index),
             metric=comparison.metric,
@@ -60,6 +64,8 @@ class ComparisonExplorer(Explorer):
                 "kind": found.kind,
                 "reference": found.reference,
                 "metric": found.metric,
+                "smaller": list(SMALLER),
+                "repeats": int(found.predictions["repeat"].nunique()),
                 "metrics": {m: plots.METRIC_NAMES.get(m, m) for m in METRICS[found.kind]},
                 "sentence": found.sentence(),
                 "warnings": found.warnings(),
@@ -83,7 +89,12 @@ class ComparisonExplorer(Explorer):
 
     @traitlets.validate("color")
     def _check_color(self, proposal: Any) -> str:
-        return one_of(proposal, ["", *(c["name"] for c in self.data.get("columns", []))], "columns")
+        return one_of(proposal, ["", *self._colors], "columns")
+
+    @traitlets.validate("show")
+    def _check_show(self, proposal: Any) -> str:
+        shown = ["errors", "predictions"] if self.comparison.kind == "regression" else ["errors"]
+        return one_of(proposal, shown, f"views of a {self.comparison.kind}")
 
     def figure(self) -> Figure:
         """Scores with intervals beside the paired differences."""
@@ -130,12 +141,12 @@ def by_sample(comparison: Comparison) -> pd.DataFrame:
 
 
 def _chance_of_truth(comparison: Comparison, name: str) -> pd.Series:
-    """p(truth) of each sample, mean over repeats."""
+    """p(truth) of each sample, mean over repeats; 0 of a class that the contender was not taught."""
     rows = comparison.probabilities[comparison.probabilities["contender"] == name]
-    truth = comparison.predictions["truth"].groupby(level=0).first()
-    by_class = rows[[c for c in rows if str(c).startswith("p(")]]
-    places = by_class.columns.get_indexer(pd.Index([f"p({truth[i]})" for i in rows.index]))
-    chance = np.where(places >= 0, by_class.to_numpy(float)[np.arange(len(rows)), places], 0.0)
+    truth = comparison.predictions["truth"].groupby(level=0).first().reindex(rows.index)
+    by_class = rows[[c for c in rows if str(c).startswith("p(")]].astype(float).fillna(0.0)
+    places = by_class.columns.get_indexer(pd.Index([f"p({t})" for t in truth]))
+    chance = np.where(places >= 0, by_class.to_numpy()[np.arange(len(rows)), places], 0.0)
     return pd.Series(chance, index=rows.index).groupby(level=0, sort=False).mean()
 
 
@@ -148,5 +159,10 @@ def compare(comparison: Comparison, study: Study | None = None) -> ComparisonExp
         What `aam.compare` gave.
     study
         The study compared on; with it dots can be coloured by metadata.
+
+    Raises
+    ------
+    ExplorerError
+        Judged samples are not in the study.
     """
     return ComparisonExplorer(comparison, study)

@@ -148,10 +148,11 @@ def one_of(proposal: Any, known: Any, what: str) -> str:
     ExplorerError
         It is none of them.
     """
-    value, name = proposal["value"], proposal["trait"].name
-    if value not in list(known):
+    value, name, known = proposal["value"], proposal["trait"].name, list(known)
+    if value not in known:
+        none, named = " (or '' for none)" if "" in known else "", [k for k in known if k != ""]
         raise ExplorerError(
-            f"{name} is {value!r}. Expected one of the {what}: {some(known, 20)}. Set `explorer.{name}` to one of those."
+            f"{name} is {value!r}. Expected one of the {what}{none}: {some(named, 20)}. Set `explorer.{name}` to one of those."
         )
     return str(value)
 
@@ -193,9 +194,26 @@ def column(values: pd.Series, name: str | None = None) -> dict[str, Any]:
     return {"name": label, "kind": "categories", "values": codes.tolist(), "levels": [str(v) for v in levels]}
 
 
+def metadata_of(study: Study, ids: pd.Index) -> pd.DataFrame:
+    """Metadata of the samples that an explorer shows.
+
+    Raises
+    ------
+    ExplorerError
+        Some of them are not in the study.
+    """
+    lost = ids[~ids.isin(study.sample_ids)]
+    if len(lost):
+        raise ExplorerError(
+            f"{len(lost)} of {len(ids)} judged samples are not in the study ({some(lost)}). Expected the study that they were judged on. "
+            "Give it, or leave `study` out."
+        )
+    return study.metadata.loc[ids]
+
+
 def metadata_columns(study: Study, ids: pd.Index) -> list[dict[str, Any]]:
-    """Metadata of some samples of a study as the browser takes it."""
-    rows = study.metadata.loc[ids]
+    """The same as the browser takes it."""
+    rows = metadata_of(study, ids)
     return [column(rows[name]) for name in rows.columns]
 
 

@@ -4,7 +4,8 @@ const text = (v) => (typeof v === "function" ? String(v()) : String(v ?? ""));
 const now = (v) => (typeof v === "function" ? v() : v);
 
 // Points {x, y, i, tip, faded} with the encoding of a column; `lasso(targets)` and `pick(target)` get targets with `i`.
-function scatter(view, { points, x, y, column = null, selected = () => new Set(), diagonal = false, radius = 4, rows, ...more }) {
+// `under(pen, {sx, sy, box}, ink)` draws below the points, `over(pen, targets, ink)` above them.
+function scatter(view, { points, x, y, column = null, selected = () => new Set(), diagonal = false, radius = 4, under = null, over = null, rows, ...more }) {
   const draw = (pen, w, h, ink) => {
     const shown = now(points), colour = encoding(now(column)), chosen = selected();
     const side = colour.items.length || colour.numbers ? Math.min(170, w * 0.3) : 8;
@@ -13,6 +14,7 @@ function scatter(view, { points, x, y, column = null, selected = () => new Set()
     xAxis.domain ||= padded(extent(shown.map((p) => p.x)));
     yAxis.domain ||= padded(extent(shown.map((p) => p.y)));
     const { sx, sy } = axes(pen, box, { x: xAxis, y: yAxis }, ink);
+    if (under) pen.inside(box.x, box.y, box.w, box.h, () => under(pen, { sx, sy, box }, ink));
     if (diagonal) {
       const low = Math.max(xAxis.domain[0], yAxis.domain[0]), high = Math.min(xAxis.domain[1], yAxis.domain[1]);
       pen.line(sx(low), sy(low), sx(high), sy(high), { stroke: ink.soft, dash: [5, 4] });
@@ -24,8 +26,9 @@ function scatter(view, { points, x, y, column = null, selected = () => new Set()
         targets.forEach((t) => {
           if (some && chosen.has(t.i) !== front) return;
           const faint = t.faded || (some && !front);
-          pen.mark(colour.shape(t.i), t.x, t.y, front ? radius + 1 : radius, { fill: colour.color(t.i), stroke: front ? ink.text : ink.paper, width: front ? 1.2 : 0.5, alpha: faint ? 0.25 : 0.9 });
+          pen.mark(colour.shape(t.i), t.x, t.y, front ? radius + 1 : radius, { fill: now(column) ? colour.color(t.i) : ink.main, stroke: front ? ink.text : ink.paper, width: front ? 1.2 : 0.5, alpha: faint ? 0.25 : 0.9 });
         });
+      if (over) over(pen, targets, ink);
     });
     if (side > 8) legend(pen, colour, box.x + box.w + 16, box.y, side - 16, ink, now(column).name);
     return targets;
@@ -45,7 +48,7 @@ function histogram(view, { bins, x, y, shade = () => false, tip = null, ...more 
     const { sx, sy } = axes(pen, box(w, h), domains(), ink);
     return counts.map((n, k) => {
       const [a, b] = [sx(edges[k]), sx(edges[k + 1])], top = sy(n);
-      pen.rect(a + 0.5, top, Math.max(0.5, b - a - 1), sy(0) - top, { fill: PALETTE[0], alpha: shade(edges[k], edges[k + 1]) ? 0.25 : 1 });
+      pen.rect(a + 0.5, top, Math.max(0.5, b - a - 1), sy(0) - top, { fill: ink.main, alpha: shade(edges[k], edges[k + 1]) ? 0.25 : 1 });
       return { x: a, y: Math.min(top, sy(0) - 3), w: b - a, h: Math.max(3, sy(0) - top), k, tip: tip ? tip(k) : [`${number(edges[k])} to ${number(edges[k + 1])}`, `${number(n)}`] };
     });
   };
@@ -68,9 +71,9 @@ function bars(view, { items, x, dots = false, zero = 0, labels = 190, selected =
     const step = box.h / Math.max(1, shown.length), thick = Math.min(15, step * 0.68), at = sx(Math.min(axis.domain[1], Math.max(axis.domain[0], zero)));
     if (!dots || axis.domain[0] <= zero) pen.line(at, box.y, at, box.y + box.h, { stroke: ink.soft });
     return shown.map((b, k) => {
-      const y = box.y + step * (k + 0.5), v = sx(b.value), color = b.color || PALETTE[0], on = selected() !== null && selected() === b.key;
+      const y = box.y + step * (k + 0.5), v = sx(b.value), color = b.color || ink.main, on = selected() !== null && selected() === b.key;
       if (on) pen.rect(0, y - step / 2, w, step, { fill: color, alpha: 0.14 });
-      pen.text((b.mark ? b.mark + " " : "") + cut(b.label, Math.floor(room / 6.6)), room - 8, y, { anchor: "end", size: 11.5, fill: ink.text, weight: b.bold || on ? "bold" : "normal" });
+      pen.text((b.mark ? b.mark + " " : "") + cut(b.label, Math.floor((room - 8) / (b.bold || on ? 7.8 : 7))), room - 8, y, { anchor: "end", size: 11.5, fill: ink.text, weight: b.bold || on ? "bold" : "normal" });
       if (isNumber(b.value)) {
         if (dots) pen.mark(b.shape || 0, v, y, 5, { fill: color });
         else pen.rect(Math.min(at, v), y - thick / 2, Math.max(1, Math.abs(v - at)), thick, { fill: color });

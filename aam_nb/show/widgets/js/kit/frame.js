@@ -95,7 +95,9 @@ class View {
   ink() {
     const style = getComputedStyle(this.root);
     const of = (name) => style.getPropertyValue(name).trim();
-    return { text: style.color, soft: of("--aam-soft"), faint: of("--aam-faint"), paper: style.backgroundColor };
+    const [r, g, b] = (style.backgroundColor.match(/[\d.]+/g) || [255, 255, 255]).map(Number);
+    const dark = 0.3 * r + 0.6 * g + 0.1 * b < 128;
+    return { text: style.color, soft: of("--aam-soft"), faint: of("--aam-faint"), paper: style.backgroundColor, main: dark ? PALETTE[5] : PALETTE[0] };
   }
 
   // -- parts ------------------------------------------------------------------------------------------------------------

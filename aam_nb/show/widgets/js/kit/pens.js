@@ -42,14 +42,11 @@ class CanvasPen {
     this._paint(fill, stroke, width, []);
   }
 
+  // Markers are stamped: thousands are drawn at once, of few kinds.
   mark(shape, x, y, r, { stroke = null, fill = null, width = 1, alpha = 1 } = {}) {
-    const corners = SHAPES[shape % SHAPES.length];
-    if (corners) return this.path(corners.map(([a, b]) => [x + a * r, y + b * r]), { stroke, fill, width, alpha, close: true });
-    const c = this.c;
+    const c = this.c, ratio = (this.ratio ||= c.getTransform().a), half = Math.ceil(1.3 * r + width), snap = (v) => Math.round((v - half) * ratio) / ratio;
     c.globalAlpha = alpha;
-    c.beginPath();
-    c.arc(x, y, r, 0, 2 * Math.PI);
-    this._paint(fill, stroke, width, []);
+    c.drawImage(stamp(shape % SHAPES.length, r, half, ratio, { stroke, fill, width }), snap(x), snap(y), 2 * half, 2 * half);
   }
 
   text(words, x, y, { fill = "#000", size = 12, anchor = "start", baseline = "middle", angle = 0, weight = "normal", font = FONT, stretch = null } = {}) {
@@ -104,6 +101,28 @@ class CanvasPen {
     }
     c.globalAlpha = 1;
   }
+}
+
+const stamps = new Map();
+
+function stamp(shape, r, half, ratio, { stroke, fill, width }) {
+  const key = [shape, r, ratio, stroke, fill, width].join();
+  if (stamps.has(key)) return stamps.get(key);
+  if (stamps.size > 2000) stamps.clear();
+  const canvas = document.createElement("canvas");
+  canvas.width = canvas.height = Math.ceil(2 * half * ratio);
+  const c = canvas.getContext("2d"), corners = SHAPES[shape];
+  c.scale(canvas.width / (2 * half), canvas.width / (2 * half));
+  c.translate(half, half);
+  c.beginPath();
+  if (corners) corners.forEach(([a, b], i) => (i ? c.lineTo(a * r, b * r) : c.moveTo(a * r, b * r)));
+  else c.arc(0, 0, r, 0, 2 * Math.PI);
+  c.closePath();
+  Object.assign(c, { fillStyle: fill || "#000", strokeStyle: stroke || "#000", lineWidth: width });
+  if (fill) c.fill();
+  if (stroke) c.stroke();
+  stamps.set(key, canvas);
+  return canvas;
 }
 
 function picture(columns, pixels) {

@@ -1,6 +1,6 @@
 // A drawing that can be pointed at, walked through with the arrow keys, lassoed and saved.
 //
-// `draw(pen, width, height, ink)` draws and gives its targets: {x, y, r} or {x, y, w, h}, each with `tip` (lines of text) and what else the
+// `draw(pen, width, height, ink)` draws and gives its targets: {x, y, r} or {x, y, w, h}, each with `tip` (lines of text, or a function that gives them) and what else the
 // plot wants back. A second canvas on top holds what follows the pointer, so that moving it redraws nothing else.
 
 class Plot {
@@ -60,7 +60,7 @@ class Plot {
     this._mark();
     const target = this.targets[i];
     if (this.hover) this.view.guard(() => this.hover(target || null));
-    if (say && target) this.view.say([].concat(target.tip || []).join(", "));
+    if (say && target) this.view.say([].concat(now(target.tip) || []).join(", "));
   }
 
   choose(i, event) {
@@ -103,7 +103,7 @@ class Plot {
     else c.rect(t.x, t.y, t.w, t.h);
     c.stroke();
     if (!t.tip) return;
-    this.tip.replaceChildren(...[].concat(t.tip).map((line) => node("div", {}, line)));
+    this.tip.replaceChildren(...[].concat(now(t.tip)).map((line) => node("div", {}, line)));
     const x = t.w === undefined ? t.x : t.x + t.w / 2, y = t.w === undefined ? t.y : t.y + t.h / 2;
     const tw = this.tip.offsetWidth, th = this.tip.offsetHeight;
     this.tip.style.left = `${Math.max(0, Math.min(x + 12 + tw > w ? x - tw - 12 : x + 12, w - tw))}px`;
@@ -198,7 +198,7 @@ class Plot {
   }
 }
 
-const LIGHT = { text: "#1b1b1b", soft: "#555555", faint: "#e3e3e3", paper: "#ffffff" };
+const LIGHT = { text: "#1b1b1b", soft: "#555555", faint: "#e3e3e3", paper: "#ffffff", main: PALETTE[0] };
 
 function fit(canvas, w, h, ratio = window.devicePixelRatio || 1) {
   const [cw, ch] = [Math.round(w * ratio), Math.round(h * ratio)];

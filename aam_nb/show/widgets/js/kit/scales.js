@@ -116,7 +116,7 @@ function encoding(column) {
   if (!column) return { color: () => PALETTE[0], shape: () => 0, items: [], numbers: null };
   if (column.kind === "numbers") {
     const [low, high] = extent(column.values);
-    const color = (i) => (isNumber(column.values[i]) ? cividis((column.values[i] - low) / (high - low || 1)) : GREY);
+    const color = (i) => (isNumber(column.values[i]) ? cividis(Math.round((255 * (column.values[i] - low)) / (high - low || 1)) / 255) : GREY);
     return { color, shape: (i) => (isNumber(column.values[i]) ? 0 : 5), items: [], numbers: { low, high, name: column.name } };
   }
   const counts = new Map();

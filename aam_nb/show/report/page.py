@@ -78,7 +78,7 @@ def report(
 
     models = [model] if isinstance(model, AAM) else list(model)
     parts = [_model_part(m, study) for m in models]
-    pages = Environment(loader=PackageLoader("aam_nb.show", "."), autoescape=True, undefined=StrictUndefined)
+    pages = Environment(loader=PackageLoader("aam_nb.show.report", "."), autoescape=True, undefined=StrictUndefined)
     pages.filters["code"] = _code
     text = pages.get_template("report.html.j2").render(
         title=title,
