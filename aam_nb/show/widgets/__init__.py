@@ -7,6 +7,7 @@ figure, the table or a page of its own. An explorer works with the mouse and wit
 
 from aam_nb.show.widgets.attention import AttentionExplorer, attention
 from aam_nb.show.widgets.compare import ComparisonExplorer, compare
+from aam_nb.show.widgets.errors import ErrorsExplorer, errors
 from aam_nb.show.widgets.explorer import Explorer
 from aam_nb.show.widgets.training import TrainingMonitor, training
 from aam_nb.show.widgets.twin import ExplorerError
@@ -14,10 +15,12 @@ from aam_nb.show.widgets.twin import ExplorerError
 __all__ = [
     "AttentionExplorer",
     "ComparisonExplorer",
+    "ErrorsExplorer",
     "Explorer",
     "ExplorerError",
     "TrainingMonitor",
     "attention",
     "compare",
+    "errors",
     "training",
 ]

@@ -95,6 +95,9 @@ class Explorer(Twin, anywidget.AnyWidget):
         """Take what the browser changed; an error shows inside the explorer."""
         before = {name: getattr(self, name) for name in sync_data if name in self.keys}
         with self._shown():
+            for name in before:  # before anything changes, so that no reaction sees a value that is refused
+                read = self.trait_metadata(name, "from_json", self._trait_from_json)
+                self.traits()[name]._validate(self, read(sync_data[name], self))
             super().set_state(sync_data)
         if self.error:  # what was refused is again what it was, in the browser too
             self._trait_values.update(before)

@@ -25,7 +25,7 @@ const isNumber = (v) => typeof v === "number" && Number.isFinite(v);
 
 function number(v, digits = 3) {
   if (!isNumber(v)) return v === null || v === undefined ? "" : String(v);
-  if (Number.isInteger(v) && Math.abs(v) < 1e15) return v.toLocaleString("en-US");
+  if (Number.isInteger(v) && Math.abs(v) < 1e15) return Math.abs(v) < 10_000 ? String(v) : v.toLocaleString("en-US"); // 2009 may be a year
   const size = Math.abs(v);
   if (size !== 0 && (size < 1e-4 || size >= 1e6)) return v.toExponential(digits - 1);
   return v.toLocaleString("en-US", { maximumSignificantDigits: Math.max(digits, size >= 1 ? Math.ceil(Math.log10(size + 1)) : digits) });
