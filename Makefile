@@ -20,7 +20,7 @@ STAMP := .venv/.installed
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test test-anndata lab lint bench clean
+.PHONY: help venv demo test test-anndata test-browser docs tutorials refresh-tutorials lab lint bench clean
 
 help:   ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -48,8 +48,22 @@ test-anndata: $(STAMP)   ## run the tests that need the extra `anndata`
 	test -d $(ANNDATA) || $(BIN)/python -m pip install -qq --target $(ANNDATA) 'anndata>=0.11'
 	PYTHONPATH=$(ANNDATA) $(BIN)/python -m pytest -m anndata tests
 
-lab: $(STAMP)   ## open the tutorials in JupyterLab
-	$(BIN)/jupyter lab tutorials
+# Needs chromium (`apt-get install chromium`). The screenshots are there to be looked at.
+test-browser: export OMP_NUM_THREADS = 1
+test-browser: $(STAMP)   ## run JupyterLab, the explorers and the report in a browser; screenshots go to build/screenshots
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup -m browser tests
+
+docs: $(STAMP)   ## build the documentation into build/docs, warnings as errors
+	$(BIN)/python -m sphinx -q -W --keep-going -b html docs build/docs
+
+tutorials: $(STAMP)   ## run the tutorials at full size, into build/tutorials
+	$(BIN)/python tutorials/run.py full
+
+refresh-tutorials: $(STAMP)   ## run the tutorials in place, so that their committed outputs are fresh
+	$(BIN)/python tutorials/run.py refresh
+
+lab: $(STAMP)   ## open JupyterLab with a copy of the templates and tutorials, in aam-lab/
+	$(BIN)/aam-nb lab
 
 lint: $(STAMP)   ## run every hook of pre-commit on the whole tree
 	$(BIN)/pre-commit validate-config
@@ -59,5 +73,5 @@ bench: $(STAMP)   ## run the benchmarks, alone and with all threads
 	$(BIN)/python -m pytest -m bench tests
 
 clean:   ## remove .venv, caches and everything built
-	rm -rf .venv demo build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis *.egg-info
+	rm -rf .venv demo aam-lab build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis *.egg-info
 	find . -path ./.git -prune -o -type d \( -name __pycache__ -o -name .ipynb_checkpoints \) -prune -exec rm -rf {} +

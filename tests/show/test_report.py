@@ -46,7 +46,9 @@ def test_the_page_is_self_contained_and_says_how_well(
     text = path.read_text()
     page = Page(text)
     assert all(s.startswith(("data:image/png;base64,", "#")) for s in page.sources)
-    assert not {"script", "link", "iframe"} & set(page.tags)
+    assert not {"link", "iframe"} & set(page.tags)
+    data, scripts = text.count('<script type="application/json">'), text.count("<script")
+    assert (data, scripts) == (7, 8)  # the study, three explorers of each model, and what draws them
     assert page.tags.count("img") >= 12
     assert "random forest" in text
     assert "Planted ASVs recovered" in text

@@ -2,6 +2,7 @@
 
 import base64
 from dataclasses import replace
+from importlib import import_module
 
 import numpy as np
 import pandas as pd
@@ -10,12 +11,12 @@ from scipy import sparse
 
 import aam_nb as aam
 from aam_nb.explain.attention.heads import NOT_IMPORTANCE, HeadMaps
-from aam_nb.show.widgets import attention as explorers
 from aam_nb.show.widgets.attention import AsvNames, attention, folded_positions
 from aam_nb.show.widgets.twin import ExplorerError
 from aam_nb.study.study import EmptySampleError, Study, UnknownIdError
 from aam_nb.train.estimator import NotFittedError
 
+explorers = import_module("aam_nb.show.widgets.attention")  # the face has a function of that name
 HOSTILE = '<img src=x onerror="alert(1)"></script><script>alert(2)</script>'
 
 

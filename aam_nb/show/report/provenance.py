@@ -11,6 +11,9 @@ import pandas as pd
 from aam_nb.config import ModelConfig, TrainConfig, from_dict
 from aam_nb.train.estimator import AAM
 
+UNTOLD = ("progress", "device")
+"""Settings that say where and how loudly a model was trained, not how."""
+
 
 def steps(model: AAM) -> pd.DataFrame:
     """A row per stage: samples, seed, how it was split, the hash of what was learned from, and the command where one was typed."""
@@ -28,7 +31,8 @@ def steps(model: AAM) -> pd.DataFrame:
             "sha256 of the data": record["input_sha256"],
             "command": record.get("command", ""),
         }
-    return pd.DataFrame(rows).T.rename_axis("stage")
+    table = pd.DataFrame(rows).T.rename_axis("stage")
+    return table.loc[:, (table != "").any()]
 
 
 def code(model: AAM) -> str:
@@ -36,7 +40,9 @@ def code(model: AAM) -> str:
     fit, pretrain = model.record.get("fit"), model.record.get("pretrain")
     lines = ["import aam_nb as aam", "", "study = aam.read_study(...)  # the same files: compare the hashes"]
     if fit and fit["split"]:
-        asked = {k: v for k, v in fit["split"].items() if k in ("test_size", "target", "group", "seed") and v is not None}
+        asked = {
+            k: v for k, v in fit["split"].items() if k in ("test_size", "target", "group", "seed") and v is not None
+        }
         lines.append(f"train, test = study.split({_arguments(asked)})")
     else:
         lines.append("train = study")
@@ -57,7 +63,7 @@ def _config(record: Mapping[str, Any]) -> str:
 def _set(config: ModelConfig | TrainConfig) -> dict[str, Any]:
     """Fields of a config that are not at their defaults."""
     plain = type(config)()
-    names = [f.name for f in dataclasses.fields(config)]
+    names = [f.name for f in dataclasses.fields(config) if f.name not in UNTOLD]
     return {n: getattr(config, n) for n in names if getattr(config, n) != getattr(plain, n)}
 
 

@@ -4,11 +4,11 @@ const text = (v) => (typeof v === "function" ? String(v()) : String(v ?? ""));
 const now = (v) => (typeof v === "function" ? v() : v);
 
 // Points {x, y, i, tip, faded} with the encoding of a column; `lasso(targets)` and `pick(target)` get targets with `i`.
-// `under(pen, {sx, sy, box}, ink)` draws below the points, `over(pen, targets, ink)` above them.
-function scatter(view, { points, x, y, column = null, selected = () => new Set(), diagonal = false, radius = 4, under = null, over = null, rows, ...more }) {
+// `form` is a column of categories that shapes them instead. `under(pen, {sx, sy, box}, ink)` draws below the points, `over(pen, targets, ink)` above them.
+function scatter(view, { points, x, y, column = null, form = null, selected = () => new Set(), diagonal = false, radius = 4, under = null, over = null, rows, ...more }) {
   const draw = (pen, w, h, ink) => {
-    const shown = now(points), colour = encoding(now(column)), chosen = selected();
-    const side = colour.items.length || colour.numbers ? Math.min(170, w * 0.3) : 8;
+    const shown = now(points), colour = encoding(now(column)), shaped = now(form) ? encoding(now(form)) : colour, chosen = selected();
+    const side = colour.items.length || colour.numbers || shaped !== colour ? Math.min(170, w * 0.3) : 8;
     const box = { x: 58, y: 10, w: w - 58 - side - 10, h: h - 10 - 44 };
     const xAxis = { grid: true, ...now(x) }, yAxis = now(y);
     xAxis.domain ||= padded(extent(shown.map((p) => p.x)));
@@ -26,11 +26,15 @@ function scatter(view, { points, x, y, column = null, selected = () => new Set()
         targets.forEach((t) => {
           if (some && chosen.has(t.i) !== front) return;
           const faint = t.faded || (some && !front);
-          pen.mark(colour.shape(t.i), t.x, t.y, front ? radius + 1 : radius, { fill: now(column) ? colour.color(t.i) : ink.main, stroke: front ? ink.text : ink.paper, width: front ? 1.2 : 0.5, alpha: faint ? 0.25 : 0.9 });
+          pen.mark(shaped.shape(t.i), t.x, t.y, front ? radius + 1 : radius, { fill: now(column) ? colour.color(t.i) : ink.main, stroke: front ? ink.text : ink.paper, width: front ? 1.2 : 0.5, alpha: faint ? 0.25 : 0.9 });
         });
       if (over) over(pen, targets, ink);
     });
-    if (side > 8) legend(pen, colour, box.x + box.w + 16, box.y, side - 16, ink, now(column).name);
+    if (side > 8) {
+      const left = box.x + box.w + 16, plain = (found, color) => ({ ...found, items: found.items.map((t) => ({ ...t, ...color(t) })) });
+      const tall = now(column) ? legend(pen, shaped === colour ? colour : plain(colour, () => ({ shape: 1 })), left, box.y, side - 16, ink, now(column).name) + 20 : 0;
+      if (shaped !== colour) legend(pen, plain(shaped, () => ({ color: ink.text })), left, box.y + tall, side - 16, ink, now(form).name);
+    }
     return targets;
   };
   return new Plot(view, { height: (w) => Math.min(460, Math.max(300, w * 0.62)), ...more, draw, rows });
@@ -171,7 +175,7 @@ function heatmap(view, { matrix, tip, labels = true, cross = () => null, room = 
 // Lines {label, points: [[x, y]], color, dash, band: [[x, low, high]]} with a legend on the right.
 function lines(view, { series, x, y, ...more }) {
   const draw = (pen, w, h, ink) => {
-    const shown = now(series), side = Math.min(170, w * 0.3), box = { x: 58, y: 10, w: w - 58 - side - 10, h: h - 10 - 44 };
+    const shown = now(series), side = shown.some((s) => s.label) ? Math.min(170, w * 0.3) : 8, box = { x: 58, y: 10, w: w - 58 - side - 10, h: h - 10 - 44 };
     const xAxis = { grid: true, ...now(x) }, yAxis = { ...now(y) };
     xAxis.domain ||= extent(shown.flatMap((s) => s.points.map((p) => p[0])));
     yAxis.domain ||= padded(extent(shown.flatMap((s) => [...s.points.map((p) => p[1]), ...(s.band || []).flatMap((b) => [b[1], b[2]])])));

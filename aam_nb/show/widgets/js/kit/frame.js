@@ -23,7 +23,8 @@ class View {
     this.alerts = node("div", { class: "aam-error", role: "alert", hidden: true });
     this.heard = node("div", { class: "aam-heard", "aria-live": "polite" });
     this.body = node("div", { class: "aam-body" });
-    this.root = node("div", { class: "aam" }, this.alerts, this.body, this.heard);
+    // JupyterLab's own keys, the arrows among them, rest while one works in here.
+    this.root = node("div", { class: "aam", "data-lm-suppress-shortcuts": "true" }, this.alerts, this.body, this.heard);
     el.append(this.root);
     this.watch("error", () => this.fail(model.get("error")));
     const again = () => this.redraw();
@@ -188,14 +189,16 @@ class View {
       this.set({ [name]: Math.min(max, Math.max(min, from(+box.value))) });
       oninput && oninput();
     });
-    if (log) // a step of a log slider is one or a tenth of the value, not a share of the whole range
-      box.addEventListener("keydown", (e) => {
-        const way = { ArrowRight: 1, ArrowUp: 1, ArrowLeft: -1, ArrowDown: -1 }[e.key];
-        if (!way) return;
-        e.preventDefault();
-        const v = this.get(name), by = e.shiftKey ? 1 : Math.max(1, Math.round(v / 20));
-        this.set({ [name]: Math.min(max, Math.max(min, v + way * by)) });
-      });
+    // JupyterLab takes the arrows of sliders; and a step of a log slider is a twentieth of the value, not a share of the whole range.
+    box.addEventListener("keydown", (e) => {
+      const way = { ArrowRight: 1, ArrowUp: 1, ArrowLeft: -1, ArrowDown: -1 }[e.key];
+      if (!way) return;
+      e.preventDefault();
+      e.stopPropagation();
+      const v = this.get(name), by = log && !e.shiftKey ? Math.max(1, Math.round(v / 20)) : step;
+      this.set({ [name]: Math.min(max, Math.max(min, v + way * by)) });
+      oninput && oninput();
+    });
     this.watch(name, show);
     box.value = to(this.get(name));
     show();

@@ -54,7 +54,7 @@ function ticks([low, high], most = 6) {
   const step = [1, 2, 5, 10].map((k) => k * power).find((s) => (high - low) / s <= most) || raw;
   const found = [];
   for (let k = Math.ceil(low / step - 1e-9); k * step <= high + step * 1e-9; k++) found.push(+(k * step).toPrecision(12));
-  return found;
+  return found.length < 3 && most < 5 ? ticks([low, high], most + 1) : found; // one or two ticks tell no scale
 }
 
 function logTicks([low, high]) {

@@ -1,0 +1,137 @@
+"""Pages opened from disk with the network off: explorers, the report, and what a template leaves; light and dark, wide and narrow."""
+
+from dataclasses import replace
+
+import pandas as pd
+import pytest
+
+import aam_nb as aam
+from aam_nb.study.study import Study
+from tests.browser.test_lab import lasso
+
+pytestmark = pytest.mark.browser
+
+HOSTILE = '<img src=x onerror="window.owned = 1; alert(1)">'
+LOOKS = [{"width": w, "dark": dark} for w in (1280, 800) for dark in (False, True)]
+QUICK = {"folds": 2, "num_trees": 10, "num_permutations": 19, "num_resamples": 20, "tune": False}
+
+
+def made(name, study, model):
+    """An explorer of a study and its model."""
+    _, test = study.split(test_size=0.25, target="age", group="host_id", seed=0)
+    if name == "explore":
+        return aam.widgets.explore(study)
+    if name == "attention":
+        return aam.widgets.attention(model, test)
+    if name == "attributions":
+        return aam.widgets.attributions(aam.explain.attribute(model, test))
+    if name == "errors":
+        result = model.evaluate(test, config=aam.EvaluateConfig(num_trees=10))
+        return aam.widgets.errors(aam.errors(result, study, num_permutations=99, num_resamples=50), study=study)
+    found = aam.compare(["random_forest", "ridge_clr", "dummy"], study, target="age", group="host_id", **QUICK)
+    return aam.widgets.compare(found, study)
+
+
+EXPLORERS = ["explore", "attention", "attributions", "errors", "compare"]
+
+
+def as_it_should_be(page, name):
+    """Drawn, wholly in sight, silent."""
+    canvases = page.page.locator("canvas.aam-base:visible").all()
+    assert canvases
+    for canvas in canvases:
+        assert page.pixels(canvas)[0] > 100
+    assert page.page.evaluate("document.documentElement.scrollWidth <= window.innerWidth + 1"), "cut off at the side"
+    page.screenshot(name)
+    assert not page.broken
+    assert not page.foreign
+    assert page.page.evaluate("window.owned === undefined")
+
+
+@pytest.mark.parametrize("name", EXPLORERS)
+def test_an_explorer_on_a_page_of_its_own(name, study, fitted, tmp_path, from_disk):
+    path = made(name, study, fitted).export(tmp_path / f"{name}.html")
+    for look in LOOKS:
+        page = from_disk(path, **look)
+        as_it_should_be(page, f"page_{name}_{look['width']}_{'dark' if look['dark'] else 'light'}")
+
+
+def test_keys_and_lasso_work_without_a_kernel(study, fitted, tmp_path, from_disk):
+    page = from_disk(made("compare", study, fitted).export(tmp_path / "a.html"))
+    panel = page.page.locator("[data-panel='Two models on the same samples']")
+    canvas = panel.locator("canvas.aam-base")
+    before = page.picture(canvas)
+    lasso(page.page, canvas)
+    page.page.wait_for_timeout(200)
+    assert "48 samples chosen" in page.page.locator(".aam-heard").inner_text()
+    assert page.picture(canvas) != before
+    panel.locator("canvas.aam-over").focus()
+    page.page.keyboard.press("ArrowRight")
+    page.page.keyboard.press("Enter")
+    page.page.wait_for_timeout(200)
+    assert "1 samples chosen" in page.page.locator(".aam-heard").inner_text()
+    svg = page.save(panel.locator("[data-save=svg]")).decode()
+    assert svg.startswith("<svg")
+    assert svg.count("<circle") >= 48
+    table = page.save(panel.locator("[data-save=csv]")).decode()
+    assert table.splitlines()[0] == "sample_id,truth,random_forest,ridge_clr"
+    assert len(table.splitlines()) == 49
+
+
+# -- nothing that a file says runs ------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def hostile() -> Study:
+    """A study whose ids, columns, values and taxa are all HTML that would run."""
+    config = aam.SimulateConfig(length=40, min_depth=300, max_depth=1500)
+    plain = aam.simulate_study(48, 80, seed=1, config=config)
+    ids = pd.Index([f"{HOSTILE}{k}" for k in range(plain.num_samples)], name="sample_id")
+    metadata = plain.metadata.set_axis(ids, axis=0)
+    metadata[HOSTILE] = [f"{HOSTILE} {k % 3}" for k in range(len(ids))]
+    ranks = {
+        "phylum": [f"{HOSTILE}p{k % 4}" for k in range(plain.num_asvs)],
+        "genus": [f"{HOSTILE}g{k % 9}" for k in range(plain.num_asvs)],
+    }
+    taxonomy = pd.DataFrame(ranks, index=plain.asv_ids)
+    return replace(plain, sample_ids=ids, metadata=metadata, taxonomy=taxonomy, truth=None)
+
+
+@pytest.fixture(scope="module")
+def hostile_model(hostile):
+    train, _ = hostile.split(test_size=0.25, target="age", group="host_id", seed=0)
+    config = aam.TrainConfig(epochs=1, batch_size=8, progress=False)
+    return aam.AAM(aam.ModelConfig(width=16, num_layers=1, num_attn_heads=2)).fit(train, target="age", config=config)
+
+
+@pytest.mark.parametrize("name", EXPLORERS)
+def test_a_hostile_study_runs_nothing_on_a_page(name, hostile, hostile_model, tmp_path, from_disk):
+    explorer = made(name, hostile, hostile_model)
+    page = from_disk(explorer.export(tmp_path / "a.html"))
+    for over in page.page.locator("canvas.aam-over:visible").all():
+        over.focus()
+        page.page.keyboard.press("ArrowRight")  # tips are shown
+        page.page.keyboard.press("Enter")
+    as_it_should_be(page, f"hostile_{name}")
+    twin = tmp_path / "twin.html"
+    twin.write_text(f"<!doctype html><meta charset=utf-8><body>{explorer._repr_html_()}")
+    page = from_disk(twin)
+    assert page.page.evaluate("window.owned === undefined")
+    assert not page.broken
+    assert page.page.locator("img").count() == 1
+
+
+def test_a_hostile_study_runs_nothing_in_the_report(hostile, hostile_model, tmp_path, from_disk):
+    page = from_disk(aam.report(hostile_model, hostile, tmp_path / "report.html", title=HOSTILE))
+    as_it_should_be(page, "hostile_report")
+
+
+# -- the report -----------------------------------------------------------------------------------------------------------
+
+
+def test_the_report(study, fitted, tmp_path, from_disk):
+    path = aam.report(fitted, study, tmp_path / "report.html")
+    assert path.stat().st_size < 8_000_000
+    for look in LOOKS:
+        page = from_disk(path, **look)
+        as_it_should_be(page, f"report_{look['width']}_{'dark' if look['dark'] else 'light'}")
