@@ -63,7 +63,7 @@ refresh-tutorials: $(STAMP)   ## run the tutorials in place, so that their commi
 	$(BIN)/python tutorials/run.py refresh
 
 lab: $(STAMP)   ## open JupyterLab with a copy of the templates and tutorials, in aam-lab/
-	$(BIN)/aam-nb lab
+	$(BIN)/aam-nb lab --folder aam-lab
 
 lint: $(STAMP)   ## run every hook of pre-commit on the whole tree
 	$(BIN)/pre-commit validate-config

@@ -11,6 +11,7 @@ from aam_nb.cli.analysis import Compare, Errors, Explain
 from aam_nb.cli.demo import Demo
 from aam_nb.cli.files import Info, Unifrac
 from aam_nb.cli.judging import Evaluate, Predict, Report
+from aam_nb.cli.notebook import Lab, Notebook
 from aam_nb.cli.parsing import parse
 from aam_nb.cli.training import ARGV, Fit, Pretrain, Resume
 from aam_nb.cli.words import UsageError, is_main, one_line_warnings, why
@@ -31,11 +32,13 @@ COMMANDS: dict[str, type[Any]] = {
     "explain": Explain,
     "errors": Errors,
     "report": Report,
+    "notebook": Notebook,
+    "lab": Lab,
 }
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run a command line; returns the exit code: 0, 2 for a mistake of the user's, 130 when interrupted."""
+    """Run a command line; returns the exit code: 0, 1 where a notebook failed, 2 for a mistake of the user's, 130 when interrupted."""
     args = list(sys.argv[1:] if argv is None else argv)
     if not args or args[0] in ("-h", "--help", "--version"):
         print(f"aam-nb {aam.__version__}" if args[:1] == ["--version"] else usage())
@@ -45,10 +48,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         if verb not in COMMANDS:
             raise UsageError(f"{verb!r} is not a command. There are {', '.join(COMMANDS)}. See `aam-nb --help`.")
-        command = parse(COMMANDS[verb], verb, args[1:])
+        kind = COMMANDS[verb]
+        command = Notebook.parse(args[1:]) if kind is Notebook else parse(kind, verb, args[1:])
         if command is not None:
             with one_line_warnings():
-                command()
+                return command() or 0
     except BrokenPipeError:  # the reader of our output has gone, as in `aam-nb fit --help | head`
         return 1
     except (UserError, OSError) as error:

