@@ -69,7 +69,7 @@ def test_keys_and_lasso_work_without_a_kernel(study, fitted, tmp_path, from_disk
     page.page.keyboard.press("ArrowRight")
     page.page.keyboard.press("Enter")
     page.page.wait_for_timeout(200)
-    assert "1 samples chosen" in page.page.locator(".aam-heard").inner_text()
+    assert "1 sample chosen" in page.page.locator(".aam-heard").inner_text()
     svg = page.save(panel.locator("[data-save=svg]")).decode()
     assert svg.startswith("<svg")
     assert svg.count("<circle") >= 48

@@ -11,7 +11,8 @@ from scipy import sparse
 
 import aam_nb as aam
 from aam_nb.explain.attention.heads import NOT_IMPORTANCE, HeadMaps
-from aam_nb.show.widgets.attention import AsvNames, attention, folded_positions
+from aam_nb.show.widgets.attention import attention, folded_positions
+from aam_nb.show.widgets.names import AsvNames
 from aam_nb.show.widgets.twin import ExplorerError
 from aam_nb.study.study import EmptySampleError, Study, UnknownIdError
 from aam_nb.train.estimator import NotFittedError

@@ -389,6 +389,7 @@ def test_names_from_files_are_text(study, tmp_path):
 
 
 @pytest.mark.real
+@pytest.mark.slow
 def test_a_real_study_of_saliva(real_data):
     folder = real_data / "oral_age"
     study = aam.read_study(folder / "oral_age.biom", metadata=folder / "oral_age.tsv", tree=folder / "oral_age.nwk")

@@ -86,7 +86,7 @@ def taxa(model: AAM, study: Study, asv_ids: pd.Index, held: Mask, rank: str | No
         )
     tables, owners, width = [], [], 0
     for name in [rank] if rank is not None else list(ranks.columns):
-        codes, found = _lineages(ranks.loc[:, :name].to_numpy(dtype=object), held)
+        codes, found = lineages(ranks.loc[:, :name].to_numpy(dtype=object), held)
         num = np.bincount(codes, minlength=len(found))
         tables.append(pd.DataFrame({"rank": name, "name": found, "num_asvs": num}))
         owners.append(codes + width)
@@ -97,23 +97,21 @@ def taxa(model: AAM, study: Study, asv_ids: pd.Index, held: Mask, rank: str | No
     return Groups(table, sparse.csr_array((np.ones(len(place[0])), place), shape=(width, len(asv_ids))))
 
 
-def _lineages(taxa_NR: npt.NDArray[np.object_], held: Mask) -> tuple[npt.NDArray[np.int64], list[str]]:
+def lineages(taxa_NR: npt.NDArray[np.object_], held: Mask) -> tuple[npt.NDArray[np.int64], list[str]]:
     """Which taxon of the last rank each of the ASVs (N) held belongs to, and their names, sorted.
 
     The ranks above (R in all) tell namesakes apart, those of ASVs that are not held among them: a name does not hang on the samples.
     """
     known = np.where(pd.isna(taxa_NR), UNCLASSIFIED, taxa_NR).astype(str)
     known[known[:, -1] == UNCLASSIFIED] = UNCLASSIFIED  # together, wherever they are
-    lineages, codes = np.unique(known[:, ::-1], axis=0, return_inverse=True)
-    names = lineages[:, 0].tolist()
+    paths, codes = np.unique(known[:, ::-1], axis=0, return_inverse=True)
+    names = paths[:, 0].tolist()
     for name in {n for n in names if names.count(n) > 1}:
-        alike = np.flatnonzero(lineages[:, 0] == name)
+        alike = np.flatnonzero(paths[:, 0] == name)
         # The lowest ranks, from the parent upwards, by which all of them can be told apart.
-        width = next(
-            w for w in range(2, lineages.shape[1] + 1) if len(np.unique(lineages[alike, :w], axis=0)) == len(alike)
-        )
+        width = next(w for w in range(2, paths.shape[1] + 1) if len(np.unique(paths[alike, :w], axis=0)) == len(alike))
         for k in alike:
-            names[k] = f"{name} ({', '.join(lineages[k, 1:width])})"
+            names[k] = f"{name} ({', '.join(paths[k, 1:width])})"
     which, codes = np.unique(codes.ravel()[held], return_inverse=True)
     return codes, [names[k] for k in which]
 

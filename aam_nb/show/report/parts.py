@@ -6,13 +6,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from aam_nb.config import FaithfulnessConfig, to_dict
+from aam_nb.config import to_dict
 from aam_nb.evaluate.errors.analysis import errors
 from aam_nb.evaluate.metrics import METRICS, Evaluation
 from aam_nb.explain import Attributions, attribute, faithfulness, recovery
 from aam_nb.show import plots, widgets
 from aam_nb.show.report import provenance
 from aam_nb.show.report.pictures import Picture, picture
+from aam_nb.show.widgets.attributions import CHECKS
 from aam_nb.show.widgets.explorer import Explorer
 from aam_nb.study.study import Study, UnknownIdError
 from aam_nb.train.estimator import AAM
@@ -21,8 +22,6 @@ from aam_nb.train.run import as_json
 TOP_ASVS = 15
 MOST_SAMPLES = 400
 """Test samples explained and drawn in a PCoA at most; the page says so when there are more."""
-CHECKS = FaithfulnessConfig(max_samples=40, num_random=10, num_samples=8, num_subsets=32, seeds=0, shuffles=0)
-"""The checks of attributions that fit nothing anew; `aam.explain.faithfulness` makes more."""
 
 
 @dataclass(frozen=True)

@@ -27,8 +27,8 @@ from aam_nb.explain.attribution.result import Attributions
 from aam_nb.explain.faithfulness.verdict import PLURAL, Faithfulness, faithfulness
 from aam_nb.show import plots
 from aam_nb.show.plots.style import cut, short
-from aam_nb.show.widgets.attention import AsvNames
 from aam_nb.show.widgets.explorer import Explorer, one_of, plain
+from aam_nb.show.widgets.names import AsvNames
 from aam_nb.show.widgets.twin import ExplorerError
 from aam_nb.study.newick import Tree
 from aam_nb.study.study import MissingTipError, Study, UnknownIdError
@@ -719,14 +719,16 @@ class AttributionsExplorer(Explorer):
     def _summary(self) -> str:
         found = self.found
         what, n = {"asv": "ASV"}.get(found.level, found.level), len(found.sample_ids)
+        method = found.method.replace("_", " ")
         said = [
-            f"How much each {what} moved {n:,} predictions of {found.target}, by {found.method.replace('_', ' ')}, in {self._unit}; compared "
-            f"with {found.reference}."
+            f"How much each {what} moved {n:,} predictions of {found.target}, by {method}, in {self._unit}; compared with "
+            f"{found.reference}."
         ]
         if found.complete:
+            summed_up = "attributions" if self._adds else "ASVs together"
             said.append(
-                f"A sample's {'attributions' if self._adds else 'ASVs together'} sum to its prediction minus the reference's; the largest gap is {found.largest_gap:.2%} of "
-                "that change."
+                f"A sample's {summed_up} sum to its prediction minus the reference's; the largest gap is {found.largest_gap:.2%} of that "
+                "change."
             )
         else:
             said.append("This method's attributions need not sum to the change of the prediction.")

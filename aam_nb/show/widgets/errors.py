@@ -19,8 +19,8 @@ from aam_nb.evaluate.errors.case import TOP_ASVS
 from aam_nb.evaluate.errors.slices import slices_of
 from aam_nb.show import plots
 from aam_nb.show.plots.style import short
-from aam_nb.show.widgets.attention import AsvNames
 from aam_nb.show.widgets.explorer import Explorer, column, metadata_of, one_of, plain
+from aam_nb.show.widgets.names import AsvNames
 from aam_nb.show.widgets.twin import ExplorerError
 from aam_nb.study.study import Study
 

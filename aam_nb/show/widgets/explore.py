@@ -18,14 +18,14 @@ from scipy import sparse
 from scipy.special import gammaln
 
 from aam_nb.config import shown, some
-from aam_nb.explain.attribution.groups import _lineages
+from aam_nb.explain.attribution.groups import lineages
 from aam_nb.model.objectives.distances import aitchison, bray_curtis
 from aam_nb.phylo.ordination import pcoa
 from aam_nb.phylo.unifrac import unifrac
 from aam_nb.show import plots
 from aam_nb.show.plots.style import cut
-from aam_nb.show.widgets.attention import AsvNames
 from aam_nb.show.widgets.explorer import Explorer, column, one_of, plain
+from aam_nb.show.widgets.names import AsvNames
 from aam_nb.show.widgets.twin import ExplorerError
 from aam_nb.study.splits import is_whole
 from aam_nb.study.study import Study
@@ -44,7 +44,9 @@ DISTANCES = {
 """Distances and what they are called; those of a tree first."""
 OF_TREE = ("unweighted", "weighted_normalized", "generalized")
 MOST_WORK = 10**9
-"""Samples times filled cells up to which all samples are compared with one another at once; more would keep the reader waiting."""
+"""Samples squared times mean ASVs up to which all samples are compared at once; more would keep the reader waiting."""
+MOST_DENSE = 2 * 10**10
+"""The same for samples squared times all ASVs, which Bray-Curtis goes through."""
 MOST_DRAWN = 5000
 """Samples of a PCoA at most, unless `most` says otherwise: the matrix of distances grows with their square."""
 EXACT = 3000
@@ -183,7 +185,7 @@ class StudyExplorer(Explorer):
             data=self._data(),
             distance=distance or self.distances[0],
             color=first,
-            facet=first or next(iter(names), ""),
+            facet=first if first in names else next(iter(names), ""),
             depth=max(1, int(study.depth.quantile(0.1))),
             rank="phylum" if "phylum" in ranks else self.ranks[0],
         )
@@ -198,7 +200,7 @@ class StudyExplorer(Explorer):
         known = np.flatnonzero((study.depth > 0).to_numpy())
         if most is None:
             filled = max(1.0, float(study.richness.iloc[known].mean()))
-            most = min(MOST_DRAWN, int(np.sqrt(MOST_WORK / filled)))
+            most = min(MOST_DRAWN, int(np.sqrt(MOST_WORK / filled)), int(np.sqrt(MOST_DENSE / max(1, study.num_asvs))))
         if len(known) > most:
             known = np.sort(np.random.default_rng(self.seed).choice(known, most, replace=False))
         return study.sample_ids[known]
@@ -687,7 +689,7 @@ def taxon_shares(study: Study, rank: str) -> TaxonShares:
         ranks = study.taxonomy.loc[:, :rank].drop(columns="confidence", errors="ignore")
         if rank == "species" and "genus" in ranks:
             ranks = ranks.assign(species=_binomials(ranks["genus"], ranks["species"]))
-        codes, names = _lineages(ranks.to_numpy(dtype=object), np.ones(study.num_asvs, bool))
+        codes, names = lineages(ranks.to_numpy(dtype=object), np.ones(study.num_asvs, bool))
     num = study.num_asvs if names is None else len(names)
     place = sparse.csr_array((np.ones(study.num_asvs), (np.arange(study.num_asvs), codes)), shape=(study.num_asvs, num))
     over = 1 / np.maximum(1, study.depth.to_numpy())
@@ -755,7 +757,7 @@ def explore(
         Metadata column that colours dots; by default the first with 2 to 10 levels.
     most
         Samples compared at most; of more, so many are drawn at random. By default as many as can be compared in a few seconds: samples
-        times filled cells are at most 10⁹, samples at most 5,000.
+        squared times mean ASVs are at most 10⁹, times all ASVs 2·10¹⁰, and samples 5,000.
     seed
         Of all random draws.
 

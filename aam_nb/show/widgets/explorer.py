@@ -121,7 +121,7 @@ class Explorer(Twin, anywidget.AnyWidget):
         if not in_notebook():
             print(repr(self))
             return
-        view = super()._repr_mimebundle_() or {}
+        view: Any = super()._repr_mimebundle_() or {}
         found = view[0] if isinstance(view, tuple) else view
         display({**found, "text/plain": "Interactive in JupyterLab; below is how it began."}, raw=True)
         twin = bundle_of(self)

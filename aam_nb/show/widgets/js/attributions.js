@@ -2,9 +2,9 @@
 
 const SIGNS = (v) => (v >= 0 ? UP : DOWN);
 
-// A name cut so that the number of its ASV stays: "Faecalibact… #84".
+// A name cut so that the number of its ASV stays, and of a clade how many ASVs it has: "Faecalibact… #84".
 function tight(label, most) {
-  const end = (/ #\d+$/.exec(label) || [""])[0];
+  const end = (/ (#\d+|\(\d+ ASVs\))$/.exec(label) || [""])[0];
   return cut(label.slice(0, label.length - end.length), Math.max(4, most - end.length)) + end;
 }
 
@@ -456,12 +456,13 @@ function build(view) {
     const [i, j] = [sampleAt.get(view.get("sample_a")), sampleAt.get(view.get("sample_b"))], c = data.check, p = pair();
     const fact = (name, value) => node("div", {}, node("dt", {}, name), node("dd", {}, value));
     const of = (k) => (c.output[k] && c.output[k] !== data.target ? ` (${cut(c.output[k], 20)})` : "");
-    const gap = c.prediction[i] - c.prediction[j];
+    const gap = c.prediction[i] - c.prediction[j], apart = c.reference[i] - c.reference[j];
     sums.replaceChildren(
       fact(cut(`prediction of ${ids[i]}${of(i)}`, 44), number(c.prediction[i], 4)),
       fact(cut(`prediction of ${ids[j]}${of(j)}`, 44), number(c.prediction[j], 4)),
       fact("predictions differ by", signed(gap)),
       ...(p && data.adds ? [fact(`attributions differ by, over all ${data.ownLevel === "asv" ? "ASVs" : "features"}`, signed(p.total))] : []),
+      ...(p && data.adds && Math.abs(apart) > 1e-4 * Math.max(1e-9, Math.abs(gap)) ? [fact("what they are compared with differs by", signed(apart))] : []),
     );
     noPair.textContent = p ? "" : view.live ? "Comparing …" : "This page does not hold all samples: only the pair it was saved with.";
     noPair.hidden = !noPair.textContent;

@@ -299,7 +299,7 @@ function build(view) {
   });
   const taxonTable = view.table({
     caption: () => `Mean share of reads, the largest ${composed().list.length} of ${number(taxa() ? taxa().taxa : 0)}`,
-    columns: () => [{ key: "name", label: view.get("rank"), left: true, long: true }, ...(view.get("rank") === "ASV" ? [{ key: "full", label: "DNA", left: true, long: true, format: (v) => cut(v, 14) }] : []), { key: "all", label: "all", format: (v) => percent(v, 2) }, ...(chosen().size ? [{ key: "some", label: "selected", format: (v) => percent(v, 2) }, { key: "more", label: "difference", format: (v) => (v > 0 ? "+" : "") + percent(v, 2) }] : [])],
+    columns: () => [{ key: "name", label: view.get("rank"), left: true, long: true }, { key: "all", label: "all", format: (v) => percent(v, 2) }, ...(chosen().size ? [{ key: "some", label: "selected", format: (v) => percent(v, 2) }, { key: "more", label: "difference", format: (v) => (v > 0 ? "+" : "") + percent(v, 2) }] : []), ...(view.get("rank") === "ASV" ? [{ key: "full", label: "DNA", left: true, long: true, format: (v) => cut(v, 14) }] : [])],
     rows: () => composed().list,
     most: 8,
   });
