@@ -1,8 +1,7 @@
 """Explorers in JupyterLab: drawn, answering to mouse and keys, telling the kernel, and seen again without one."""
 
 import pytest
-
-from tests.browser.conftest import LIVE, Notebook
+from harness import LIVE, Notebook, chromium, lab, lasso
 
 pytestmark = pytest.mark.browser
 
@@ -126,7 +125,7 @@ def chooses(notebook, plot, trait):
     over.focus()
     notebook.page.keyboard.press("Home")
     before = notebook.picture(over)
-    for key in ("ArrowUp", "ArrowRight", "ArrowDown"):  # one of them leads somewhere from anywhere
+    for key in ("ArrowUp", "ArrowRight", "ArrowDown", "ArrowDown"):  # one of them leads somewhere from anywhere
         notebook.page.keyboard.press(key)
     changed(notebook, over, before)
     notebook.page.keyboard.press("Enter")
@@ -167,19 +166,6 @@ def compare(notebook):
 
 
 HANDS = {"explore": explore, "attention": attention, "attributions": attributions, "errors": errors, "compare": compare}
-
-
-def lasso(page, canvas):
-    """Draw around most of a plot."""
-    canvas.scroll_into_view_if_needed()
-    box = canvas.bounding_box()
-    x, y, w, h = box["x"], box["y"], box["width"], box["height"]
-    corners = [(0.03, 0.01), (0.97, 0.01), (0.97, 0.93), (0.03, 0.93), (0.03, 0.05)]
-    page.mouse.move(x + corners[0][0] * w, y + corners[0][1] * h)
-    page.mouse.down()
-    for a, b in corners[1:]:
-        page.mouse.move(x + a * w, y + b * h, steps=6)
-    page.mouse.up()
 
 
 # -- the tests ------------------------------------------------------------------------------------------------------------

@@ -4,10 +4,10 @@ from dataclasses import replace
 
 import pandas as pd
 import pytest
+from harness import chromium, from_disk, lasso
 
 import aam_nb as aam
 from aam_nb.study.study import Study
-from tests.browser.test_lab import lasso
 
 pytestmark = pytest.mark.browser
 

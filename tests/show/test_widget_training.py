@@ -4,10 +4,10 @@ import re
 
 import pandas as pd
 import pytest
+from conftest import QUICK, TINY
 
 import aam_nb as aam
 from aam_nb.train.callbacks import Callback
-from tests.conftest import QUICK, TINY
 
 
 class InterruptedBy(Callback):

@@ -1,10 +1,12 @@
 """A real JupyterLab in a real Chromium, with no other host in reach.
 
-Screenshots land in the folder named by AAM_NB_SCREENSHOTS, else in build/screenshots: they are there to be looked at.
+Imported by name, fixtures too: a conftest.py here would hide the one above. Screenshots land in the folder named by
+AAM_NB_SCREENSHOTS, else in build/screenshots: they are there to be looked at.
 """
 
 from __future__ import annotations
 
+import atexit
 import json
 import os
 import secrets
@@ -16,6 +18,7 @@ import sys
 import time
 import urllib.request
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from urllib.parse import quote, urlsplit
 
@@ -73,17 +76,22 @@ PIXELS = """canvas => {
 }"""
 
 
-@pytest.fixture(scope="session")
-def chromium():
-    """A browser, which lives as long as the tests."""
-    if CHROMIUM is None:
-        pytest.skip("no chromium on this machine: `apt-get install chromium`, or name one by AAM_NB_CHROMIUM")
+@cache
+def started():
+    """A browser that lives as long as the process; each module that imports the fixture would start one of its own."""
     from playwright.sync_api import sync_playwright
 
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
-        yield browser
-        browser.close()
+    playwright = sync_playwright().start()
+    atexit.register(playwright.stop)
+    return playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+
+
+@pytest.fixture(scope="session")
+def chromium():
+    """A browser."""
+    if CHROMIUM is None:
+        pytest.skip("no chromium on this machine: `apt-get install chromium`, or name one by AAM_NB_CHROMIUM")
+    return started()
 
 
 class Watched:
@@ -216,6 +224,19 @@ class Notebook(Watched):
             await window.jupyterapp.commands.execute("docmanager:save"); await w.sessionContext.shutdown(); }"""
         )
         self.open()
+
+
+def lasso(page, canvas):
+    """Draw around most of a plot."""
+    canvas.scroll_into_view_if_needed()
+    box = canvas.bounding_box()
+    x, y, w, h = box["x"], box["y"], box["width"], box["height"]
+    corners = [(0.03, 0.01), (0.97, 0.01), (0.97, 0.93), (0.03, 0.93), (0.03, 0.05)]
+    page.mouse.move(x + corners[0][0] * w, y + corners[0][1] * h)
+    page.mouse.down()
+    for a, b in corners[1:]:
+        page.mouse.move(x + a * w, y + b * h, steps=6)
+    page.mouse.up()
 
 
 class Lab:
