@@ -7,6 +7,7 @@ import pytest
 from harness import chromium, from_disk, lasso
 
 import aam_nb as aam
+from aam_nb.cli import main
 from aam_nb.study.study import Study
 
 pytestmark = pytest.mark.browser
@@ -170,3 +171,23 @@ def test_the_picture_of_the_readme(tmp_path, from_disk):
     assert first["width"] > 1000
     assert path.stat().st_size > 50_000
     assert not page.broken
+
+
+# -- what a template leaves ---------------------------------------------------------------------------------------------------
+
+
+def test_the_page_of_a_template(study, tmp_path, from_disk):
+    aam.write_biom(study, tmp_path / "table.biom")
+    aam.write_metadata(study.metadata, tmp_path / "metadata.tsv")
+    given = ["--table", str(tmp_path / "table.biom"), "--metadata", str(tmp_path / "metadata.tsv"), "--target", "age"]
+    assert main(["notebook", "explore", *given, "--out", str(tmp_path / "out")]) == 0
+    for look in LOOKS:
+        page = from_disk(tmp_path / "out" / "explore.html", **look)
+        assert page.page.locator("img").count() >= 2
+        assert page.page.evaluate("[...document.images].every(i => i.naturalWidth > 100)")
+        assert page.page.evaluate("document.documentElement.scrollWidth <= window.innerWidth + 1"), (
+            "cut off at the side"
+        )
+        page.screenshot(f"template_{look['width']}_{'dark' if look['dark'] else 'light'}")
+        assert not page.broken
+        assert not page.foreign

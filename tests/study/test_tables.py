@@ -596,3 +596,12 @@ def test_truncated_files_are_refused(name: str, share: float, tmp_path: Path) ->
     (tmp_path / "cut").write_bytes(whole[: int(share * len(whole))])
     with pytest.raises(FormatError, match=r"cut .*again"):
         aam.read_study(tmp_path / "cut")
+
+
+def test_shares_are_refused_by_the_names_of_sample_and_asv_in_either_orientation(tmp_path: Path) -> None:
+    below = "#OTU ID\tS1\tS2\nACGTACGT\t0.25\t3\nACGTACGA\t0.75\t1\n"
+    beside = "\tACGTACGT\tACGTACGA\nS1\t0.25\t0.75\nS2\t3\t1\n"
+    for text in (below, beside):
+        (tmp_path / "shares.tsv").write_text(text)
+        with pytest.raises(ValueError, match=r"sample S1.*ACGTACGT"):
+            aam.read_study(tmp_path / "shares.tsv")

@@ -431,7 +431,10 @@ def _counts_of(source: Source, row: list[str], columns: list[int], header: list[
     values = np.array([row[k] for k in columns], dtype=np.float64)
     bad = not_counts(values)
     if len(bad):
-        raise StudyError(what_is_not_counted(values, bad, row[0], header[columns[int(bad[0])]]))
+        column = header[columns[int(bad[0])]]
+        features_below = header[0].strip().lower().lstrip("#") in CORNERS or bool(DNA_ID.fullmatch(row[0].strip()))
+        sample, asv = (column, row[0]) if features_below else (row[0], column)
+        raise StudyError(what_is_not_counted(values, bad, sample, asv))
     places = np.flatnonzero(values)
     return places, values[places].astype(np.int64)
 
