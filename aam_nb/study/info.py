@@ -256,7 +256,7 @@ def _metadata(source: Source) -> str:
     kinds = rows.dtypes.map(
         lambda t: "numbers" if is_numeric_dtype(t) else "dates" if is_datetime64_any_dtype(t) else "text"
     )
-    counts = ", ".join(f"{n} column{'s' if n > 1 else ''} of {k}" for k, n in kinds.value_counts().items())
+    counts = ", ".join(f"{n} columns of {k}" for k, n in kinds.value_counts().items())
     return _with(f"metadata, {len(rows)} samples, {counts}", notes)
 
 
