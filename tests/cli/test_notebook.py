@@ -283,3 +283,35 @@ def test_lab_copies_and_keeps_what_was_changed(tmp_path: Path, capsys: pytest.Ca
     assert "kept fit.ipynb" in said
     assert (folder / "notebooks" / "fit.ipynb").read_text() == "mine"
     assert (folder / "notebooks" / "errors.ipynb").is_file()
+
+
+def with_a_table(tmp_path: Path, code: str, kernel: str = "python3") -> Path:
+    """A notebook of a user's own, with a parameter and a cell."""
+    parameters = nbformat.v4.new_code_cell('table: str = ""  # a file', metadata={"tags": ["parameters"]})
+    notebook = nbformat.v4.new_notebook(
+        cells=[nbformat.v4.new_markdown_cell("# Mine"), parameters, nbformat.v4.new_code_cell(code)]
+    )
+    notebook.metadata["kernelspec"] = {"name": kernel, "display_name": kernel, "language": "python"}
+    nbformat.write(notebook, tmp_path / "mine.ipynb")
+    return tmp_path / "mine.ipynb"
+
+
+def test_a_notebook_of_ones_own_finds_files_named_from_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("t.txt").write_text("found")
+    path = with_a_table(tmp_path, 'assert open(table).read() == "found"')
+    assert main(["notebook", str(path), "--table", "t.txt", "--no-progress", "--out", "done"]) == 0
+
+
+def test_a_kernel_that_dies_is_one_line_and_leaves_the_page(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = with_a_table(tmp_path, "import os; os._exit(9)")
+    assert main(["notebook", str(path), "--no-progress", "--out", str(tmp_path / "done")]) == 1
+    said = capsys.readouterr().err.strip().splitlines()[-1]
+    assert "mine failed: the kernel died" in said
+    assert (tmp_path / "done" / "mine.html").is_file()
+
+
+def test_an_unknown_kernel_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = with_a_table(tmp_path, "1", kernel="conda-env-foo")
+    assert main(["notebook", str(path), "--no-progress", "--out", str(tmp_path / "done")]) == 2
+    assert "'conda-env-foo', which is not installed" in capsys.readouterr().err

@@ -151,3 +151,30 @@ def test_columns_are_numbers_or_categories():
     found = column(pd.Series(["b", None, "a", "b"], name="site"))
     assert found == {"name": "site", "kind": "categories", "values": [0, -1, 1, 0], "levels": ["b", "a"]}
     assert column(pd.Series([True, False], name="yes"))["kind"] == "categories"
+
+
+def test_small_numbers_and_halves_stay_numbers():
+    assert plain(np.array([1e-310, 0.12345678])) == [0.0, 0.12346]
+    assert plain(np.array([0.12345678, 1e-35], np.float32)) == [0.12346, 1e-35]
+
+
+def test_what_followed_from_a_refused_value_is_put_back(study):
+    explorer = aam.widgets.explore(study)
+    curves = explorer.curves
+
+    def broken(change):
+        raise RuntimeError("it broke")
+
+    explorer.observe(broken, "selected")
+    explorer.set_state({"selected": list(study.sample_ids[:5])})
+    assert explorer.error
+    assert explorer.selected == ()
+    assert explorer.curves is curves
+
+
+def test_a_depth_that_no_compared_sample_has_leaves_a_note(study):
+    explorer = aam.widgets.explore(study, most=3)
+    explorer.rarefy = True
+    explorer.depth = int(study.depth.max())
+    assert "A PCoA needs 3 samples" in explorer.sentence()
+    assert "data:image/png" in explorer._repr_html_()

@@ -339,14 +339,16 @@ def test_other_bad_values(explorer, named):
         aam.widgets.explore(named, color="ph")
 
 
-def test_an_error_of_a_computation_shows_inside(named):
+def test_a_depth_that_no_drawn_sample_has_is_told(named):
     deepest = named.depth.idxmax()
     drawn = (aam.widgets.explore(named, most=4, seed=seed) for seed in range(20))
     explorer = next(e for e in drawn if deepest not in e.drawn)
     explorer.depth = int(named.depth.max())
     explorer.set_state({"rarefy": True})
-    assert "No sample can be rarefied" in explorer.error
-    assert explorer.rarefy is False
+    assert explorer.error == ""
+    assert (
+        explorer.ordinations[explorer.ordination]["note"] == "A PCoA needs 3 samples with so many reads; there are 0."
+    )
 
 
 # -- twin, files, hostile names -----------------------------------------------------------------------------------------------

@@ -21,7 +21,7 @@ from aam_nb.train.run import as_json
 
 TOP_ASVS = 15
 MOST_SAMPLES = 400
-"""Test samples explained and drawn in a PCoA at most; the page says so when there are more."""
+"""Test samples explained at most; the page says so when there are more."""
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,8 @@
 """Explorers: widgets to look at a study, a training, a model's reasons and its errors.
 
-Each is returned, never displayed; its state lies in traits (`explorer.selected` holds sample ids, so that
-`study.keep_samples(explorer.selected)` is the next step). Viewers without widgets see a figure. `explorer.export(path)` writes the
-figure, the table or a page of its own. An explorer works with the mouse and with the keyboard.
+Each is returned, not displayed (but `training`, while a model trains); its state lies in traits (`explorer.selected` holds sample
+ids, so that `study.keep_samples(explorer.selected)` is the next step). Viewers without widgets see a figure. `explorer.export(path)`
+writes the figure, the table or a page of its own. An explorer works with the mouse and with the keyboard.
 """
 
 from aam_nb.show.widgets.attention import AttentionExplorer, attention

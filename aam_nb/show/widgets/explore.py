@@ -262,7 +262,8 @@ class StudyExplorer(Explorer):
 
     @traitlets.validate("color", "facet")
     def _check_column(self, proposal: Any) -> str:
-        return one_of(proposal, ["", *(c["name"] for c in self.columns)], "columns")
+        none = [""] if proposal["trait"].name == "color" or not self.columns else []
+        return one_of(proposal, [*none, *(c["name"] for c in self.columns)], "columns")
 
     @traitlets.validate("shape")
     def _check_shape(self, proposal: Any) -> str:
@@ -295,6 +296,7 @@ class StudyExplorer(Explorer):
         if key not in self.ordinations:
             kept = list(self.ordinations.items())[1 - KEPT :]
             self.ordinations = {**dict(kept), key: self._ordinate(key)}
+            self._ordinations = {k: v for k, v in self._ordinations.items() if k in self.ordinations}
 
     @traitlets.observe("rank")
     def _show_taxa(self, change: Any) -> None:
@@ -315,10 +317,14 @@ class StudyExplorer(Explorer):
 
     def _ordinate(self, key: str) -> dict[str, Any]:
         """The PCoA as the browser gets it."""
-        study = self._compared.rarefy(self.depth, seed=self.seed) if self.rarefy else self._compared
         label = DISTANCES[self.distance] + (f", rarefied to {self.depth:,} reads" if self.rarefy else "")
-        if study.num_samples < 3:
-            return {"label": label, "note": f"A PCoA needs 3 samples with reads; there are {study.num_samples}."}
+        deep = int((self._compared.depth >= (self.depth if self.rarefy else 1)).sum())
+        if deep < 3:
+            return {
+                "label": label,
+                "note": f"A PCoA needs 3 samples with {'so many ' if self.rarefy else ''}reads; there are {deep}.",
+            }
+        study = self._compared.rarefy(self.depth, seed=self.seed) if self.rarefy else self._compared
         apart = distances(study, self.distance)
         found = pcoa(apart, num_axes=AXES, method="exact" if study.num_samples <= EXACT else "fast")
         self._ordinations[key] = found
@@ -330,7 +336,7 @@ class StudyExplorer(Explorer):
             else f"% explained is of all eigenvalues, negative ones too (more than {EXACT:,} samples). "
         )
         if not self.rarefy and abs(with_depth) >= WITH_DEPTH:
-            note = f"The first axis goes with sequencing depth (Spearman ρ {with_depth:.2f}): look at the rarefied study, too."
+            note += f"The first axis goes with sequencing depth (Spearman ρ {with_depth:.2f}): look at the rarefied study, too."
         return plain(
             {
                 "label": label,
@@ -562,6 +568,9 @@ class StudyExplorer(Explorer):
         lines += [f"{len(self.selected):,} samples are selected."] if self.selected else []
         lines += [line for line in (self._which_are_drawn(), self.ordinations[self.ordination]["note"]) if line]
         return "\n".join(lines)
+
+    def _forget(self) -> None:
+        self._curves_of = ((), "", 0, "")
 
     def saved_state(self) -> dict[str, Any]:
         """The traits, with the taxa of all ranks: without a kernel no more can be asked for."""

@@ -93,15 +93,22 @@ class Explorer(Twin, anywidget.AnyWidget):
 
     def set_state(self, sync_data: dict[str, Any]) -> None:
         """Take what the browser changed; an error shows inside the explorer."""
-        before = {name: getattr(self, name) for name in sync_data if name in self.keys}
+        before = {name: getattr(self, name) for name in self.keys if name != "error"}
         with self._shown():
-            for name in before:  # before anything changes, so that no reaction sees a value that is refused
+            for name in (
+                before.keys() & sync_data.keys()
+            ):  # before anything changes, so that no reaction sees a value that is refused
                 read = self.trait_metadata(name, "from_json", self._trait_from_json)
                 self.traits()[name]._validate(self, read(sync_data[name], self))
             super().set_state(sync_data)
-        if self.error:  # what was refused is again what it was, in the browser too
-            self._trait_values.update(before)
-            self.send_state(list(before))
+        if self.error:  # what was refused, and what followed from it, is again what it was, in the browser too
+            changed = [name for name in before if getattr(self, name) is not before[name] or name in sync_data]
+            self._trait_values.update({name: before[name] for name in changed})
+            self._forget()
+            self.send_state(changed)
+
+    def _forget(self) -> None:
+        """Drop what is kept beside the traits, after these were put back."""
 
     # -- the static twin, and the page ------------------------------------------------------------------------------------
 
@@ -226,8 +233,9 @@ def _rounded(value: float) -> float | None:
 
 def _numbers(values: np.ndarray) -> Any:
     """Numbers with few digits; rounded all at once."""
+    values = values.astype(np.float64)
     with np.errstate(divide="ignore", invalid="ignore"):
-        places = DIGITS - 1 - np.floor(np.log10(np.abs(values)))
+        places = np.minimum(DIGITS - 1 - np.floor(np.log10(np.abs(values))), 300)  # what is smaller becomes 0
         factor = 10.0 ** np.where(np.isfinite(places), places, 0)
         found = np.round(values * factor) / factor
     return np.where(np.isfinite(values), found.astype(object), np.array(None)).tolist()

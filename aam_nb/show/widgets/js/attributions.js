@@ -276,7 +276,7 @@ function build(view) {
     pick: (t) => view.set({ sample_a: ids[t.i] }),
   });
   const drawn = data.dots < ids.length ? `${number(data.dots)} of ${number(ids.length)} samples, drawn by chance. ` : "";
-  view.panel("Sample by sample", { plot: some, help: `${drawn}Dots are samples that have the feature. Drag to lasso; the ids are in \`explorer.selected\`. A click makes a sample the first of the pair below. At most ${data.strips} rows.` });
+  view.panel("Sample by sample", { plot: some, help: `${drawn}Dots are samples that have the feature. Drag to lasso${view.live ? "; the ids are in explorer.selected" : ""}. A click makes a sample the first of the pair below. At most ${data.strips} rows.` });
 
   // -- the tree ---------------------------------------------------------------------------------------------------------------
   const about = node("p", { class: "aam-help", "data-state": "group" });

@@ -185,7 +185,7 @@ function build(view) {
     name: "pcoa",
     more: view.bar(view.select("distance", "Distance", metrics), view.select("axes", "Axes", [["1-2", "1 and 2"], ["1-3", "1 and 3"], ["2-3", "2 and 3"]]), ...(rarefied ? [view.toggle("rarefy", "rarefied to the depth")] : [])),
     below: waits,
-    help: "Drag around dots to select samples, with Shift to add some; their ids are in `explorer.selected`, their study in `explorer.selection`.",
+    help: `Drag around dots to select samples, with Shift to add some.${view.live ? " Their ids are in explorer.selected, their study in explorer.selection." : ""}`,
   });
 
   // -- metadata -----------------------------------------------------------------------------------------------------------
@@ -376,7 +376,10 @@ function build(view) {
     if (e.shiftKey) view.set({ depth: clamp(view.get("depth") + way) });
     else nudge(way);
   });
-  exact.addEventListener("change", () => view.set({ depth: clamp(+exact.value || 1) }));
+  exact.addEventListener("change", () => {
+    exact.value = clamp(+exact.value || 1);
+    view.set({ depth: +exact.value });
+  });
   const depthWords = view.note(() => {
     const n = reach(draft), expected = view.get("retained")[draft];
     const lost = chosen().size ? [...chosen()].filter((i) => data.depth[i] < draft).length : 0;
@@ -414,7 +417,7 @@ function build(view) {
     name: "depth",
     more: view.bar(node("label", { class: "aam-control" }, "Rarefaction depth ", slide), node("label", { class: "aam-control" }, exact, " reads")),
     below: [depthWords, depthTable.el],
-    help: `Drag the line. Samples with fewer reads are dropped, of the others so many are drawn: \`explorer.rarefied\`.${none ? ` ${samples(none)} without reads are not in the histogram.` : ""}`,
+    help: `Drag the line. Samples with fewer reads are dropped, of the others so many are drawn${view.live ? " (explorer.rarefied)" : ""}.${none ? ` ${samples(none)} without reads are not in the histogram.` : ""}`,
   });
 
   // -- rarefaction curves ---------------------------------------------------------------------------------------------------
@@ -503,7 +506,7 @@ function build(view) {
     name: "prevalence",
     more: view.bar(view.slider("min_prevalence", "At least", { min: 1, max: most, log: true, format: samples })),
     below: [prevalenceWords, prevalenceTable.el],
-    help: "ASVs of few samples are many, and hold few reads. Without them: `explorer.filtered`.",
+    help: `ASVs of few samples are many, and hold few reads.${view.live ? " Without them: explorer.filtered." : ""}`,
   });
 
   // -- samples --------------------------------------------------------------------------------------------------------------

@@ -27,16 +27,19 @@ class View {
     this.root = node("div", { class: "aam", "data-lm-suppress-shortcuts": "true" }, this.alerts, this.body, this.heard);
     el.append(this.root);
     this.watch("error", () => this.fail(model.get("error")));
-    const again = () => this.redraw();
-    this.theme = new MutationObserver(again);
+    this.again = () => this.redraw();
+    this.theme = new MutationObserver(this.again);
     this.theme.observe(document.body, { attributes: true, attributeFilter: ["data-jp-theme-light", "data-jp-theme-name", "data-theme", "class"] });
     this.dark = window.matchMedia("(prefers-color-scheme: dark)");
-    this.dark.addEventListener("change", again);
+    this.dark.addEventListener("change", this.again);
     this.fail(model.get("error"));
   }
 
   close() {
     this.theme.disconnect();
+    this.dark.removeEventListener("change", this.again);
+    this.plots.forEach((p) => p.sized.disconnect());
+    cancelAnimationFrame(this.asked);
     for (const [event, f] of this.hooks) this.model.off(event, f);
   }
 
@@ -55,7 +58,11 @@ class View {
   // Call f when one of some traits changes.
   watch(names, f) {
     for (const name of [].concat(names)) {
-      const event = `change:${name}`, safe = () => this.guard(f);
+      const event = `change:${name}`, safe = () => {
+        if (this.stumbled) this.fail(this.get("error"));
+        this.stumbled = false;
+        this.guard(f);
+      };
       this.model.on(event, safe);
       this.hooks.push([event, safe]);
     }
@@ -76,11 +83,16 @@ class View {
   // -- words ------------------------------------------------------------------------------------------------------------
 
   guard(f) {
-    try {
-      return f();
-    } catch (error) {
+    const stumble = (error) => {
       console.error(error);
+      this.stumbled = true;
       this.fail(`The explorer stumbled: ${error.message}. Its figure and table are at hand in Python: \`explorer.figure()\`, \`explorer.to_frame()\`.`);
+    };
+    try {
+      const found = f();
+      return found instanceof Promise ? found.catch(stumble) : found;
+    } catch (error) {
+      stumble(error);
     }
   }
 

@@ -13,7 +13,8 @@ class Plot {
     this.tip = node("div", { class: "aam-tip", hidden: true, "aria-hidden": "true" });
     this.el = node("div", { class: "aam-plot" }, this.base, this.over, this.tip);
     this._listen();
-    new ResizeObserver(() => this.redraw()).observe(this.el);
+    this.sized = new ResizeObserver(() => this.redraw());
+    this.sized.observe(this.el);
     view.plots.push(this);
   }
 
@@ -121,7 +122,7 @@ class Plot {
       start = place(e);
       this.trail = null;
       this.held = this.grip && this.grip.takes(...start, ...this.size);
-      if (this.held || this.lasso) this.over.setPointerCapture(e.pointerId);
+      this.over.setPointerCapture(e.pointerId);
       if (this.held) this.view.guard(() => this.grip.move(...start, ...this.size));
     });
     this.over.addEventListener("pointermove", (e) => {
@@ -194,7 +195,7 @@ class Plot {
   png() {
     const [w, h] = this.size, canvas = document.createElement("canvas");
     this._whole(new CanvasPen(fit(canvas, w, h + 30, 2)), w, h, LIGHT);
-    return new Promise((done) => canvas.toBlob(done, "image/png"));
+    return new Promise((done, failed) => canvas.toBlob((blob) => (blob ? done(blob) : failed(new Error("the picture is too large"))), "image/png"));
   }
 }
 
