@@ -69,10 +69,12 @@ def test_confusions_open_their_samples(study, sides, tmp_path, from_disk):
         over = page.page.locator("[data-panel=Confusions] canvas.aam-over")
         over.focus()
         page.page.keyboard.press("Home")
-        page.page.keyboard.press("Enter")
-        first = analysis.confusion.index[0]
-        both = (analysis.samples["truth"] == first) & (analysis.samples["prediction"] == analysis.confusion.columns[0])
-        page.page.get_by_text(f"{both.sum()} of {len(both)} samples").first.wait_for()
+        row, column = divmod(int(analysis.confusion.to_numpy().argmax()), analysis.confusion.shape[1])
+        for key in ["ArrowDown"] * row + ["ArrowRight"] * column + ["Enter"]:
+            page.page.keyboard.press(key)
+        truth, said = analysis.confusion.index[row], analysis.confusion.columns[column]
+        both = (analysis.samples["truth"] == truth) & (analysis.samples["prediction"] == said)
+        page.page.get_by_text(f"{both.sum()} of {len(both)} samples chosen").first.wait_for()
         as_it_should_be(page, f"page_confusions_{look['width']}_{'dark' if look['dark'] else 'light'}")
 
 

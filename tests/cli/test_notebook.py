@@ -236,6 +236,11 @@ def test_a_notebook_of_ones_own_is_not_overwritten(tmp_path: Path, capsys: pytes
     assert mine.read_bytes() == before
 
 
+def heeds_ctrl_c() -> None:
+    """What a shell starts in the background ignores Ctrl-C, and so do those it starts."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 def test_ctrl_c_leaves_what_was_done(tmp_path: Path) -> None:
     mine = own(tmp_path / "mine.ipynb", "import time\nprint('before', flush=True)\ntime.sleep(seconds)")
     command = [
@@ -249,7 +254,8 @@ def test_ctrl_c_leaves_what_was_done(tmp_path: Path) -> None:
         "--out",
         str(tmp_path / "out"),
     ]
-    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True) as process:
+    told = {"stderr": subprocess.PIPE, "text": True, "start_new_session": True}
+    with subprocess.Popen(command, preexec_fn=heeds_ctrl_c, **told) as process:
         deadline = time.monotonic() + 60
         done = tmp_path / "out" / "mine.ipynb"
         while time.monotonic() < deadline and not (done.exists() and '"status": "running"' in done.read_text()):
