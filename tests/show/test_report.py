@@ -119,3 +119,11 @@ def test_figures_show_the_tables_they_are_drawn_from(
     assert sum(len(c.get_offsets()) for c in axes.collections) == test.num_samples
     assert len(aam.plots.metrics(age).axes) == 3
     plt.close("all")
+
+
+@pytest.mark.slow
+def test_a_report_of_five_hundred_samples_can_be_mailed(tmp_path: Path) -> None:
+    study = aam.simulate_study(500, 400, seed=0, config=aam.SimulateConfig(length=60))
+    train, _ = study.split(test_size=0.25, target="age", group="host_id", seed=0)
+    model = aam.AAM(TINY).fit(train, target="age", config=aam.TrainConfig(epochs=1, progress=False))
+    assert aam.report(model, study, tmp_path / "report.html").stat().st_size < 8_000_000
