@@ -21,7 +21,7 @@ from skbio.stats.ordination import pcoa as skbio_pcoa
 import aam_nb as aam
 from aam_nb.config import UserError
 from aam_nb.show.widgets import ExplorerError
-from aam_nb.show.widgets.explore import described, expected_asvs, expected_richness
+from aam_nb.show.widgets.counted import described, expected_asvs, expected_richness
 from aam_nb.study.study import EmptySampleError, MissingTipError, Study, UnknownIdError
 
 HOSTILE = '<img src=x onerror="alert(1)">'
