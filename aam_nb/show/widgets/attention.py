@@ -22,9 +22,8 @@ from aam_nb.explain.attention.maps import AttentionMaps, known_asvs
 from aam_nb.explain.attention.maps import attention as attention_maps
 from aam_nb.show import plots
 from aam_nb.show.plots.style import cut
-from aam_nb.show.widgets.explorer import Explorer, one_of, plain
+from aam_nb.show.widgets.explorer import Explorer, one_of, plain, within
 from aam_nb.show.widgets.names import AsvNames
-from aam_nb.show.widgets.twin import ExplorerError
 from aam_nb.study.study import Study, UnknownIdError
 from aam_nb.train.estimator import AAM
 
@@ -160,11 +159,11 @@ class AttentionExplorer(Explorer):
     @traitlets.validate("layer", "head")
     def _check_number(self, proposal: Any) -> int:
         name = proposal["trait"].name
-        return _from_one(proposal, self.num_layers if name == "layer" else self.num_heads, f"{name}s")
+        return within(proposal, 1, self.num_layers if name == "layer" else self.num_heads, f"{name}s")
 
     @traitlets.validate("top")
     def _check_top(self, proposal: Any) -> int:
-        return _from_one(proposal, self.most, "ASVs, as `most` says")
+        return within(proposal, 1, self.most, "ASVs, as `most` says")
 
     @traitlets.observe("sample")
     def _show_sample(self, change: Any) -> None:
@@ -370,20 +369,6 @@ def _span(name: object) -> tuple[int, int]:
     """First and last nucleotide of a position named "5-8"."""
     first, _, last = str(name).partition("-")
     return int(first), int(last or first)
-
-
-def _from_one(proposal: Any, most: int, what: str) -> int:
-    """The value of a trait that counts from 1.
-
-    Raises
-    ------
-    ExplorerError
-        It is outside.
-    """
-    value, name = proposal["value"], proposal["trait"].name
-    if not 1 <= value <= most:
-        raise ExplorerError(f"{name} is {value}. Expected 1 to {most} ({what}). Set `explorer.{name}` to one of those.")
-    return int(value)
 
 
 def _small_multiples(place: SubFigure, found: HeadMaps, shown: int) -> None:

@@ -27,7 +27,7 @@ from aam_nb.explain.attribution.result import Attributions
 from aam_nb.explain.faithfulness.verdict import PLURAL, Faithfulness, faithfulness
 from aam_nb.show import plots
 from aam_nb.show.plots.style import cut, short
-from aam_nb.show.widgets.explorer import Explorer, one_of, plain
+from aam_nb.show.widgets.explorer import Explorer, one_of, plain, within
 from aam_nb.show.widgets.names import AsvNames
 from aam_nb.show.widgets.twin import ExplorerError
 from aam_nb.study.newick import Tree
@@ -567,7 +567,7 @@ class AttributionsExplorer(Explorer):
 
     @traitlets.validate("top")
     def _check_top(self, proposal: Any) -> int:
-        return _within(proposal, 1, MOST)
+        return within(proposal, 1, MOST)
 
     @traitlets.validate("asv")
     def _check_asv(self, proposal: Any) -> str:
@@ -601,11 +601,11 @@ class AttributionsExplorer(Explorer):
 
     @traitlets.validate("start")
     def _check_start(self, proposal: Any) -> int:
-        return _within(proposal, 1, max(map(len, map(str, self.found.asv_ids)), default=1))
+        return within(proposal, 1, max(map(len, map(str, self.found.asv_ids)), default=1))
 
     @traitlets.validate("span")
     def _check_span(self, proposal: Any) -> int:
-        return _within(proposal, 0, 100_000)
+        return within(proposal, 0, 100_000)
 
     @traitlets.observe("level", "rank")
     def _on_level(self, change: Any) -> None:
@@ -863,20 +863,6 @@ def _key(level: str, rank: str) -> str:
 
 def _pair_key(a: str, b: str) -> str:
     return f"{a}\n{b}"
-
-
-def _within(proposal: Any, least: int, most: int) -> int:
-    """The value of a trait that must lie in a range.
-
-    Raises
-    ------
-    ExplorerError
-        It does not.
-    """
-    value, name = proposal["value"], proposal["trait"].name
-    if not least <= value <= most:
-        raise ExplorerError(f"{name} is {value}. Expected {least} to {most}. Set `explorer.{name}` to one of those.")
-    return int(value)
 
 
 def attributions(

@@ -167,6 +167,23 @@ def one_of(proposal: Any, known: Any, what: str) -> str:
     return str(value)
 
 
+def within(proposal: Any, least: int, most: int, what: str = "") -> int:
+    """The value of a trait, which must lie in a range.
+
+    Raises
+    ------
+    ExplorerError
+        It does not.
+    """
+    value, name = proposal["value"], proposal["trait"].name
+    if not least <= value <= most:
+        of = f" ({what})" if what else ""
+        raise ExplorerError(
+            f"{name} is {value}. Expected {least} to {most}{of}. Set `explorer.{name}` to one of those."
+        )
+    return int(value)
+
+
 # -- what the browser gets --------------------------------------------------------------------------------------------------
 
 
