@@ -28,17 +28,17 @@ _HOME = {
         "UnifracConfig",
     ],
     "study.study": ["Study"],
-    "study.formats": ["read_study"],
+    "study.read": ["read_study"],
     "study.merging": ["merge"],
     "study.readers.metadata": ["read_metadata", "write_metadata"],
     "study.readers.sequences": ["read_sequences"],
     "study.readers.taxonomy": ["read_taxonomy"],
-    "study.saving": ["write_biom"],
+    "study.write": ["write_biom"],
     "study.catalog": ["catalog", "fetch"],
     "study.splits": ["SplitWarning"],
     "study.simulate": ["simulate_study"],
-    "phylo.unifrac": ["faith_pd", "unifrac", "unifrac_between", "write_unifrac"],
-    "phylo.ordination": ["pcoa", "project"],
+    "diversity.unifrac": ["faith_pd", "unifrac", "unifrac_between", "write_unifrac"],
+    "diversity.ordination": ["pcoa", "project"],
     "model.objectives": [
         "BetaDiversity",
         "Classification",
@@ -55,7 +55,7 @@ _HOME = {
     "train.callbacks": ["Callback"],
     "train.estimator": ["AAM", "load"],
     "evaluate.metrics": ["Evaluation"],
-    "evaluate.errors.analysis": ["ErrorAnalysis", "errors"],
+    "error_analysis.analysis": ["ErrorAnalysis", "errors"],
     "evaluate.comparison.compare": ["compare"],
     "evaluate.comparison.result": ["Comparison"],
     "evaluate.comparison.contenders": ["Recipe"],
@@ -81,11 +81,17 @@ if TYPE_CHECKING:
     from aam_nb.config import TargetConfig as TargetConfig
     from aam_nb.config import TrainConfig as TrainConfig
     from aam_nb.config import UnifracConfig as UnifracConfig
+    from aam_nb.diversity.ordination import pcoa as pcoa
+    from aam_nb.diversity.ordination import project as project
+    from aam_nb.diversity.unifrac import faith_pd as faith_pd
+    from aam_nb.diversity.unifrac import unifrac as unifrac
+    from aam_nb.diversity.unifrac import unifrac_between as unifrac_between
+    from aam_nb.diversity.unifrac import write_unifrac as write_unifrac
+    from aam_nb.error_analysis.analysis import ErrorAnalysis as ErrorAnalysis
+    from aam_nb.error_analysis.analysis import errors as errors
     from aam_nb.evaluate.comparison.compare import compare as compare
     from aam_nb.evaluate.comparison.contenders import Recipe as Recipe
     from aam_nb.evaluate.comparison.result import Comparison as Comparison
-    from aam_nb.evaluate.errors.analysis import ErrorAnalysis as ErrorAnalysis
-    from aam_nb.evaluate.errors.analysis import errors as errors
     from aam_nb.evaluate.metrics import Evaluation as Evaluation
     from aam_nb.model.objectives import BetaDiversity as BetaDiversity
     from aam_nb.model.objectives import Classification as Classification
@@ -98,27 +104,21 @@ if TYPE_CHECKING:
     from aam_nb.model.objectives import Regression as Regression
     from aam_nb.model.objectives import Taxonomy as Taxonomy
     from aam_nb.model.objectives import UniFrac as UniFrac
-    from aam_nb.phylo.ordination import pcoa as pcoa
-    from aam_nb.phylo.ordination import project as project
-    from aam_nb.phylo.unifrac import faith_pd as faith_pd
-    from aam_nb.phylo.unifrac import unifrac as unifrac
-    from aam_nb.phylo.unifrac import unifrac_between as unifrac_between
-    from aam_nb.phylo.unifrac import write_unifrac as write_unifrac
     from aam_nb.show import plots as plots
     from aam_nb.show import widgets as widgets
     from aam_nb.show.report import report as report
     from aam_nb.study.catalog import catalog as catalog
     from aam_nb.study.catalog import fetch as fetch
-    from aam_nb.study.formats import read_study as read_study
     from aam_nb.study.merging import merge as merge
+    from aam_nb.study.read import read_study as read_study
     from aam_nb.study.readers.metadata import read_metadata as read_metadata
     from aam_nb.study.readers.metadata import write_metadata as write_metadata
     from aam_nb.study.readers.sequences import read_sequences as read_sequences
     from aam_nb.study.readers.taxonomy import read_taxonomy as read_taxonomy
-    from aam_nb.study.saving import write_biom as write_biom
     from aam_nb.study.simulate import simulate_study as simulate_study
     from aam_nb.study.splits import SplitWarning as SplitWarning
     from aam_nb.study.study import Study as Study
+    from aam_nb.study.write import write_biom as write_biom
     from aam_nb.train.callbacks import Callback as Callback
     from aam_nb.train.estimator import AAM as AAM
     from aam_nb.train.estimator import load as load

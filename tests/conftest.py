@@ -13,8 +13,8 @@ import torch
 from scipy import sparse
 
 import aam_nb as aam
-from aam_nb.study.newick import Tree
 from aam_nb.study.study import Study
+from aam_nb.study.tree import Tree
 
 # Distances are cached on disk: not where the user keeps theirs.
 CACHE = tempfile.TemporaryDirectory(prefix="aam_nb-tests-")

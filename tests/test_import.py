@@ -12,9 +12,16 @@ import pytest
 import aam_nb as aam
 
 HEAVY = {"torch", "matplotlib", "seaborn", "ipywidgets", "skbio"}
-LOWER_FLOORS = ["study.study", "study.formats", "study.splits", "study.simulate"]
-LOWER_FLOORS += ["study.info", "study.merging", "study.saving", "study.catalog", "study.readers.tables"]
-LOWER_FLOORS += ["phylo.tree", "phylo.unifrac", "phylo.ordination", "phylo.blocks", "phylo.engines", "phylo.matrices"]
+LOWER_FLOORS = ["study.study", "study.read", "study.splits", "study.simulate"]
+LOWER_FLOORS += ["study.info", "study.merging", "study.write", "study.catalog", "study.readers.tables"]
+LOWER_FLOORS += [
+    "diversity.branches",
+    "diversity.unifrac",
+    "diversity.ordination",
+    "diversity.blocks",
+    "diversity.engines",
+    "diversity.matrix_cache",
+]
 
 
 def loaded_by(statement: str) -> set[str]:

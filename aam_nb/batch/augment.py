@@ -1,7 +1,8 @@
 """What changes a few samples' reads and letters before a model sees them: fresh draws, mixtures, limits, hidden ASVs, mutations.
 
 Pure functions. A table is B samples x ASVs of the study, sorted by column, of whole numbers; `rngs` are B generators of random
-numbers: the same one B times where draws may hang on their order, or one for each sample, so that its draw does not hang on its company.
+numbers: the same one B times where draws may depend on their order, or one for each sample, so that
+its draw does not depend on the samples beside it.
 
 Shape letters: B samples, E entries (non-zero sample x ASV cells), N distinct ASVs, L nucleotides.
 """

@@ -24,7 +24,7 @@ TargetMaker = Callable[["Batch", np.random.Generator], "Batch"]
 
 
 @dataclass(frozen=True, eq=False)
-class Company:
+class BatchContext:
     """How a part of a batch stands to the whole, which other parts and other processes compute too.
 
     Parameters
@@ -75,7 +75,7 @@ class Batch:
         Weight of each sample in the losses, None where all count alike.
     partner_B, share_B
         Mixup: the study's row that each sample was mixed with, and the share of its own reads; None where none are mixed.
-    company
+    context
         The rest of the batch, None where this is the whole.
     """
 
@@ -94,7 +94,7 @@ class Batch:
     weight_B: Tensor | None = None
     partner_B: npt.NDArray[np.int64] | None = None
     share_B: npt.NDArray[np.float64] | None = None
-    company: Company | None = None
+    context: BatchContext | None = None
 
     def __len__(self) -> int:
         return len(self.sample_ids)
@@ -151,7 +151,7 @@ class Batch:
             weight_B=None if self.weight_B is None else self.weight_B[start:stop],
             partner_B=None if self.partner_B is None else self.partner_B[start:stop],
             share_B=None if self.share_B is None else self.share_B[start:stop],
-            company=self.company,
+            context=self.context,
         )
 
     def split(self, max_tokens: int, *, patch: int, at_least: int = 1, encode: bool = True) -> list[Batch]:

@@ -18,13 +18,13 @@ from aam_nb.batch.augment import Rngs, depths, drop_asvs, limit, mix, mutate, ra
 from aam_nb.batch.batch import Batch, TargetMaker, distinct
 from aam_nb.batch.tokens import PAD, tokenize
 from aam_nb.config import TrainConfig
+from aam_nb.study.readers.archives import StudyError
 from aam_nb.study.readers.disk import sample_keys
-from aam_nb.study.readers.sources import StudyError
 from aam_nb.study.study import DEEPEST, Study
 
 Ints = npt.NDArray[np.int64]
 BUCKET = 16
-"""Batches' worth of shuffled samples that are sorted by size together: like-sized batches, still in random company."""
+"""Batches' worth of shuffled samples that are sorted by size together: like-sized batches, still in random order."""
 SHELF = 256
 """Neighbouring samples of a large study that are read, and shuffled, together: one place of a file on disk."""
 POOL = 16 * SHELF

@@ -38,7 +38,7 @@ def tokenize(asv_ids: Sequence[str] | pd.Index) -> npt.NDArray[np.uint8]:
     lengths = (tokens != PAD).sum(1)
     wrong = [str(a) for a, b, n in zip(asv_ids, raw, lengths, strict=True) if n != len(b) or not b]
     if wrong:
-        from aam_nb.study.readers.sources import StudyError  # reads files, for which a GPU bench has no libraries
+        from aam_nb.study.readers.archives import StudyError  # reads files, for which a GPU bench has no libraries
 
         raise StudyError(
             f"{len(wrong)} sequences are not DNA ({some(wrong)}). Expected capital IUPAC letters ({DNA_LETTERS}). Write them in "

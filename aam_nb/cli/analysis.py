@@ -10,8 +10,8 @@ from tyro.conf import OmitArgPrefixes as Flat
 
 import aam_nb as aam
 from aam_nb.cli.args import StudyArgs
-from aam_nb.cli.judging import JudgedArgs, judged_side
-from aam_nb.cli.words import UsageError, indent, say
+from aam_nb.cli.messages import UsageError, indent, say
+from aam_nb.cli.runs import JudgedArgs, judged_side
 from aam_nb.config import (
     CompareConfig,
     ErrorsConfig,
@@ -20,7 +20,7 @@ from aam_nb.config import (
     ModelConfig,
     TrainConfig,
 )
-from aam_nb.study.whole import whole_file
+from aam_nb.study.atomic import whole_file
 
 if TYPE_CHECKING:
     import pandas as pd

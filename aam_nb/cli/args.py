@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import aam_nb as aam
-from aam_nb.cli.words import UsageError, say
+from aam_nb.cli.messages import UsageError, say
 from aam_nb.config import (
     FilterConfig,
     one_line,

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import ClassVar
 
 import aam_nb as aam
-from aam_nb.cli.words import describe, indent, say
+from aam_nb.cli.messages import describe, indent, say
 from aam_nb.config import (
     TrainConfig,
 )

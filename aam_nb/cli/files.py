@@ -9,13 +9,13 @@ import tyro
 
 import aam_nb as aam
 from aam_nb.cli.args import TableArgs
-from aam_nb.cli.words import LONGEST, UsageError, say, why
+from aam_nb.cli.messages import LONGEST, UsageError, say, why
 from aam_nb.config import (
     UnifracConfig,
     UserError,
     one_line,
 )
-from aam_nb.study.whole import whole_file
+from aam_nb.study.atomic import whole_file
 
 
 @dataclass(frozen=True, kw_only=True)

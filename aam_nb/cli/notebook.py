@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import Any
 
 from aam_nb.cli import templates
+from aam_nb.cli.messages import UsageError, say
 from aam_nb.cli.parsing import parse
-from aam_nb.cli.words import UsageError, say
 from aam_nb.config import one_line
-from aam_nb.study.whole import whole_file
+from aam_nb.study.atomic import whole_file
 
 
 @dataclass(frozen=True, kw_only=True)

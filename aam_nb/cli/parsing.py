@@ -11,7 +11,7 @@ from typing import Any
 
 import tyro
 
-from aam_nb.cli.words import UsageError
+from aam_nb.cli.messages import UsageError
 from aam_nb.config import (
     ModelConfig,
     TargetConfig,

@@ -10,11 +10,11 @@ import aam_nb as aam
 from aam_nb.cli.analysis import Compare, Errors, Explain
 from aam_nb.cli.demo import Demo
 from aam_nb.cli.files import Info, Unifrac
-from aam_nb.cli.judging import Evaluate, Predict, Report
+from aam_nb.cli.messages import UsageError, is_main, one_line_warnings, why
 from aam_nb.cli.notebook import Lab, Notebook
 from aam_nb.cli.parsing import parse
+from aam_nb.cli.runs import Evaluate, Predict, Report
 from aam_nb.cli.training import ARGV, Fit, Pretrain, Resume
-from aam_nb.cli.words import UsageError, is_main, one_line_warnings, why
 from aam_nb.config import (
     UserError,
 )

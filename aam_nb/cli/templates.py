@@ -15,9 +15,9 @@ import tyro
 
 from aam_nb.cli.analysis import Compare, Errors, Explain
 from aam_nb.cli.args import SplitArgs, TableArgs
-from aam_nb.cli.judging import JudgedArgs
+from aam_nb.cli.messages import UsageError
+from aam_nb.cli.runs import JudgedArgs
 from aam_nb.cli.training import Fit, Pretrain
-from aam_nb.cli.words import UsageError
 from aam_nb.config import EvaluateConfig, TrainConfig, UnifracConfig, some
 
 SOURCES: dict[str, tuple[type[Any], ...]] = {

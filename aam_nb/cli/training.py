@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import aam_nb as aam
 from aam_nb.cli.args import SplitArgs, StudyArgs, TableArgs, alone
+from aam_nb.cli.messages import UsageError, describe, is_main, say
 from aam_nb.cli.parsing import parse
-from aam_nb.cli.words import UsageError, describe, is_main, say
 from aam_nb.config import (
     ModelConfig,
     TargetConfig,
     TrainConfig,
 )
-from aam_nb.study.whole import recover_folder, whole_file
+from aam_nb.study.atomic import recover_folder, whole_file
 
 if TYPE_CHECKING:
     from aam_nb.model.objectives import Task

@@ -5,10 +5,10 @@ parameter cells and the `config.json` of a run all speak of these, so an option 
 
 from aam_nb.config.checks import ConfigError, configured, from_dict, listed, to_dict, typed
 from aam_nb.config.data import FilterConfig, SimulateConfig, UnifracConfig, cache_folder
-from aam_nb.config.explaining import AttentionConfig, ExplainConfig, FaithfulnessConfig
-from aam_nb.config.judging import CompareConfig, ErrorsConfig, EvaluateConfig
-from aam_nb.config.learning import ModelConfig, TargetConfig, TrainConfig
-from aam_nb.config.words import Notice, UserError, one_line, shown, some
+from aam_nb.config.evaluate import CompareConfig, ErrorsConfig, EvaluateConfig
+from aam_nb.config.explain import AttentionConfig, ExplainConfig, FaithfulnessConfig
+from aam_nb.config.messages import Notice, UserError, one_line, shown, some
+from aam_nb.config.train import ModelConfig, TargetConfig, TrainConfig
 
 __all__ = [
     "AttentionConfig",

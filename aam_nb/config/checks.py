@@ -8,7 +8,7 @@ from functools import cache
 from numbers import Integral, Real
 from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
-from aam_nb.config.words import UserError, shown, some
+from aam_nb.config.messages import UserError, shown, some
 
 ConfigT = TypeVar("ConfigT")
 MOST = 2**31 - 1

@@ -14,9 +14,9 @@ import pandas as pd
 import aam_nb
 from aam_nb.config import EvaluateConfig, some
 from aam_nb.evaluate.baselines import BASELINES, guessing, labels, predict_baseline
-from aam_nb.evaluate.groups import resamples, units
 from aam_nb.evaluate.leaks import Leak, confounding, find
 from aam_nb.evaluate.resampled import interval, scores_of_draws
+from aam_nb.evaluate.resampling import resamples, units
 from aam_nb.model.objectives import Classification, Task
 from aam_nb.study.study import Study, TargetError, UnknownIdError
 

@@ -78,11 +78,11 @@ class Network(nn.Module):
 
     def _term(self, name: str, part: Tensor, batch: Batch) -> Tensor:
         """An objective's say in the loss; over all parts of a batch, gradients add up to those of the whole."""
-        objective, company = self.objectives[name], batch.company
-        share = company.shares[name] if company else 1.0
+        objective, context = self.objectives[name], batch.context
+        share = context.shares[name] if context else 1.0
         term = objective.weight * part
         if name not in self.log_variance:
             return share * term
         s = self.log_variance[name]
-        scale, own = (-s).exp(), (1 / company.of if company and objective.pairwise else share)
+        scale, own = (-s).exp(), (1 / context.of if context and objective.pairwise else share)
         return share * scale.detach() * term + own * ((scale - scale.detach()) * term.detach() + s / 2)

@@ -18,10 +18,10 @@ import pandas as pd
 from tqdm.auto import tqdm
 
 from aam_nb.config import UserError, cache_folder
-from aam_nb.study.formats import read_study
-from aam_nb.study.newick import Tree
+from aam_nb.study.read import read_study
 from aam_nb.study.readers.tables import MissingExtraError
 from aam_nb.study.study import Study
+from aam_nb.study.tree import Tree
 
 Role = Literal["table", "metadata", "tree", "sequences", "taxonomy"]
 TIMEOUT = 30.0

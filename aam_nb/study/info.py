@@ -11,13 +11,12 @@ import numpy as np
 from pandas.api.types import is_datetime64_any_dtype, is_numeric_dtype
 
 from aam_nb.config import UserError, some
-from aam_nb.study.formats import NeedsSequencesError, study_of
-from aam_nb.study.newick import Tree, UnrootedError
+from aam_nb.study.read import NeedsSequencesError, study_of
+from aam_nb.study.readers.archives import FormatError, Source, unpacked
 from aam_nb.study.readers.columns import INTEGER, NUMBER
 from aam_nb.study.readers.metadata import parse_metadata
 from aam_nb.study.readers.sequences import parse_sequences
 from aam_nb.study.readers.sheets import plain, read_sheet
-from aam_nb.study.readers.sources import FormatError, Source, unpacked
 from aam_nb.study.readers.tables import DNA_ID, parse_table, sniff
 from aam_nb.study.readers.taxonomy import (
     CONFIDENCE_COLUMNS,
@@ -29,8 +28,9 @@ from aam_nb.study.readers.taxonomy import (
     rank_columns,
     taxon_column,
 )
-from aam_nb.study.saving import SAVED
 from aam_nb.study.study import Study
+from aam_nb.study.tree import Tree, UnrootedError
+from aam_nb.study.write import SAVED
 
 ARTIFACTS = {"FeatureData[Sequence]": "FASTA", "FeatureData[Taxonomy]": "taxonomy"}
 ARTIFACTS |= {"Phylogeny[Rooted]": "tree", "Phylogeny[Unrooted]": "tree"}

@@ -10,9 +10,9 @@ import pandas as pd
 from scipy import sparse
 
 from aam_nb.config import UserError, one_line, some
-from aam_nb.study.newick import Tree
 from aam_nb.study.readers.disk import Columns
 from aam_nb.study.study import Study
+from aam_nb.study.tree import Tree
 
 
 class MergeError(UserError, ValueError):

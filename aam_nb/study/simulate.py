@@ -14,8 +14,8 @@ from scipy import sparse
 from scipy.special import expit, ndtri
 
 from aam_nb.config import ConfigError, SimulateConfig
-from aam_nb.study.newick import Tree
 from aam_nb.study.study import Study
+from aam_nb.study.tree import Tree
 from aam_nb.study.truth import Truth
 
 NUCLEOTIDES = np.array(list("AGCT"))

@@ -16,13 +16,13 @@ import pandas as pd
 from scipy import sparse
 
 from aam_nb.config import FilterConfig, UserError, configured, one_line, some
-from aam_nb.study.newick import Tree
+from aam_nb.study.readers.archives import FormatError, StudyError
 from aam_nb.study.readers.disk import SAMPLES_PER_BLOCK, Columns, DiskTable, Rarefaction, blocks, sample_keys
-from aam_nb.study.readers.sources import FormatError, StudyError
 from aam_nb.study.readers.tables import counted, refuse_duplicates, refuse_not_dna
-from aam_nb.study.saving import read_folder, write_folder
 from aam_nb.study.splits import Split, hold_out, is_whole, k_fold, leave_one_group_out, warn_if_function
+from aam_nb.study.tree import Tree
 from aam_nb.study.truth import Truth
+from aam_nb.study.write import read_folder, write_folder
 
 DEEPEST = 10**9
 """Reads of a sample from which numpy can draw."""

@@ -27,7 +27,7 @@ from torch import nn
 from tqdm.auto import tqdm
 
 from aam_nb.config import ConfigError, Notice, TrainConfig, UserError
-from aam_nb.study.whole import NotWrittenError, whole_file
+from aam_nb.study.atomic import NotWrittenError, whole_file
 
 MB = 2**20
 

@@ -14,7 +14,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor
 
-from aam_nb.study.whole import recover_folder, whole_folder
+from aam_nb.study.atomic import recover_folder, whole_folder
 from aam_nb.train.run import RunError, as_json
 
 CHECKPOINT_VERSION = 1

@@ -23,8 +23,9 @@ from aam_nb.model.encoder import Encoder, States
 from aam_nb.model.module import Network
 from aam_nb.model.objectives import OBJECTIVES, Objective, ObjectiveError, Task, averaged, make_objective, task_for
 from aam_nb.study.study import Study
-from aam_nb.train.cache import AsvVectors
+from aam_nb.train.asv_cache import AsvVectors
 from aam_nb.train.callbacks import Callback
+from aam_nb.train.lr_finder import RateSearch, find_rate
 from aam_nb.train.machine import make_accelerator
 from aam_nb.train.run import (
     FORMAT_VERSION,
@@ -36,7 +37,6 @@ from aam_nb.train.run import (
     versions,
     write_run,
 )
-from aam_nb.train.search import RateSearch, find_rate
 from aam_nb.train.trainer import Trainer
 
 NUM_REFERENCE_ASVS = 64

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from aam_nb.config import ConfigError, Notice, to_dict
+from aam_nb.study.atomic import NotWrittenError
 from aam_nb.study.study import Study
-from aam_nb.study.whole import NotWrittenError
 from aam_nb.train import checkpoint
 from aam_nb.train.checkpoint import LAST, State, prefixed, under
 from aam_nb.train.run import RunError, as_json, digest, load_weights

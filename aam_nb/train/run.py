@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 import aam_nb
 from aam_nb.config import UserError
-from aam_nb.study.whole import recover_folder, whole_folder
+from aam_nb.study.atomic import recover_folder, whole_folder
 
 FORMAT_VERSION = 2
 """Raised when a run folder changes so that older code cannot read it."""

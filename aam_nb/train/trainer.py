@@ -25,11 +25,11 @@ from aam_nb.config import ConfigError, TrainConfig, UserError, some
 from aam_nb.model.module import Network, StepResult
 from aam_nb.study.study import Study
 from aam_nb.train import optim, resume
-from aam_nb.train.cache import AsvVectors
+from aam_nb.train.asv_cache import AsvVectors
 from aam_nb.train.callbacks import Callback, best, default_callbacks
 from aam_nb.train.checkpoint import State
 from aam_nb.train.machine import Signals, is_out_of_memory, make_accelerator, seeded
-from aam_nb.train.parts import Parts
+from aam_nb.train.microbatches import Parts
 
 
 class TrainingError(UserError, RuntimeError):
@@ -208,8 +208,8 @@ class Trainer:
                 self._require_finite(result, part)
                 self.accelerator.backward(result.loss * self.accelerator.num_processes)
             for name, value in result.parts.items():
-                objective, company = self.plain.objectives[name], part.company
-                share = 1.0 if company is None else 1 / company.of if objective.pairwise else company.shares[name]
+                objective, context = self.plain.objectives[name], part.context
+                share = 1.0 if context is None else 1 / context.of if objective.pairwise else context.shares[name]
                 losses[name] += share * float(value.detach())
         losses["loss"] = sum(self.plain.objectives[name].weight * value for name, value in losses.items())
         return losses

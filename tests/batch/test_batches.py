@@ -177,7 +177,7 @@ def test_order_is_a_function_of_seed_and_epoch() -> None:
 
 
 def test_like_sizes_come_together() -> None:
-    """Slots filled in vain are far fewer than in batches of random company."""
+    """Slots filled in vain are far fewer than in batches of random context."""
     rng = np.random.default_rng(0)
     sizes = rng.permutation(np.repeat(np.arange(1, 65), 4))
     batches = batches_of(made_up(sizes), training=True)

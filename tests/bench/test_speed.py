@@ -23,7 +23,7 @@ from aam_nb.batch.batches import Batches
 from aam_nb.config import ModelConfig, TrainConfig
 from aam_nb.model.module import Network
 from aam_nb.study.study import Study
-from aam_nb.train.cache import AsvVectors
+from aam_nb.train.asv_cache import AsvVectors
 from aam_nb.train.callbacks import Callback
 from aam_nb.train.estimator import NUM_REFERENCE_ASVS
 from aam_nb.train.trainer import Trainer

@@ -21,11 +21,11 @@ import aam_nb as aam
 from aam_nb.config import CompareConfig, ConfigError
 from aam_nb.evaluate.comparison.compare import compare
 from aam_nb.evaluate.comparison.contenders import Recipe
-from aam_nb.evaluate.comparison.jobs import CompareError, peak_memory
+from aam_nb.evaluate.comparison.cross_validation import CompareError, peak_memory
 from aam_nb.evaluate.comparison.result import Comparison
 from aam_nb.evaluate.comparison.significance import corrected_t_test
+from aam_nb.study.atomic import NotWrittenError
 from aam_nb.study.study import Study, TargetError, UnknownIdError
-from aam_nb.study.whole import NotWrittenError
 
 FAST = CompareConfig(folds=3, inner_folds=2, num_trees=10, num_resamples=60, num_permutations=99)
 RECIPE = Recipe(model=TINY, pretrain=QUICK, fit=QUICK)

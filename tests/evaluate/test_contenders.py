@@ -104,7 +104,7 @@ def test_without_abundance_counts_are_one(hand_study: Study) -> None:
 
 
 def test_disguise_keeps_identity_and_tree(study: Study) -> None:
-    from aam_nb.phylo.unifrac import unifrac
+    from aam_nb.diversity.unifrac import unifrac
 
     hide = Disguise(study.asv_ids, seed=0)
     seen = hide(study)

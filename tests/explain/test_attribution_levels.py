@@ -19,9 +19,9 @@ import aam_nb as aam
 from aam_nb.config import UserError
 from aam_nb.explain.attribution import methods
 from aam_nb.explain.attribution.attribute import GapWarning, attribute
-from aam_nb.explain.attribution.groups import UNCLASSIFIED
 from aam_nb.explain.attribution.probe import ExplainError, Output, Reference, probes
 from aam_nb.explain.attribution.result import Attributions
+from aam_nb.explain.attribution.taxa_and_clades import UNCLASSIFIED
 from aam_nb.study.study import MissingTipError, Study, UnknownIdError
 
 

@@ -15,9 +15,9 @@ from skbio import TreeNode
 
 import aam_nb as aam
 from aam_nb.explain.attribution.attribute import attribute
-from aam_nb.explain.attribution.groups import UNCLASSIFIED, clades, taxa
 from aam_nb.explain.attribution.probe import ExplainError
 from aam_nb.explain.attribution.result import Attributions
+from aam_nb.explain.attribution.taxa_and_clades import UNCLASSIFIED, clades, taxa
 from aam_nb.study.study import Study, UnknownIdError
 
 

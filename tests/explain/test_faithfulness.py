@@ -17,9 +17,9 @@ from aam_nb.config import ConfigError, FaithfulnessConfig
 from aam_nb.explain.attribution.attribute import Attributions, attribute
 from aam_nb.explain.attribution.probe import ExplainError, Output, Probe, Reference, probes
 from aam_nb.explain.faithfulness.checks import CURVES
-from aam_nb.explain.faithfulness.curves import Players
-from aam_nb.explain.faithfulness.perturbed import FINER, infidelity, sensitivity, shuffled
-from aam_nb.explain.faithfulness.verdict import Faithfulness, faithfulness
+from aam_nb.explain.faithfulness.deletion_insertion import Players
+from aam_nb.explain.faithfulness.faithfulness import Faithfulness, faithfulness
+from aam_nb.explain.faithfulness.infidelity import FINER, infidelity, sensitivity, shuffled
 from aam_nb.study.study import Study
 
 SMALL = FaithfulnessConfig(

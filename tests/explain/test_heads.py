@@ -18,8 +18,8 @@ from aam_nb.explain.attention.heads import (
     rolled_once,
     similarity,
 )
-from aam_nb.study.newick import Tree
 from aam_nb.study.study import Study, UnknownIdError
+from aam_nb.study.tree import Tree
 
 ROWS = torch.tensor(  # a token, then three ASVs
     [[[0.7, 0.1, 0.1, 0.1], [0.4, 0.3, 0.2, 0.1], [0.0, 0.5, 0.5, 0.0], [0.1, 0.2, 0.3, 0.4]], [[0.25] * 4] * 4]

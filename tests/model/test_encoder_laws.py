@@ -1,4 +1,4 @@
-"""Laws of the encoder: order, padding and company change nothing, and no shortcut changes a gradient. They hold for every shape.
+"""Laws of the encoder: order, padding and context change nothing, and no shortcut changes a gradient. They hold for every shape.
 
 Letters: B samples, S ASVs of the largest sample, E entries, N distinct ASVs, D width.
 """

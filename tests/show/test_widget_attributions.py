@@ -14,7 +14,7 @@ import aam_nb as aam
 from aam_nb.config import FaithfulnessConfig
 from aam_nb.explain.attribution.probe import ExplainError
 from aam_nb.explain.attribution.result import Attributions
-from aam_nb.show.plots import reasons
+from aam_nb.show import plots
 from aam_nb.show.widgets.attributions import HOLDERS, attributions, induced
 from aam_nb.show.widgets.twin import ExplorerError
 from aam_nb.study.study import Study, UnknownIdError
@@ -132,7 +132,7 @@ def test_clades_are_those_of_attribute_none_within_another(explorer, fitted, sam
     for row in items(explorer):
         assert row["mean"] == pytest.approx(table["mean"][row["id"]], rel=1e-3)
         assert row["asvs"] == table["num_asvs"][row["id"]]
-    ax = reasons.clades(whole, top=60)
+    ax = plots.clades(whole, top=60)
     drawn = [bar.get_width() for bar in ax.patches][::-1]
     np.testing.assert_allclose([r["mean"] for r in items(explorer)], drawn, rtol=1e-3)
 

@@ -15,8 +15,8 @@ from conftest import QUICK, TINY
 
 import aam_nb as aam
 from aam_nb.config import ErrorsConfig
-from aam_nb.evaluate.errors.analysis import ErrorAnalysis
-from aam_nb.evaluate.errors.calibration import Calibration
+from aam_nb.error_analysis.analysis import ErrorAnalysis
+from aam_nb.error_analysis.calibration import Calibration
 from aam_nb.show.widgets.errors import ErrorsExplorer, asv_names, errors
 from aam_nb.show.widgets.twin import ExplorerError
 from aam_nb.study.study import Study, UnknownIdError

@@ -35,8 +35,8 @@ from aam_nb.study.catalog import (
     fetch,
     fetch_entry,
 )
-from aam_nb.study.newick import Tree
 from aam_nb.study.readers.tables import MissingExtraError
+from aam_nb.study.tree import Tree
 
 pytest.importorskip("pooch", reason="pooch is not installed: it comes with the extra `data`")
 

@@ -14,8 +14,8 @@ from scipy import sparse
 
 import aam_nb as aam
 from aam_nb.study.merging import MergeError
-from aam_nb.study.newick import Tree
 from aam_nb.study.study import Study
+from aam_nb.study.tree import Tree
 
 
 def make(counts: dict[str, list[int]], samples: list[str], **metadata: list[object]) -> Study:

@@ -16,9 +16,9 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from aam_nb.config import UserError
+from aam_nb.study.readers.archives import FormatError, Source
 from aam_nb.study.readers.columns import MISSING, MetadataError, guess, typed
 from aam_nb.study.readers.metadata import parse_metadata, read_metadata, write_metadata
-from aam_nb.study.readers.sources import FormatError, Source
 
 REUSED_FOLDER = settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 

@@ -18,8 +18,9 @@ from hypothesis import strategies as st
 
 import aam_nb as aam
 from aam_nb.batch.batches import Batches
+from aam_nb.study import write
+from aam_nb.study.readers.archives import FormatError, StudyError
 from aam_nb.study.readers.disk import DiskTable
-from aam_nb.study.readers.sources import FormatError, StudyError
 from aam_nb.study.study import Study
 
 
@@ -154,9 +155,8 @@ def test_a_lazy_study_is_written_without_being_held(
     lazy: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """In blocks of samples and in ranges of ASVs so small that there are many of both."""
-    from aam_nb.study import saving
 
-    monkeypatch.setattr(saving, "ENTRIES_IN_MEMORY", 40)
+    monkeypatch.setattr(write, "ENTRIES_IN_MEMORY", 40)
     path = aam.write_biom(lazy.rarefy(300), tmp_path / "t.biom")
     oracle = biom.load_table(str(path))  # reads the observations' side
     np.testing.assert_array_equal(oracle.matrix_data.toarray().T, lazy.rarefy(300).table[:].toarray())

@@ -15,8 +15,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from aam_nb.config import UserError
+from aam_nb.study.readers.archives import FormatError, Source
 from aam_nb.study.readers.sequences import SequenceError, normal_dna, parse_sequences, read_sequences
-from aam_nb.study.readers.sources import FormatError, Source
 
 IUPAC = "ACGTRYSWKMBDHVN"
 

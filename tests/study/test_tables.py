@@ -22,9 +22,9 @@ from scipy import sparse
 
 import aam_nb as aam
 from aam_nb.config import UserError
-from aam_nb.study.formats import NeedsSequencesError
-from aam_nb.study.readers import sources, tables
-from aam_nb.study.readers.sources import FormatError, Source, StudyError
+from aam_nb.study.read import NeedsSequencesError
+from aam_nb.study.readers import archives, tables
+from aam_nb.study.readers.archives import FormatError, Source, StudyError
 from aam_nb.study.study import Study
 
 SAMPLES = ["0012", "b"]
@@ -562,7 +562,7 @@ def test_an_unrooted_artifact_asks_how_to_root_it(tmp_path: Path) -> None:
 
 
 def test_a_bomb_is_stopped_early(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sources, "FREE_BYTES", 2**16)
+    monkeypatch.setattr(archives, "FREE_BYTES", 2**16)
     zeros = b"0" * 2**24
     bomb = write_qza(tmp_path / "bomb.qza", "FeatureTable[Frequency]", "feature-table.biom", zeros)
     (tmp_path / "bomb.gz").write_bytes(gzip.compress(zeros))
@@ -573,7 +573,7 @@ def test_a_bomb_is_stopped_early(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 
 def test_a_real_bomb_is_stopped_without_changing_the_limits(tmp_path: Path) -> None:
     bomb = write_qza(
-        tmp_path / "b.qza", "FeatureTable[Frequency]", "feature-table.biom", b"0" * (sources.FREE_BYTES + 2**21)
+        tmp_path / "b.qza", "FeatureTable[Frequency]", "feature-table.biom", b"0" * (archives.FREE_BYTES + 2**21)
     )
     with pytest.raises(FormatError, match=r"unpacks to more than 64 MiB"):
         aam.read_study(bomb)

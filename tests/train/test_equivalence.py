@@ -17,7 +17,7 @@ from torch import Tensor
 
 import aam_nb as aam
 from aam_nb.study.study import Study
-from aam_nb.train.cache import AsvVectors
+from aam_nb.train.asv_cache import AsvVectors
 from aam_nb.train.trainer import TrainingError
 
 Weights = dict[str, Tensor]

@@ -13,10 +13,10 @@ import pandas as pd
 from aam_nb.config import CompareConfig, configured, shown, some
 from aam_nb.evaluate.baselines import labels
 from aam_nb.evaluate.comparison.contenders import Contender, Recipe, contenders_of
+from aam_nb.evaluate.comparison.cross_validation import CompareError, Fold, make_jobs, require_place, run_jobs, sides_of
 from aam_nb.evaluate.comparison.fitting import Setting
-from aam_nb.evaluate.comparison.jobs import CompareError, Fold, make_jobs, require_place, run_jobs, sides_of
 from aam_nb.evaluate.comparison.judged import (
-    Judged,
+    FoldPredictions,
     difference_table,
     fold_table,
     intervals,
@@ -87,7 +87,7 @@ def compare(
     ContenderError
         A contender is not known, or cannot take part.
     CompareError
-        The folds cannot be judged, or a contender cannot be fitted.
+        The folds cannot be fold_predictions, or a contender cannot be fitted.
     NotWrittenError
         `out` cannot be written to.
     UnknownIdError, TargetError, SplitError, EmptySampleError, MissingTipError, ConfigError, BlockError
@@ -127,8 +127,14 @@ def compare(
     place = None if out is None else require_place(Path(out))
     jobs = make_jobs(known, chosen, folds, setting)
     done = run_jobs(known, jobs, setting, out=place, progress=progress)
-    judged = Judged(known, setting, folds, jobs, done)
-    result = _result(judged, chosen, exchange, progress, [*said, *notes, *_small(judged), *_of_fits(judged)])
+    fold_predictions = FoldPredictions(known, setting, folds, jobs, done)
+    result = _result(
+        fold_predictions,
+        chosen,
+        exchange,
+        progress,
+        [*said, *notes, *_small(fold_predictions), *_of_fits(fold_predictions)],
+    )
     if place is not None:
         result.save(place)
     return result
@@ -184,86 +190,91 @@ def _exchange(study: Study, setting: Setting) -> Exchange:
 
 
 def _result(
-    judged: Judged, contenders: Sequence[Contender], exchange: Exchange, progress: bool, notes: list[str]
+    fold_predictions: FoldPredictions,
+    contenders: Sequence[Contender],
+    exchange: Exchange,
+    progress: bool,
+    notes: list[str],
 ) -> Comparison:
-    setting, config = judged.setting, judged.setting.config
+    setting, config = fold_predictions.setting, fold_predictions.setting.config
     names = [c.name for c in contenders]
     reference = next((c.name for c in contenders if c.ours), names[0])
-    folds = fold_table(judged)
-    values = {name: judged.scores(name) for name in names}
-    ends = intervals(judged, names, reference)
+    folds = fold_table(fold_predictions)
+    values = {name: fold_predictions.scores(name) for name in names}
+    ends = intervals(fold_predictions, names, reference)
     others = [n for n in names if n != reference]
-    once = [sides_of(judged.study, f) for f in judged.folds if f.repeat == 0]
-    predictions, probabilities = prediction_tables(judged)
+    once = [sides_of(fold_predictions.study, f) for f in fold_predictions.folds if f.repeat == 0]
+    predictions, probabilities = prediction_tables(fold_predictions)
     return Comparison(
         target=setting.target,
-        kind=judged.kind,
+        kind=fold_predictions.kind,
         reference=reference,
         scores=score_table(names, values, ends, folds),
         folds=folds,
         predictions=predictions,
         probabilities=probabilities,
-        differences=difference_table(judged, others, reference, values, ends),
+        differences=difference_table(fold_predictions, others, reference, values, ends),
         null=permutation_null(
-            {n: judged.guesses(n) for n in names},
+            {n: fold_predictions.guesses(n) for n in names},
             exchange,
-            classes=judged.classes,
+            classes=fold_predictions.classes,
             count=config.num_permutations,
             seed=config.seed,
         ),
-        num_samples=judged.study.num_samples,
+        num_samples=fold_predictions.study.num_samples,
         group=setting.group,
-        num_groups=int(judged.unit.max()) + 1,
+        num_groups=int(fold_predictions.unit.max()) + 1,
         leaks=find_in_folds(once, setting.task, seed=config.seed, progress=progress),
         notes=tuple(notes),
         config=config,
     )
 
 
-def _small(judged: Judged) -> list[str]:
+def _small(fold_predictions: FoldPredictions) -> list[str]:
     """That there is too little to tell much."""
-    found, n = [], judged.study.num_samples
-    if told := confounding(judged.study.metadata, judged.setting.target):
+    found, n = [], fold_predictions.study.num_samples
+    if told := confounding(fold_predictions.study.metadata, fold_predictions.setting.target):
         found.append(told)
     if n < FEW_SAMPLES:
         found.append(f"{n} samples are few: below {FEW_SAMPLES}, only large differences can be told from chance.")
-    if judged.classes:
-        sizes = pd.Series(judged.truth).value_counts()
+    if fold_predictions.classes:
+        sizes = pd.Series(fold_predictions.truth).value_counts()
         rare = sizes[sizes < FEW_OF_CLASS]
         if len(rare):
             found.append(
                 f"{len(rare)} of {len(sizes)} classes have fewer than {FEW_OF_CLASS} samples "
                 f"({some([f'{c}: {k}' for c, k in rare.items()])}): their recall, and with it balanced accuracy, rests on a handful."
             )
-        lacking = [f.name for f in judged.folds if len(set(judged.truth[~f.test])) < len(sizes)]
+        lacking = [f.name for f in fold_predictions.folds if len(set(fold_predictions.truth[~f.test])) < len(sizes)]
         if lacking:
             found.append(
                 f"The training side lacks a class in {len(lacking)} folds ({some(lacking, 3)}): it is never predicted there."
             )
-    if judged.setting.group and (groups := judged.unit.max() + 1) < NARROW:
+    if fold_predictions.setting.group and (groups := fold_predictions.unit.max() + 1) < NARROW:
         why = "too few to trust them" if groups < FEW_GROUPS else "so few that they come out too narrow"
-        found.append(f"The intervals rest on {groups} values of {judged.setting.group}: {why}.")
-    if not judged.classes:
-        flat = sum(np.ptp(judged.truth[f.test].astype(float)) == 0 for f in judged.folds)
+        found.append(f"The intervals rest on {groups} values of {fold_predictions.setting.group}: {why}.")
+    if not fold_predictions.classes:
+        flat = sum(np.ptp(fold_predictions.truth[f.test].astype(float)) == 0 for f in fold_predictions.folds)
         if flat:
             found.append(
-                f"In {flat} of {len(judged.folds)} folds the truth is constant: there R² is not defined, and left out of `fold_mean`."
+                f"In {flat} of {len(fold_predictions.folds)} folds the truth is constant: R² is not defined there, "
+                "and left out of `fold_mean`."
             )
     return found
 
 
-def _of_fits(judged: Judged) -> list[str]:
+def _of_fits(fold_predictions: FoldPredictions) -> list[str]:
     """What the fits told: columns looked up, and what did not converge."""
     found, columns = [], list[str]()
     failed: dict[str, int] = {}
-    for job in judged.jobs:
-        facts = judged.done[job.key].facts
+    for job in fold_predictions.jobs:
+        facts = fold_predictions.done[job.key].facts
         if job.contender.kind == "group_lookup":
             columns.append(str(facts.get("column") or "no column, as none may name a group"))
         if not facts.get("converged", True):
             failed[job.contender.name] = failed.get(job.contender.name, 0) + 1
     if columns:
         found.append(f"group_lookup looked up {some(dict.fromkeys(columns))}.")
-    of = len(judged.folds)
+    of = len(fold_predictions.folds)
     found += [f"{name} stopped before it converged in {k} of {of} folds." for name, k in failed.items()]
     return found

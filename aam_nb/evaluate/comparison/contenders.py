@@ -60,7 +60,7 @@ class Recipe:
     head
         Settings of the target, None for the defaults.
     quantiles
-        Whether quantiles are predicted; the middle one is judged.
+        Whether quantiles are predicted; the middle one is fold_predictions.
     """
 
     model: ModelConfig = field(default_factory=ModelConfig)

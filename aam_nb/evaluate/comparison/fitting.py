@@ -13,12 +13,12 @@ import pandas as pd
 from scipy import sparse
 
 from aam_nb.config import CompareConfig
+from aam_nb.diversity.unifrac import unifrac, unifrac_between
 from aam_nb.evaluate.baselines import labels, prediction_frame
 from aam_nb.evaluate.comparison import pipelines
 from aam_nb.evaluate.comparison.contenders import Contender
 from aam_nb.evaluate.comparison.significance import leading
 from aam_nb.model.objectives import Classification, Regression, Task, class_names, make_objective
-from aam_nb.phylo.unifrac import unifrac, unifrac_between
 from aam_nb.study.splits import candidate_groups
 from aam_nb.study.study import Study
 from aam_nb.train.estimator import AAM

@@ -11,13 +11,13 @@ import numpy.typing as npt
 import pandas as pd
 
 from aam_nb.evaluate.baselines import labels
+from aam_nb.evaluate.comparison.cross_validation import Fold, Job, Outcome
 from aam_nb.evaluate.comparison.fitting import Setting
-from aam_nb.evaluate.comparison.jobs import Fold, Job, Outcome
 from aam_nb.evaluate.comparison.result import ALPHA
 from aam_nb.evaluate.comparison.significance import corrected_t_test, fold_score, holm
-from aam_nb.evaluate.groups import CELLS, redrawn, units
 from aam_nb.evaluate.metrics import METRICS, score
 from aam_nb.evaluate.resampled import interval, scores_of_draws
+from aam_nb.evaluate.resampling import CELLS, redrawn, units
 from aam_nb.study.study import Study
 
 Array = npt.NDArray[Any]
@@ -26,7 +26,7 @@ Ends = dict[tuple[str, str, str], tuple[float, float]]
 
 
 @dataclass(frozen=True, eq=False)
-class Judged:
+class FoldPredictions:
     """Predictions of all samples by all contenders, put together from the folds."""
 
     study: Study
@@ -75,38 +75,40 @@ class Judged:
         return {m: float(np.mean([f[m] for f in found])) for m in METRICS[self.kind]}
 
 
-def intervals(judged: Judged, names: list[str], reference: str) -> Ends:
+def intervals(fold_predictions: FoldPredictions, names: list[str], reference: str) -> Ends:
     """Bootstrap intervals, all of the same resamples, by ("value" or "difference", contender, metric)."""
-    config, task = judged.setting.config, judged.setting.task
-    drawn_Rn = redrawn(judged.unit, config.num_resamples, config.seed)[:, judged.unit]
+    config, task = fold_predictions.setting.config, fold_predictions.setting.task
+    drawn_Rn = redrawn(fold_predictions.unit, config.num_resamples, config.seed)[:, fold_predictions.unit]
     parts = np.array_split(drawn_Rn, max(1, drawn_Rn.size // CELLS))
     found: dict[str, dict[str, Array]] = {}
     for name in names:
         repeats = [
-            [scores_of_draws(judged.truth, frame, task, part) for part in parts] for frame in judged.frames[name]
+            [scores_of_draws(fold_predictions.truth, frame, task, part) for part in parts]
+            for frame in fold_predictions.frames[name]
         ]
         found[name] = {
-            m: np.mean([np.concatenate([p[m] for p in of]) for of in repeats], axis=0) for m in METRICS[judged.kind]
+            m: np.mean([np.concatenate([p[m] for p in of]) for of in repeats], axis=0)
+            for m in METRICS[fold_predictions.kind]
         }
     ends = {("value", n, m): interval(v, config.confidence) for n, of in found.items() for m, v in of.items()}
-    leading = METRICS[judged.kind][0]
+    leading = METRICS[fold_predictions.kind][0]
     for name in names:
         difference = found[reference][leading] - found[name][leading]
         ends["difference", name, leading] = interval(difference, config.confidence)
     return ends
 
 
-def fold_table(judged: Judged) -> pd.DataFrame:
+def fold_table(fold_predictions: FoldPredictions) -> pd.DataFrame:
     """`Comparison.folds`: a row per contender, repeat, fold and metric."""
     rows = []
-    for job in judged.jobs:
-        outcome, fold = judged.done[job.key], job.fold
-        truth = judged.truth[fold.test]
-        frame = outcome.prediction.loc[judged.study.sample_ids[fold.test]]
+    for job in fold_predictions.jobs:
+        outcome, fold = fold_predictions.done[job.key], job.fold
+        truth = fold_predictions.truth[fold.test]
+        frame = outcome.prediction.loc[fold_predictions.study.sample_ids[fold.test]]
         facts = {k: float(outcome.facts[k]) for k in ("fit_seconds", "predict_seconds", "memory_mb")}
         place = {"contender": job.contender.name, "repeat": fold.repeat + 1, "fold": str(fold.split.fold)}
         sizes = {"num_train": int((~fold.test).sum()), "num_test": int(fold.test.sum())}
-        for metric, value in score(truth, frame, judged.setting.task).items():
+        for metric, value in score(truth, frame, fold_predictions.setting.task).items():
             rows.append(place | {"metric": metric, "value": value} | sizes | facts)
     return pd.DataFrame(rows)
 
@@ -142,20 +144,20 @@ def score_table(
 
 
 def difference_table(
-    judged: Judged,
+    fold_predictions: FoldPredictions,
     others: list[str],
     reference: str,
     values: dict[str, dict[str, float]],
     ends: Ends,
 ) -> pd.DataFrame:
     """`Comparison.differences`: the reference less each other contender, with the corrected test and a verdict."""
-    leading = METRICS[judged.kind][0]
-    ratio = float(np.mean([f.test.sum() / (~f.test).sum() for f in judged.folds]))
-    own = _by_fold(judged, reference)
+    leading = METRICS[fold_predictions.kind][0]
+    ratio = float(np.mean([f.test.sum() / (~f.test).sum() for f in fold_predictions.folds]))
+    own = _by_fold(fold_predictions, reference)
     rows = []
     for name in others:
         low, high = ends["difference", name, leading]
-        p = corrected_t_test(own - _by_fold(judged, name), ratio)
+        p = corrected_t_test(own - _by_fold(fold_predictions, name), ratio)
         difference = values[reference][leading] - values[name][leading]
         rows.append({"contender": name, "metric": leading, "difference": difference, "low": low, "high": high, "p": p})
     table = pd.DataFrame(rows, columns=["contender", "metric", "difference", "low", "high", "p"])
@@ -168,30 +170,32 @@ def difference_table(
     return table
 
 
-def _by_fold(judged: Judged, name: str) -> npt.NDArray[np.float64]:
+def _by_fold(fold_predictions: FoldPredictions, name: str) -> npt.NDArray[np.float64]:
     """What each fold says of the leading metric."""
-    classes, guesses = judged.classes, judged.guesses(name)
-    spread = 1.0 if classes else float(np.var(judged.truth.astype(float)))
+    classes, guesses = fold_predictions.classes, fold_predictions.guesses(name)
+    spread = 1.0 if classes else float(np.var(fold_predictions.truth.astype(float)))
     found = [
-        fold_score(judged.truth[f.test], guesses[f.repeat][f.test], classes=classes, spread=spread)
-        for f in judged.folds
+        fold_score(fold_predictions.truth[f.test], guesses[f.repeat][f.test], classes=classes, spread=spread)
+        for f in fold_predictions.folds
     ]
     return np.array(found)
 
 
-def prediction_tables(judged: Judged) -> tuple[pd.DataFrame, pd.DataFrame]:
+def prediction_tables(fold_predictions: FoldPredictions) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Predictions, and probabilities of classes, one repeat below the other."""
     wide, long = [], []
-    ids, target = judged.study.sample_ids, judged.setting.target
-    for r in judged.repeats:
+    ids, target = fold_predictions.study.sample_ids, fold_predictions.setting.target
+    for r in fold_predictions.repeats:
         fold = np.empty(len(ids), dtype=object)
-        for f in judged.folds:
+        for f in fold_predictions.folds:
             if f.repeat == r:
                 fold[f.test] = str(f.split.fold)
-        frame = pd.DataFrame({"repeat": r + 1, "fold": fold, "truth": judged.truth}, index=ids)
-        wide.append(frame.assign(**{name: frames[r][target].to_numpy() for name, frames in judged.frames.items()}))
-        if judged.classes:
-            for name, frames in judged.frames.items():
+        frame = pd.DataFrame({"repeat": r + 1, "fold": fold, "truth": fold_predictions.truth}, index=ids)
+        wide.append(
+            frame.assign(**{name: frames[r][target].to_numpy() for name, frames in fold_predictions.frames.items()})
+        )
+        if fold_predictions.classes:
+            for name, frames in fold_predictions.frames.items():
                 part = frames[r].drop(columns=target)
                 part.insert(0, "contender", name)
                 part.insert(0, "repeat", r + 1)

@@ -16,8 +16,8 @@ from aam_nb.config import CompareConfig, some
 from aam_nb.evaluate.baselines import guessing
 from aam_nb.evaluate.leaks import Leak
 from aam_nb.evaluate.metrics import METRICS
+from aam_nb.study.atomic import whole_file
 from aam_nb.study.study import UnknownIdError
-from aam_nb.study.whole import whole_file
 
 ALPHA = 0.05
 """Adjusted p-value below which two models are told apart, where the interval of their difference says so too."""

@@ -10,7 +10,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from aam_nb.config import UserError
-from aam_nb.evaluate.groups import units
+from aam_nb.evaluate.resampling import units
 
 Array = npt.NDArray[Any]
 PERMUTATIONS_AT_ONCE = 200

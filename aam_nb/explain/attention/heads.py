@@ -15,9 +15,9 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from aam_nb.phylo.tree import tip_ranges
-from aam_nb.study.newick import Tree
+from aam_nb.diversity.branches import tip_ranges
 from aam_nb.study.study import UnknownIdError
+from aam_nb.study.tree import Tree
 
 Array = npt.NDArray[np.float64]
 NOT_IMPORTANCE = (

@@ -12,9 +12,9 @@ import torch
 
 import aam_nb
 from aam_nb.config import AttentionConfig, ConfigError, configured, some
-from aam_nb.explain.asking import several
 from aam_nb.explain.attention.gathering import Gathered
 from aam_nb.explain.attention.heads import NOT_IMPORTANCE, STATISTICS, Array, HeadMaps, similarity
+from aam_nb.explain.ids import as_id_list
 from aam_nb.study.study import Study, UnknownIdError
 from aam_nb.train.estimator import AAM
 
@@ -228,7 +228,7 @@ def attention(
         A setting cannot be used; or ASVs are named and level nucleotide is not asked for.
     """
     config = configured(AttentionConfig, config, settings)
-    samples = list(dict.fromkeys(several("samples", samples)))
+    samples = list(dict.fromkeys(as_id_list("samples", samples)))
     chosen, levels, found = study.keep_samples(samples), config.levels, Gathered()
     chosen.require_reads()
     inside = "nucleotide" in levels
@@ -265,7 +265,7 @@ def known_asvs(study: Study, asvs: Sequence[str]) -> list[str]:
     UnknownIdError
         There are none, or one is not in the study.
     """
-    wanted = list(dict.fromkeys(several("asvs", asvs)))
+    wanted = list(dict.fromkeys(as_id_list("asvs", asvs)))
     unknown = [asv for asv in wanted if asv not in study.asv_ids]
     if unknown or not wanted:
         raise UnknownIdError(

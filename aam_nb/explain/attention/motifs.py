@@ -13,10 +13,10 @@ import pandas as pd
 
 import aam_nb
 from aam_nb.config import Notice, UserError, shown
+from aam_nb.diversity.branches import tip_ranges
 from aam_nb.explain.attention.gathering import nucleotide_maps
 from aam_nb.explain.attention.heads import NOT_IMPORTANCE
 from aam_nb.explain.attention.maps import known_asvs
-from aam_nb.phylo.tree import tip_ranges
 from aam_nb.study.study import MissingTipError, Study, UnknownIdError
 from aam_nb.train.estimator import AAM
 

@@ -22,7 +22,7 @@ from aam_nb.model.layers import evenly
 from aam_nb.model.module import Network
 from aam_nb.model.objectives import Task
 from aam_nb.study.study import Study
-from aam_nb.train.cache import encode_asvs
+from aam_nb.train.asv_cache import encode_asvs
 from aam_nb.train.estimator import AAM
 
 Array = npt.NDArray[np.float64]

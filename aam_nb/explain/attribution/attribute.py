@@ -14,11 +14,11 @@ from typing import Any
 from aam_nb.config import ExplainConfig, Notice, configured, shown
 from aam_nb.explain.attribution.community import of_community
 from aam_nb.explain.attribution.covariates import of_covariates
-from aam_nb.explain.attribution.groups import Groups
 from aam_nb.explain.attribution.methods import TOLERANCE, Explained
 from aam_nb.explain.attribution.nucleotides import of_nucleotides
 from aam_nb.explain.attribution.probe import ExplainError, Output, Reference
 from aam_nb.explain.attribution.result import Attributions
+from aam_nb.explain.attribution.taxa_and_clades import Groups
 from aam_nb.study.study import Study, UnknownIdError
 from aam_nb.train.estimator import AAM
 

@@ -13,7 +13,6 @@ from scipy import sparse
 from torch import Tensor
 
 from aam_nb.config import ExplainConfig
-from aam_nb.explain.attribution.groups import Groups, clades, single, summed, taxa
 from aam_nb.explain.attribution.methods import (
     Ask,
     Explained,
@@ -26,6 +25,7 @@ from aam_nb.explain.attribution.methods import (
     shapley,
 )
 from aam_nb.explain.attribution.probe import BATCH, Output, Probe, Reference, probes
+from aam_nb.explain.attribution.taxa_and_clades import Groups, clades, single, summed, taxa
 from aam_nb.study.study import Study
 from aam_nb.train.estimator import AAM
 

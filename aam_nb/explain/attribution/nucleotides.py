@@ -31,7 +31,7 @@ from aam_nb.explain.attribution.methods import (
 )
 from aam_nb.explain.attribution.probe import ExplainError, Output, Probe, Reference, probes
 from aam_nb.study.study import Study, UnknownIdError
-from aam_nb.train.cache import encode_asvs
+from aam_nb.train.asv_cache import encode_asvs
 from aam_nb.train.estimator import AAM
 
 POSITIONS = 16384

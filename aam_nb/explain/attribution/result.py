@@ -14,11 +14,11 @@ from scipy import sparse
 
 import aam_nb
 from aam_nb.config import ExplainConfig, configured, some
-from aam_nb.evaluate.groups import redrawn, units
+from aam_nb.evaluate.resampling import redrawn, units
 from aam_nb.explain.attribution.methods import PRECISION
 from aam_nb.explain.attribution.probe import ExplainError
+from aam_nb.study.atomic import whole_file
 from aam_nb.study.study import Study, UnknownIdError
-from aam_nb.study.whole import whole_file
 
 if TYPE_CHECKING:
     from aam_nb.train.estimator import AAM

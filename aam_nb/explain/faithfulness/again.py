@@ -8,11 +8,11 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from aam_nb.evaluate.groups import units
+from aam_nb.evaluate.resampling import units
 from aam_nb.explain.attribution.attribute import answered
-from aam_nb.explain.attribution.groups import Groups
 from aam_nb.explain.attribution.probe import ExplainError, Output, Reference
 from aam_nb.explain.attribution.result import Attributions
+from aam_nb.explain.attribution.taxa_and_clades import Groups
 from aam_nb.study.study import Study
 from aam_nb.train.estimator import AAM
 

@@ -15,9 +15,9 @@ from aam_nb.config import FaithfulnessConfig
 from aam_nb.explain.attribution.probe import Reference, probes
 from aam_nb.explain.attribution.result import Attributions
 from aam_nb.explain.faithfulness.again import explained_again, probed
-from aam_nb.explain.faithfulness.curves import KINDS, SIGN_ONLY, Players, feature_of, judged, movements
-from aam_nb.explain.faithfulness.perturbed import infidelity, sensitivity, shuffled
-from aam_nb.explain.faithfulness.randomised import randomised, ranked_alike
+from aam_nb.explain.faithfulness.deletion_insertion import KINDS, SIGN_ONLY, Players, feature_of, judged, movements
+from aam_nb.explain.faithfulness.infidelity import infidelity, sensitivity, shuffled
+from aam_nb.explain.faithfulness.random_weights import randomised, ranked_alike
 from aam_nb.explain.faithfulness.resampling import interval, sign_flip
 from aam_nb.study.study import Study
 from aam_nb.train.estimator import AAM
@@ -39,7 +39,7 @@ WEIGHTS = ("random weights", "random weights (sizes)")
 
 
 @dataclass(frozen=True, eq=False)
-class Asked:
+class CheckInputs:
     """What all checks work on: attributions, some of their samples, and how to go about it.
 
     Parameters
@@ -107,7 +107,7 @@ def tested(ok: bool, unit: Ints) -> tuple[str, str]:
     return verdict_of(ok), ""
 
 
-def completeness(asked: Asked) -> list[dict[str, Any]]:
+def completeness(asked: CheckInputs) -> list[dict[str, Any]]:
     """Do a sample's attributions sum to what they explain?"""
     found = asked.attributions
     if not found.complete or not np.isfinite(found.largest_gap):
@@ -128,7 +128,7 @@ def completeness(asked: Asked) -> list[dict[str, Any]]:
     ]
 
 
-def curves(asked: Asked) -> tuple[list[dict[str, Any]], pd.DataFrame, pd.DataFrame]:
+def curves(asked: CheckInputs) -> tuple[list[dict[str, Any]], pd.DataFrame, pd.DataFrame]:
     """Deletion and insertion: rows, curves and areas."""
     found, config = asked.attributions, asked.config
     output, nothing = probed(found)[0], Reference.of(asked.model, asked.study, "empty")
@@ -190,12 +190,12 @@ def _rows(found: Attributions, sample_ids: Iterable[str]) -> Any:
     return found.values[found.sample_ids.get_indexer(pd.Index(list(sample_ids)))]
 
 
-def perturbed(asked: Asked) -> list[dict[str, Any]]:
+def perturbed(asked: CheckInputs) -> list[dict[str, Any]]:
     """Infidelity and sensitivity."""
     return [*_infidelity(asked), _sensitivity(asked)]
 
 
-def _infidelity(asked: Asked) -> list[dict[str, Any]]:
+def _infidelity(asked: CheckInputs) -> list[dict[str, Any]]:
     found, config = asked.attributions, asked.config
     output, reference = probed(found)
     asv_ids, each = probes(asked.model, asked.few, output, reference, desc="infidelity")
@@ -237,7 +237,7 @@ def _error_row(name: str, own: Array, random: Array, unit: Ints, config: Faithfu
     )
 
 
-def _sensitivity(asked: Asked) -> dict[str, Any]:
+def _sensitivity(asked: CheckInputs) -> dict[str, Any]:
     values = sensitivity(asked.attributions, asked.model, asked.few, asked.config)
     mean, low, high = interval(values, asked.few_unit, asked.config)
     return row(
@@ -251,7 +251,7 @@ def _sensitivity(asked: Asked) -> dict[str, Any]:
     )
 
 
-def weights(asked: Asked) -> tuple[list[dict[str, Any]], pd.DataFrame]:
+def weights(asked: CheckInputs) -> tuple[list[dict[str, Any]], pd.DataFrame]:
     """Random weights, from the output down: rows, and the rank correlations that are left by depth."""
     config = asked.config
     names = WEIGHTS

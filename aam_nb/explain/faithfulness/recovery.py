@@ -12,9 +12,9 @@ from scipy import sparse
 
 from aam_nb.config import ConfigError, FaithfulnessConfig, UserError
 from aam_nb.evaluate.baselines import labels, relative_abundance
-from aam_nb.evaluate.groups import redrawn
-from aam_nb.explain.asking import several
+from aam_nb.evaluate.resampling import redrawn
 from aam_nb.explain.attribution.result import Attributions
+from aam_nb.explain.ids import as_id_list
 from aam_nb.model.objectives import Classification, Task
 from aam_nb.study.study import Study
 
@@ -83,7 +83,7 @@ def recovery(attributions: Attributions, planted: Iterable[str], *, resamples: i
         raise ConfigError(f"resamples is {resamples}. Expected at least 1 random ranking. Try `resamples=2000`.")
     table = attributions.by_asv()
     ranked = table.index[table["samples"] > 0]
-    hit = ranked.isin(several("planted", planted))
+    hit = ranked.isin(as_id_list("planted", planted))
     if not hit.any():
         raise NothingPlantedError(
             "None of the planted ASVs occurs in the explained samples. Expected at least one. Take them from `study.truth.asvs(target)`."

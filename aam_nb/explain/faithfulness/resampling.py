@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from aam_nb.config import FaithfulnessConfig
-from aam_nb.evaluate.groups import mean_interval
+from aam_nb.evaluate.resampling import mean_interval
 
 Array = npt.NDArray[np.float64]
 

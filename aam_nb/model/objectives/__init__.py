@@ -9,11 +9,11 @@ from typing import Any
 
 from aam_nb.config import TargetConfig, UserError, from_dict, shown
 from aam_nb.model.objectives.base import Objective, ObjectiveError, Pairwise, class_names, mean_loss
-from aam_nb.model.objectives.classes import Classification
+from aam_nb.model.objectives.classification import Classification
 from aam_nb.model.objectives.community import Counts, FaithPD, Taxonomy
 from aam_nb.model.objectives.distances import BetaDiversity, Contrastive, UniFrac
 from aam_nb.model.objectives.nucleotides import MaskedNucleotides
-from aam_nb.model.objectives.numbers import Quantiles, Regression
+from aam_nb.model.objectives.regression import Quantiles, Regression
 from aam_nb.model.objectives.tasks import Task, averaged, task_for
 
 __all__ = [

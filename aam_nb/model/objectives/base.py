@@ -156,9 +156,9 @@ class Pairwise(Objective):
     def _all(self, states: States, batch: Batch) -> tuple[Tensor, Tensor]:
         """Predicted and true values of all pairs at hand, square."""
         x, truth = full(self(states)), batch.targets[self.name]
-        if batch.company is not None:
+        if batch.context is not None:
             assert batch.place_B is not None
-            x = batch.company.gather(self.name, x.detach()).index_copy(0, batch.place_B, x)
+            x = batch.context.gather(self.name, x.detach()).index_copy(0, batch.place_B, x)
         elif batch.place_B is not None:
             truth = truth[batch.place_B][:, batch.place_B]
         return self.between(x), truth

@@ -18,6 +18,8 @@ from torch import Tensor, nn
 
 from aam_nb.batch.batch import Batch, TargetMaker
 from aam_nb.config import ModelConfig, listed, some
+from aam_nb.diversity.branches import branches_of
+from aam_nb.diversity.unifrac import faith_pd
 from aam_nb.model.encoder import States
 from aam_nb.model.objectives.base import (
     Array,
@@ -30,8 +32,6 @@ from aam_nb.model.objectives.base import (
     scores,
 )
 from aam_nb.model.objectives.nucleotides import WEIGHTS
-from aam_nb.phylo.tree import branches_of
-from aam_nb.phylo.unifrac import faith_pd
 from aam_nb.study.study import Study
 
 

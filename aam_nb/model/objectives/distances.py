@@ -18,10 +18,10 @@ from torch import Tensor, nn
 
 from aam_nb.batch.batch import Batch, TargetMaker
 from aam_nb.config import ModelConfig
+from aam_nb.diversity.branches import branches_of
+from aam_nb.diversity.unifrac import unifrac_block
 from aam_nb.model.encoder import States
 from aam_nb.model.objectives.base import Array, ObjectiveError, Pairwise, correlation
-from aam_nb.phylo.tree import branches_of
-from aam_nb.phylo.unifrac import unifrac_block
 from aam_nb.study.study import Study
 
 TYPICAL_SAMPLES = 200

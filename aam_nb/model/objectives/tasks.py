@@ -8,8 +8,8 @@ import pandas as pd
 from pandas.api.types import is_bool_dtype, is_numeric_dtype
 
 from aam_nb.config import TargetConfig, listed, shown, some
-from aam_nb.model.objectives.classes import Classification
-from aam_nb.model.objectives.numbers import Regression, refuse_dates
+from aam_nb.model.objectives.classification import Classification
+from aam_nb.model.objectives.regression import Regression, refuse_dates
 from aam_nb.study.study import Study, TargetError
 
 Task = Regression | Classification

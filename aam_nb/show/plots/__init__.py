@@ -3,10 +3,7 @@
 Colours are told apart with any kind of colour vision; marker shapes say the same once more.
 """
 
-from aam_nb.show.plots.community import depth, pcoa
-from aam_nb.show.plots.comparison import comparison
-from aam_nb.show.plots.faithful import faithfulness
-from aam_nb.show.plots.looking import (
+from aam_nb.show.plots.attention import (
     attention,
     attention_difference,
     attention_heads,
@@ -15,9 +12,12 @@ from aam_nb.show.plots.looking import (
     rollout,
     uniform_control,
 )
-from aam_nb.show.plots.mistakes import confusion, errors, reliability, slices
-from aam_nb.show.plots.reasons import attributions, clades, nucleotides, sample_attributions, taxa
-from aam_nb.show.plots.scores import metrics, predictions
+from aam_nb.show.plots.attributions import attributions, clades, nucleotides, sample_attributions, taxa
+from aam_nb.show.plots.comparison import comparison
+from aam_nb.show.plots.errors import confusion, errors, reliability, slices
+from aam_nb.show.plots.evaluation import metrics, predictions
+from aam_nb.show.plots.faithfulness import faithfulness
+from aam_nb.show.plots.study import depth, pcoa
 from aam_nb.show.plots.style import METRIC_NAMES, MODEL_NAMES, PALETTE, short
 from aam_nb.show.plots.training import history, learning_rate
 

@@ -8,7 +8,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from aam_nb.show.plots.style import PALETTE, new_axes
-from aam_nb.train.search import RateSearch
+from aam_nb.train.lr_finder import RateSearch
 
 
 def history(table: pd.DataFrame, *, stage: str, ax: Axes | None = None, **artist_kw: Any) -> Axes:

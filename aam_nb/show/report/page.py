@@ -12,11 +12,11 @@ from markupsafe import Markup, escape
 
 import aam_nb
 from aam_nb.show import widgets
-from aam_nb.show.report.parts import model_part
 from aam_nb.show.report.pictures import picture
+from aam_nb.show.report.sections import model_part
 from aam_nb.show.widgets.page import embed
+from aam_nb.study.atomic import whole_file
 from aam_nb.study.study import Study
-from aam_nb.study.whole import whole_file
 from aam_nb.train.estimator import AAM
 from aam_nb.train.run import versions
 

@@ -7,10 +7,10 @@ writes the figure, the table or a page of its own. An explorer works with the mo
 
 from aam_nb.show.widgets.attention import AttentionExplorer, attention
 from aam_nb.show.widgets.attributions import AttributionsExplorer, attributions
-from aam_nb.show.widgets.compare import ComparisonExplorer, compare
+from aam_nb.show.widgets.comparison import ComparisonExplorer, compare
 from aam_nb.show.widgets.errors import ErrorsExplorer, errors
-from aam_nb.show.widgets.explore import StudyExplorer, explore
 from aam_nb.show.widgets.explorer import Explorer
+from aam_nb.show.widgets.study import StudyExplorer, explore
 from aam_nb.show.widgets.training import TrainingMonitor, training
 from aam_nb.show.widgets.twin import ExplorerError
 

@@ -16,10 +16,10 @@ from matplotlib.figure import Figure, SubFigure
 from scipy import sparse
 
 from aam_nb.config import AttentionConfig, some
-from aam_nb.explain.asking import several
 from aam_nb.explain.attention.heads import NOT_IMPORTANCE, HeadMaps
 from aam_nb.explain.attention.maps import AttentionMaps, known_asvs
 from aam_nb.explain.attention.maps import attention as attention_maps
+from aam_nb.explain.ids import as_id_list
 from aam_nb.show import plots
 from aam_nb.show.plots.style import cut
 from aam_nb.show.widgets.explorer import Explorer, one_of, plain, within
@@ -41,7 +41,7 @@ Floats = npt.NDArray[np.floating[Any]]
 
 
 @dataclass(frozen=True)
-class Looked:
+class View:
     """What was found of a sample or an ASV: the maps, and what the browser gets of them."""
 
     maps: AttentionMaps
@@ -72,11 +72,11 @@ class AttentionExplorer(Explorer):
         self.most = AttentionConfig(top=most).top
         self.num_layers, self.num_heads = model.config.num_layers, model.config.num_attn_heads
         self.names = AsvNames(study)
-        self._samples: dict[str, Looked] = {}
-        self._asvs: dict[str, Looked] = {}
+        self._samples: dict[str, View] = {}
+        self._asvs: dict[str, View] = {}
         self._named: set[str] = set()
         self.sample_ids = study.sample_ids
-        wanted, named = self._wanted(several("samples", samples)), several("asvs", asvs)
+        wanted, named = self._wanted(as_id_list("samples", samples)), as_id_list("asvs", asvs)
         for asv in known_asvs(study, named) if named else []:
             self._look_inside(asv)
         for sample in wanted:
@@ -201,7 +201,7 @@ class AttentionExplorer(Explorer):
         task = self.model.task
         row = self.model.predict(alone).iloc[0] if task else None
         predictions = {} if task is None or row is None else {name: row[name] for name in task.targets}
-        self._keep(self._samples, sample, Looked(maps, self._sent_of_sample(maps, alone, predictions)))
+        self._keep(self._samples, sample, View(maps, self._sent_of_sample(maps, alone, predictions)))
 
     def _look_inside(self, asv: str) -> None:
         """The maps of an ASV, which are the same in every sample, unless they are there."""
@@ -211,9 +211,9 @@ class AttentionExplorer(Explorer):
         any_sample = self.study.sample_ids[:1]  # an ASV is encoded by itself: nothing hangs on the sample
         alone = Study(sparse.csr_array([[1]]), any_sample, pd.Index([asv]), pd.DataFrame(index=any_sample))
         maps = attention_maps(self.model, alone, samples=list(any_sample), asvs=[asv], levels=("nucleotide",))
-        self._keep(self._asvs, asv, Looked(maps, self._sent_of_asv(maps, asv)))
+        self._keep(self._asvs, asv, View(maps, self._sent_of_asv(maps, asv)))
 
-    def _keep(self, store: dict[str, Looked], name: str, found: Looked) -> None:
+    def _keep(self, store: dict[str, View], name: str, found: View) -> None:
         store[name] = found
         for old in [n for n in store if n not in {*self._named, self.sample, self.asv}][:-KEPT]:
             del store[old]

@@ -17,21 +17,21 @@ from matplotlib.figure import Figure
 from scipy import sparse
 
 from aam_nb.config import FaithfulnessConfig, some
-from aam_nb.explain.asking import several
 from aam_nb.explain.attribution.attribute import GapWarning, attribute
-from aam_nb.explain.attribution.groups import Groups, clades, summed, taxa
 from aam_nb.explain.attribution.methods import TOLERANCE
 from aam_nb.explain.attribution.nucleotides import LETTERS
 from aam_nb.explain.attribution.probe import ExplainError
 from aam_nb.explain.attribution.result import Attributions
-from aam_nb.explain.faithfulness.verdict import PLURAL, Faithfulness, faithfulness
+from aam_nb.explain.attribution.taxa_and_clades import Groups, clades, summed, taxa
+from aam_nb.explain.faithfulness.faithfulness import PLURAL, Faithfulness, faithfulness
+from aam_nb.explain.ids import as_id_list
 from aam_nb.show import plots
 from aam_nb.show.plots.style import cut, short
 from aam_nb.show.widgets.explorer import Explorer, one_of, plain, within
 from aam_nb.show.widgets.names import AsvNames
 from aam_nb.show.widgets.twin import ExplorerError
-from aam_nb.study.newick import Tree
 from aam_nb.study.study import MissingTipError, Study, UnknownIdError
+from aam_nb.study.tree import Tree
 from aam_nb.train.estimator import AAM
 
 CHECKS = FaithfulnessConfig(max_samples=40, num_random=10, num_samples=8, num_subsets=32, seeds=0, shuffles=0)
@@ -55,7 +55,7 @@ Ints = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)
-class Looked:
+class View:
     """What was found at a level, or a rank of it.
 
     Parameters
@@ -122,10 +122,12 @@ class AttributionsExplorer(Explorer):
         self.found, self.faithfulness = found, faithfulness
         self.source = study if study is not None else found.study
         truth = self.source.truth if self.source is not None and mark is None else None
-        self.marked = set(several("mark", mark)) if mark is not None else set(truth.asvs(found.target) if truth else ())
+        self.marked = (
+            set(as_id_list("mark", mark)) if mark is not None else set(truth.asvs(found.target) if truth else ())
+        )
         self.sample_ids = found.sample_ids
         self.named = AsvNames(self._asvs_study if found.level == "asv" or self.source is None else self.source)
-        self._looked: dict[str, Looked] = {}
+        self._looked: dict[str, View] = {}
         self._inside: dict[str, dict[str, Any]] = {}
         self._pairs: dict[str, dict[str, Any]] = {}
         self._methods = (found.method,) if found.level == "nucleotide" else METHODS
@@ -133,7 +135,7 @@ class AttributionsExplorer(Explorer):
         rank = self._first_rank()
         key = _key(found.level, rank)
         first, second = _far_apart(found.check)
-        wanted = several("asvs", asvs)
+        wanted = as_id_list("asvs", asvs)
         if unknown := [a for a in wanted if a not in found.asv_ids]:
             raise UnknownIdError(self._unknown_asvs(unknown, len(wanted)))
         for asv in wanted:
@@ -302,7 +304,7 @@ class AttributionsExplorer(Explorer):
             return _sums(found, level, self._groups(level, rank))
         return found if level != "taxon" else _part(found, np.flatnonzero((found.features["rank"] == rank).to_numpy()))
 
-    def _look(self, level: str, rank: str = "") -> Looked:
+    def _look(self, level: str, rank: str = "") -> View:
         key = _key(level, rank)
         if key not in self._looked:
             if level == self.found.level:
@@ -317,7 +319,7 @@ class AttributionsExplorer(Explorer):
                 size = sparse.csr_array(self.found.values @ groups.members.T)
                 num, columns = len(groups), _strongest(size, groups.members if level == "clade" else None)
                 part = _sums(self.found, level, Groups(groups.features.iloc[columns], groups.members[columns]))
-            self._looked[key] = Looked(part, columns, plain({"items": self._items(part), "features": num}))
+            self._looked[key] = View(part, columns, plain({"items": self._items(part), "features": num}))
         return self._looked[key]
 
     def _items(self, part: Attributions) -> list[dict[str, Any]]:

@@ -14,9 +14,9 @@ from scipy import sparse
 from scipy.special import gammaln
 
 from aam_nb.config import some
-from aam_nb.explain.attribution.groups import lineages
+from aam_nb.diversity.unifrac import unifrac
+from aam_nb.explain.attribution.taxa_and_clades import lineages
 from aam_nb.model.objectives.distances import aitchison, bray_curtis
-from aam_nb.phylo.unifrac import unifrac
 from aam_nb.show.widgets.explorer import column
 from aam_nb.show.widgets.names import AsvNames
 from aam_nb.study.study import Study

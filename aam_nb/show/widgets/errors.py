@@ -14,9 +14,9 @@ from ipywidgets.widgets.trait_types import TypedTuple
 from matplotlib.figure import Figure
 
 from aam_nb.config import some
-from aam_nb.evaluate.errors.analysis import FACTS, ErrorAnalysis
-from aam_nb.evaluate.errors.case import TOP_ASVS
-from aam_nb.evaluate.errors.slices import slices_of
+from aam_nb.error_analysis.analysis import FACTS, ErrorAnalysis
+from aam_nb.error_analysis.samples import TOP_ASVS
+from aam_nb.error_analysis.slices import slices_of
 from aam_nb.show import plots
 from aam_nb.show.plots.style import short
 from aam_nb.show.widgets.explorer import Explorer, column, metadata_of, one_of, plain

@@ -15,7 +15,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from aam_nb.config import UserError
-from aam_nb.study.whole import whole_file
+from aam_nb.study.atomic import whole_file
 
 DPI = 90
 FIGURES = (".png", ".svg", ".pdf")

@@ -11,8 +11,8 @@ import numpy as np
 import pandas as pd
 
 from aam_nb.config import some
+from aam_nb.study.readers.archives import FormatError
 from aam_nb.study.readers.sheets import quoted
-from aam_nb.study.readers.sources import FormatError
 
 ColumnType = Literal["numeric", "categorical", "date"]
 

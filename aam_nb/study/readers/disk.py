@@ -18,7 +18,7 @@ import numpy.typing as npt
 from scipy import sparse
 
 from aam_nb.config import some
-from aam_nb.study.readers.sources import FormatError, StudyError, first_line
+from aam_nb.study.readers.archives import FormatError, StudyError, first_line
 
 Ints = npt.NDArray[np.int64]
 Step = Callable[[sparse.csr_array, Ints], sparse.csr_array]

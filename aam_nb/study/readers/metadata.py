@@ -14,10 +14,10 @@ import numpy as np
 import pandas as pd
 
 from aam_nb.config import UserError, some
+from aam_nb.study.atomic import whole_file
+from aam_nb.study.readers.archives import Source, unpacked
 from aam_nb.study.readers.columns import NUMBER, ColumnType, MetadataError, guess, is_missing, typed
 from aam_nb.study.readers.sheets import ID_NAMES, Row, Sheet, plain, quoted, read_sheet
-from aam_nb.study.readers.sources import Source, unpacked
-from aam_nb.study.whole import whole_file
 
 # -- in ---------------------------------------------------------------------------------------------------------------
 

@@ -10,7 +10,7 @@ from typing import TypeVar
 import pandas as pd
 
 from aam_nb.config import some
-from aam_nb.study.readers.sources import FormatError, Source, StudyError, unpacked
+from aam_nb.study.readers.archives import FormatError, Source, StudyError, unpacked
 
 NUCLEOTIDES = re.compile("[ACGTURYSWKMBDHVN]+", re.IGNORECASE | re.ASCII)
 """DNA or RNA, with IUPAC's codes for ambiguity."""

@@ -22,6 +22,7 @@ from scipy import sparse
 
 from aam_nb.config import UserError, some
 from aam_nb.study.letters import DNA_LETTERS
+from aam_nb.study.readers.archives import HDF5, FormatError, Source, StudyError, first_line
 from aam_nb.study.readers.columns import NUMBER
 from aam_nb.study.readers.disk import (
     READ_ERRORS,
@@ -32,7 +33,6 @@ from aam_nb.study.readers.disk import (
     refuse_tricks,
     what_is_not_counted,
 )
-from aam_nb.study.readers.sources import HDF5, FormatError, Source, StudyError, first_line
 
 LINEAGE = ("taxonomy", "taxon", "consensus lineage", "consensuslineage")
 """Names, in small letters, of a column of lineages beside the counts of a text table."""

@@ -12,8 +12,8 @@ import numpy as np
 import pandas as pd
 
 from aam_nb.config import some
+from aam_nb.study.readers.archives import FormatError, Source, unpacked
 from aam_nb.study.readers.sheets import HASHED_NAMES, Row, Sheet, plain, quoted, read_sheet
-from aam_nb.study.readers.sources import FormatError, Source, unpacked
 
 RANKS = ("domain", "phylum", "class", "order", "family", "genus", "species")
 PREFIXES = {"d": 0, "k": 0, "sk": 0, "p": 1, "c": 2, "o": 3, "f": 4, "g": 5, "s": 6}

@@ -1,0 +1,90 @@
+"""Distance matrices in HDF5, as `ssu`, the unifrac package, QIIME 2 and scikit-bio ("binary_dm") lay them out, and a cache of them."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import logging
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from aam_nb.study.atomic import whole_file
+
+if TYPE_CHECKING:
+    import h5py
+    from skbio import DistanceMatrix
+
+CACHE_BYTES = 4 * 2**30
+"""Most bytes of all matrices in the cache; the ones not used for longest make room for a new one."""
+CACHE_VERSION = 1
+"""Changes when the same study and settings would give other numbers, so that old files are not found."""
+log = logging.getLogger("aam_nb")
+
+
+@contextlib.contextmanager
+def matrix_file(path: Path, ids: pd.Index, dtype: str) -> Iterator[h5py.Dataset]:
+    """A new file for a square matrix, to be filled by blocks; it takes its name when it is complete.
+
+    Checksums are written with the values, so that a damaged file is found out when it is read.
+    """
+    import h5py
+
+    with whole_file(path) as fresh, h5py.File(fresh, "w") as file:
+        file.create_dataset("format", data=np.array([b"BDSM"]))
+        file.create_dataset("version", data=np.array([b"2020.12"]))
+        file.create_dataset("order", data=[str(i) for i in ids], dtype=h5py.string_dtype())
+        n = len(ids)
+        chunk = (min(n, 256), min(n, 256))
+        yield file.create_dataset("matrix", shape=(n, n), dtype=dtype, chunks=chunk, fletcher32=True)
+
+
+def cache_key(content: str, settings: dict[str, Any]) -> str:
+    """SHA-256 of a study's content hash, the settings that change the numbers, and the version of the cache."""
+    text = json.dumps([CACHE_VERSION, content, settings], sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def cached(folder: Path, key: str, ids: pd.Index) -> DistanceMatrix | None:
+    """The matrix kept under a key, or None; a damaged file counts as none, is removed and told."""
+    import h5py
+    from skbio import DistanceMatrix
+
+    path = folder / f"unifrac-{key}.h5"
+    if not path.is_file():
+        return None
+    try:
+        with h5py.File(path) as file:
+            found = file["order"].asstr()[:].tolist()
+            if found != list(ids):
+                raise ValueError("it holds other samples")
+            matrix = DistanceMatrix(file["matrix"][:], ids=found)
+        os.utime(path)
+    except Exception as error:  # whatever is wrong with it, the matrix can be computed anew
+        log.warning("The cached distances %s cannot be read (%s) and are computed anew.", path, error)
+        with contextlib.suppress(OSError):
+            path.unlink()
+        return None
+    return matrix
+
+
+def keep(folder: Path, key: str, matrix: DistanceMatrix) -> None:
+    """Keep a matrix under a key, and drop the ones not used for longest where all are more than `CACHE_BYTES`."""
+    try:
+        if matrix.data.nbytes > CACHE_BYTES:
+            log.warning("%d distances are more than the cache may hold and are not kept.", matrix.data.size)
+            return
+        with matrix_file(folder / f"unifrac-{key}.h5", pd.Index(matrix.ids), str(matrix.data.dtype)) as dataset:
+            dataset[:] = matrix.data
+        total = 0
+        for path in sorted(folder.glob("unifrac-*.h5"), key=lambda p: -p.stat().st_mtime_ns):
+            total += path.stat().st_size
+            if total > CACHE_BYTES:
+                path.unlink(missing_ok=True)
+    except OSError as error:  # a full disk, a folder that cannot be written: the result is there all the same
+        log.warning("The distances are not kept in the cache %s (%s).", folder, error)

@@ -1,0 +1,107 @@
+"""Learning curve: what the same model scores after learning from fewer samples."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from pandas.api.types import is_bool_dtype, is_numeric_dtype
+from tqdm.auto import tqdm
+
+from aam_nb.config import ErrorsConfig, EvaluateConfig
+from aam_nb.error_analysis.samples import ErrorsError
+from aam_nb.evaluate.metrics import METRICS, bootstrap, score
+from aam_nb.evaluate.resampling import units
+from aam_nb.model.objectives import Task
+from aam_nb.study.study import Study
+from aam_nb.train.estimator import AAM
+from aam_nb.train.refit import refit
+
+BINS = 4
+"""Quantile bins by which subsets for a numeric target are drawn."""
+FEWEST = 4
+"""Samples below which a share is refused."""
+
+
+def find_curve(
+    model: AAM,
+    train: Study,
+    test: Study,
+    task: Task,
+    config: ErrorsConfig,
+    *,
+    truth: npt.NDArray[Any],
+    unit: npt.NDArray[np.int64],
+) -> pd.DataFrame:
+    """Scores on the same test samples of the model fitted again to nested shares of the training samples.
+
+    Parameters
+    ----------
+    model
+        Its settings and, where it has them, its pre-trained weights are what each share starts from. All of `train` is the model itself
+        where it was fitted to just those samples.
+    train, test
+        The samples to take shares of (whole groups, spread over classes or quantiles of the target), and those to judge by.
+    task
+        The target judged.
+    config
+        Shares, seed; resamples and confidence of the intervals.
+    truth, unit
+        True value and number of the group of each test sample.
+
+    Returns
+    -------
+    A row per share: `share` (asked), `n_train` (samples, those held back for validation too), `metric`, `value`, `low`, `high`. One
+    fit each: the interval is of the test samples, not of the luck of a subset.
+
+    Raises
+    ------
+    ErrorsError
+        A share holds hardly any sample.
+    """
+    metric = METRICS[task.kind][0]
+    settings = EvaluateConfig(num_resamples=config.num_resamples, confidence=config.confidence, seed=config.seed)
+    had = {*model.samples.get("train", ()), *model.samples.get("validation", ())}
+    rank = _nested(train, task, model.group, config.seed)
+    rows = []
+    for share in tqdm(
+        config.learning_curve, desc="learning curve", unit="fit", delay=2, disable=not model.shows_progress
+    ):
+        part = train.keep_samples(rank < share)
+        if part.num_samples < FEWEST:
+            raise ErrorsError(
+                f"A share of {share:g} of the training samples is {part.num_samples}. A model learns from {FEWEST} or more. Ask for larger "
+                "shares in `learning_curve`."
+            )
+        whole = set(part.sample_ids) == had
+        judged = model if whole else refit(model, part, seed=model._train_config.seed)
+        found = judged.predict(test)
+        low, high = bootstrap(truth, found, task, unit, settings)[metric]
+        value = score(truth, found, task)[metric]
+        row = {"share": share, "n_train": part.num_samples, "metric": metric, "value": value}
+        rows.append(row | {"low": low, "high": high})
+    return pd.DataFrame(rows)
+
+
+def _nested(train: Study, task: Task, group: str | None, seed: int) -> npt.NDArray[np.float64]:
+    """A number in [0, 1) of each sample, the same within a group: those below a share are that share, of every stratum alike."""
+    unit = units(train.metadata[group] if group in train.metadata.columns else None, train.num_samples)
+    values = train.column(task.target)
+    if is_numeric_dtype(values) and not is_bool_dtype(values) and task.kind == "regression":
+        middle = values.groupby(unit).mean()
+        stratum = pd.qcut(middle.rank(method="first"), min(BINS, len(middle)), labels=False)
+    else:
+        common = values.groupby(unit).agg(lambda v: v.dropna().mode().iloc[0] if v.notna().any() else "")
+        stratum = pd.Series(pd.factorize(common)[0], index=common.index)
+    size = np.bincount(unit)
+    order = pd.Series(np.random.default_rng(seed).permutation(len(size)))
+    by = stratum.iloc[order].to_numpy()
+    place = (order.groupby(by).cumcount() + 0.5) / order.groupby(by).transform("size")
+    by_turns = order.to_numpy()[
+        np.argsort(place.to_numpy(), kind="stable")
+    ]  # the strata by turns, each as often as it is large
+    rank = np.empty(len(size))
+    rank[by_turns] = (np.cumsum(size[by_turns]) - size[by_turns] / 2) / size.sum()
+    return rank[unit]

@@ -1,0 +1,344 @@
+"""Folds as jobs: each is measured, written whole as soon as it is done, and not done twice; several at once in processes."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import tempfile
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from tqdm.auto import tqdm
+
+import aam_nb
+from aam_nb.config import UserError, to_dict
+from aam_nb.evaluate.comparison.contenders import Contender
+from aam_nb.evaluate.comparison.fitting import Setting, timed
+from aam_nb.study.atomic import whole_file
+from aam_nb.study.splits import Split
+from aam_nb.study.study import Study
+
+JOB_FORMAT = 1
+"""Changes when the same job would give other predictions, so that old ones are not found."""
+DONE_IN = "folds"
+"""Folder of the finished jobs within `out`."""
+MEGABYTE = 2**20
+MEASURED = {"fit_seconds", "predict_seconds", "memory_mb"}
+"""Facts that every job has."""
+EVERY_SECONDS = 0.02
+"""Between two looks at the memory in use."""
+
+
+class CompareError(UserError, RuntimeError):
+    """A comparison cannot be made, or not to the end."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Fold:
+    """One way to cut the samples in two.
+
+    Parameters
+    ----------
+    repeat, number
+        Counted from 0.
+    test
+        Mask of the samples held out, shape (n_samples,).
+    split
+        What the training side's `split_info` says.
+    """
+
+    repeat: int
+    number: int
+    test: npt.NDArray[np.bool_]
+    split: Split
+
+    @property
+    def name(self) -> str:
+        return f"{self.split.fold}" + (f", repeat {self.repeat + 1}" if self.repeat else "")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """One contender in one fold; `key` is a digest of all that determines what comes out."""
+
+    contender: Contender
+    fold: Fold
+    key: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """What a job gave.
+
+    Parameters
+    ----------
+    prediction
+        Of the fold's test samples, as `AAM.predict` gives it.
+    facts
+        `fit_seconds`, `predict_seconds`, `memory_mb` (most memory in use at once, less that at the start), and what `learn` tells.
+    """
+
+    prediction: pd.DataFrame
+    facts: dict[str, Any]
+
+
+def make_jobs(study: Study, contenders: Sequence[Contender], folds: Sequence[Fold], setting: Setting) -> list[Job]:
+    """Every contender in every fold, fold by fold."""
+    config = to_dict(setting.config)
+    common = {
+        "format": [JOB_FORMAT, aam_nb.__version__],
+        "study": study.content_hash(),
+        "metadata": hashlib.sha256(study.metadata.to_csv().encode()).hexdigest(),
+        "target": [setting.target, setting.classes],
+        "group": setting.group,
+        "covariates": setting.covariates,
+        "config": {k: config[k] for k in ("tune", "inner_folds", "num_trees", "feature_prevalence", "seed")},
+    }
+    jobs = []
+    for fold in folds:
+        side = hashlib.sha256(np.packbits(fold.test).tobytes()).hexdigest()
+        for contender in contenders:
+            text = json.dumps([common, contender.spec(), fold.repeat, side], sort_keys=True)
+            jobs.append(Job(contender=contender, fold=fold, key=hashlib.sha256(text.encode()).hexdigest()))
+    return jobs
+
+
+def run_jobs(
+    study: Study, jobs: Sequence[Job], setting: Setting, *, out: Path | None = None, progress: bool = True
+) -> dict[str, Outcome]:
+    """Do the jobs that are not done yet.
+
+    Parameters
+    ----------
+    study
+        The samples that the folds' masks are of.
+    jobs
+        From `make_jobs`.
+    setting
+        What all contenders are given alike; `config.jobs` processes work at once.
+    out
+        Folder that keeps what is done: later calls take it from there.
+    progress
+        Whether to show a bar.
+
+    Returns
+    -------
+    Outcomes by key.
+
+    Raises
+    ------
+    CompareError
+        A contender cannot be fitted, or a process was lost.
+    """
+    processes = min(setting.config.jobs, len(jobs))
+    kept = out is not None
+    place = tempfile.TemporaryDirectory(prefix="aam_nb-compare-") if processes > 1 and not kept else nullcontext(out)
+    with place as opened:
+        folder = None if opened is None else Path(opened) / DONE_IN
+        done = {
+            j.key: found
+            for j in jobs
+            if folder is not None and (found := _read(folder, j, study.sample_ids, setting)) is not None
+        }
+        todo = [j for j in {j.key: j for j in jobs}.values() if j.key not in done]
+        bar = tqdm(
+            total=len(jobs), initial=len(jobs) - len(todo), desc="comparing", unit="fit", delay=2, disable=not progress
+        )
+        try:
+            with bar:
+                work = _in_processes if min(processes, len(todo)) > 1 else _one_by_one
+                for key, outcome in work(study, todo, setting, folder, bar):
+                    done[key] = outcome
+                    bar.update()
+        except KeyboardInterrupt:
+            tqdm.write(_stopped(len(done), len(jobs), out))
+            raise
+        return done
+
+
+def _stopped(done: int, total: int, out: Path | None) -> str:
+    head = f"Stopped after {done} of {total} fits."
+    if out is None:
+        return f"{head} They are lost. Keep them with `out=`: the same call then goes on where it stopped."
+    return f"{head} They are kept in {out}: the same call, with the same `out`, goes on from there."
+
+
+def _one_by_one(
+    study: Study, jobs: Sequence[Job], setting: Setting, folder: Path | None, bar: Any
+) -> Iterator[tuple[str, Outcome]]:
+    sides: dict[int, tuple[Study, Study]] = {}
+    for job in jobs:
+        bar.set_postfix_str(f"{job.contender.name}, {job.fold.name}")
+        if id(job.fold) not in sides:
+            sides = {id(job.fold): sides_of(study, job.fold)}
+        outcome = do(job, *sides[id(job.fold)], setting)
+        if folder is not None:
+            _write(folder, job, outcome)
+        yield job.key, outcome
+
+
+def sides_of(study: Study, fold: Fold) -> tuple[Study, Study]:
+    """Training and test study of a fold."""
+    train, test = study.keep_samples(~fold.test), study.keep_samples(fold.test)
+    return replace(train, split_info=fold.split), replace(test, split_info=replace(fold.split, part="test"))
+
+
+def do(job: Job, train: Study, test: Study, setting: Setting, *, threads: int | None = None) -> Outcome:
+    """Fit, predict, and measure."""
+    with peak_memory() as most:
+        try:
+            seed = setting.config.seed + job.fold.repeat
+            frame, facts = timed(job.contender, train, test, setting, seed, threads)
+        except UserError as error:
+            raise CompareError(f"{job.contender.name} could not be fitted ({job.fold.name}): {error}") from error
+    return Outcome(prediction=frame, facts=facts | {"memory_mb": most()})
+
+
+@contextmanager
+def peak_memory() -> Iterator[Callable[[], float]]:
+    """Watch the memory of this process; what is given says, afterwards, by how many MB it rose at most."""
+    import psutil
+
+    process, over = psutil.Process(), threading.Event()
+    start = most = process.memory_info().rss
+
+    def watch() -> None:
+        nonlocal most
+        while not over.wait(EVERY_SECONDS):
+            most = max(most, process.memory_info().rss)
+
+    thread = threading.Thread(target=watch, daemon=True)
+    thread.start()
+    try:
+        yield lambda: (most - start) / MEGABYTE
+    finally:
+        over.set()
+        thread.join()
+        most = max(most, process.memory_info().rss)
+
+
+# -- on disk ----------------------------------------------------------------------------------------------------------
+
+
+def require_place(out: Path) -> Path:
+    """The folder, once it is known that it can be written to: before hours of fits rather than after the first.
+
+    Raises
+    ------
+    NotWrittenError
+        It cannot.
+    """
+    probe = out / DONE_IN / "probe"
+    with whole_file(probe) as path:
+        path.touch()
+    probe.unlink()
+    return out
+
+
+def _write(folder: Path, job: Job, outcome: Outcome) -> None:
+    """The predictions, then the facts: a job is done once its facts are there."""
+    with whole_file(folder / f"{job.key}.csv") as path:
+        outcome.prediction.to_csv(path, index_label="sample_id")
+    said = {
+        "contender": job.contender.name,
+        "fold": job.fold.name,
+        "spec": job.contender.spec(),
+        "facts": outcome.facts,
+        "sha256": _digest(folder / f"{job.key}.csv"),
+    }
+    with whole_file(folder / f"{job.key}.json") as path:
+        path.write_text(json.dumps(said, indent=1), encoding="utf-8")
+
+
+def _digest(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def _read(folder: Path, job: Job, sample_ids: pd.Index, setting: Setting) -> Outcome | None:
+    """What a finished job gave, None where it is not done or what is there is damaged."""
+    table = folder / f"{job.key}.csv"
+    try:
+        said = json.loads((folder / f"{job.key}.json").read_text(encoding="utf-8"))
+        facts = said["facts"]
+        frame = pd.read_csv(table, dtype=str, keep_default_na=False).set_index("sample_id")
+        whole = said.get("sha256", "") in ("", _digest(table)) and set(frame.index) == set(sample_ids[job.fold.test])
+        if not whole or not facts.keys() >= MEASURED:
+            return None
+        numbers = [c for c in frame if setting.classes is None or c != setting.target]
+        wanted = [setting.target, *(f"p({c})" for c in setting.classes or ())]
+        return Outcome(prediction=frame[wanted].astype(dict.fromkeys(numbers, float)), facts=facts)
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+# -- in processes -----------------------------------------------------------------------------------------------------
+
+_here: dict[str, Any] = {}
+"""What a worker process was given when it began."""
+
+
+def _in_processes(
+    study: Study, jobs: Sequence[Job], setting: Setting, folder: Path | None, bar: Any
+) -> Iterator[tuple[str, Outcome]]:
+    from concurrent.futures import ProcessPoolExecutor, as_completed
+    from concurrent.futures.process import BrokenProcessPool
+    from multiprocessing import get_context
+
+    import torch
+
+    assert folder is not None
+    processes = min(setting.config.jobs, len(jobs))
+    threads = max(1, torch.get_num_threads() // processes)
+    with tempfile.TemporaryDirectory(prefix="aam_nb-study-") as place:
+        study.save(Path(place) / "study")
+        given = (str(Path(place) / "study"), str(folder), setting, threads)
+        pool = ProcessPoolExecutor(processes, mp_context=get_context("spawn"), initializer=_begin, initargs=given)
+        try:
+            waiting = {pool.submit(_work, job): job for job in jobs}
+            for future in as_completed(waiting):
+                job = waiting[future]
+                future.result()
+                bar.set_postfix_str(f"{job.contender.name}, {job.fold.name}")
+                outcome = _read(folder, job, study.sample_ids, setting)
+                assert outcome is not None
+                yield job.key, outcome
+        except BrokenProcessPool as error:
+            raise CompareError(
+                "A worker process ended before its work did. Expected it to last: memory may have run out, or the call stands in a script "
+                "outside `if __name__ == '__main__':`. Put it there, or use `jobs=1`."
+            ) from error
+        except BaseException:
+            for process in list((pool._processes or {}).values()):  # `terminate_workers` from Python 3.14 on
+                process.terminate()
+            raise
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _begin(study: str, folder: str, setting: Setting, threads: int) -> None:
+    import signal
+
+    import torch
+    from threadpoolctl import threadpool_limits
+
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent hears it, and ends its workers
+    torch.set_num_threads(threads)
+    _here.update(
+        study=Study.load(study),
+        folder=Path(folder),
+        setting=setting,
+        threads=threads,
+        limits=threadpool_limits(threads),
+    )
+
+
+def _work(job: Job) -> None:
+    train, test = sides_of(_here["study"], job.fold)
+    _write(_here["folder"], job, do(job, train, test, _here["setting"], threads=_here["threads"]))

@@ -1,0 +1,286 @@
+"""Do two sides, each some samples, differ in where the model looks? Means, and p-values by permutation."""
+
+from __future__ import annotations
+
+import html
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import comb, prod
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+import aam_nb
+from aam_nb.config import AttentionConfig, UserError, configured, some
+from aam_nb.evaluate.resampling import units
+from aam_nb.explain.attention.heads import NOT_IMPORTANCE
+from aam_nb.explain.attention.maps import AttentionMaps, attention
+from aam_nb.explain.ids import as_id_list
+from aam_nb.study.study import Study, UnknownIdError
+from aam_nb.train.estimator import AAM
+
+Array = npt.NDArray[np.float64]
+Bools = npt.NDArray[np.bool_]
+Ints = npt.NDArray[np.int64]
+COMPARED = ("distance", "on_sample_token", "on_covariates", "on_itself")
+"""Numbers of a head (see `heads.head_statistics`) that are compared as multiples of what even attention gives: a side whose samples have
+more ASVs, or more distant ones, does not differ by that alone. `entropy_share` is compared as it is."""
+AT_ONCE = 2**22
+"""Most permuted differences held at once."""
+LEVEL = 0.05
+"""Adjusted p-value below which a difference is counted in the summary."""
+
+
+class SidesError(UserError, ValueError):
+    """Two sides cannot be compared."""
+
+
+@dataclass(frozen=True, eq=False)
+class AttentionDifference:
+    """Differences in attention between samples a and samples b.
+
+    Parameters
+    ----------
+    asvs
+        By ASV (and token), the smallest p-value first: its pooling attention (mean over heads; 0 in a sample without it) `mean_a`,
+        `mean_b`, `difference` (a less b), `p_value` (two-sided), `q_value` (Benjamini-Hochberg over all rows). An ASV that only one
+        side holds differs by that alone: `in_a`, `in_b` are the shares of samples that hold it, and `times_even_a`, `times_even_b` its
+        mean attention in those, as a multiple of what even attention gives.
+    heads
+        The same means and p-values by `level`, `layer`, `head` and `statistic`, adjusted over all rows: numbers of heads as multiples of
+        what even attention gives (`distance`, `on_sample_token`, `on_covariates`, `on_itself`), and `entropy_share`.
+    num_a, num_b
+        Samples of each side.
+    permuted
+        What was exchanged: samples, whole groups, or samples within groups.
+    num_permutations
+        Ways of labelling that p-values rest on, the observed one among them.
+    exact
+        Whether these are all there are.
+    caption
+        What a reader must know of it.
+    """
+
+    asvs: pd.DataFrame
+    heads: pd.DataFrame
+    num_a: int
+    num_b: int
+    permuted: str
+    num_permutations: int
+    exact: bool
+    caption: str = NOT_IMPORTANCE
+
+    @property
+    def note(self) -> str:
+        """A sentence where no p-value can be small; empty otherwise."""
+        if not self.exact or LEVEL * self.num_permutations >= 2:
+            return ""
+        return (
+            f"There are {self.num_permutations} ways to exchange {self.permuted}: too few for a p-value below {LEVEL}."
+        )
+
+    def to_frame(self) -> pd.DataFrame:
+        """The table by ASV."""
+        return self.asvs.copy()
+
+    def plot(self, **artist_kw: Any) -> Any:
+        """A matplotlib Axes."""
+        return aam_nb.plots.attention_difference(self, **artist_kw)
+
+    def __repr__(self) -> str:
+        found = [int((table["q_value"] < LEVEL).sum()) for table in (self.asvs, self.heads)]
+        how = "all" if self.exact else "random"
+        note = f" {self.note}" if self.note else ""
+        return (
+            f"AttentionDifference({self.num_a} against {self.num_b} samples: {found[0]} of {len(self.asvs)} ASVs and {found[1]} of "
+            f"{len(self.heads)} numbers of heads differ at q < {LEVEL}; {self.num_permutations} {how} permutations of "
+            f"{self.permuted}).{note} {self.caption}"
+        )
+
+    def _repr_html_(self) -> str:
+        tables = (self.asvs.head(10).to_html(escape=True), self.heads.head(10).to_html(escape=True, index=False))
+        return f"<b>{html.escape(repr(self))}</b>" + "".join(tables)
+
+
+def compare_attention(
+    source: AAM | AttentionMaps,
+    study: Study,
+    *,
+    a: Sequence[str],
+    b: Sequence[str],
+    group: str | None = None,
+    config: AttentionConfig | None = None,
+    **settings: Any,
+) -> AttentionDifference:
+    """Where attention differs between two sides: by ASV at the pooling level, and in the numbers of heads.
+
+    Parameters
+    ----------
+    source
+        A trained model, or maps of all these samples with level pooling; level asv adds its heads.
+    study
+        Holds the samples, and `group`.
+    a, b
+        Ids of the samples of each side.
+    group
+        A metadata column of what repeats (subject, host, study). Where each of its values is on one side, whole groups are exchanged;
+        where one is on both, samples are exchanged within groups. A sample without a value is a group by itself. By default every
+        sample is exchanged freely, which is right only where samples are independent.
+    config, **settings
+        Fields of `AttentionConfig`: `num_permutations`, `seed`.
+
+    Raises
+    ------
+    SidesError
+        A side is empty, or a sample is on both.
+    UnknownIdError
+        The study or the maps lack a sample; there is no column `group`.
+    NotFittedError, EmptySampleError, ConfigError
+        As `attention`.
+
+    References
+    ----------
+    Phipson & Smyth 2010, Stat. Appl. Genet. Mol. Biol. 9:39 (p-values of random permutations). Benjamini & Hochberg 1995, J. R. Stat.
+    Soc. B 57:289, by scipy.
+    """
+    config = configured(AttentionConfig, config, settings)
+    a, b = as_id_list("a", a), as_id_list("b", b)
+    _refuse(study, a, b)
+    values = None if group is None else study.column(group).loc[[*a, *b]]
+    maps = _maps_of(source, study, [*a, *b], config)
+    is_a = np.arange(len(a) + len(b)) < len(a)
+    unit, blocks, permuted = exchangeable(is_a, values)
+    labels, exact = labellings(is_a, unit, blocks, config.num_permutations, config.seed)
+    asvs = _by_asv(_pooled(maps, [*a, *b]), is_a, labels, exact=exact).sort_values("p_value", kind="stable")
+    heads = differences(_of_heads(maps, [*a, *b]), is_a, labels, exact=exact).reset_index()
+    for frame in (asvs, heads):
+        frame.attrs["caption"] = NOT_IMPORTANCE
+    heads = heads.sort_values("p_value", kind="stable")
+    return AttentionDifference(asvs, heads, len(a), len(b), permuted, len(labels) + (not exact), exact)
+
+
+def _maps_of(source: AAM | AttentionMaps, study: Study, samples: list[str], config: AttentionConfig) -> AttentionMaps:
+    """The maps given, or those of the model given."""
+    if isinstance(source, AAM):
+        return attention(source, study, samples=samples, config=config, levels=("asv", "pooling"))
+    lacking = [sample for sample in samples if sample not in source.pooling]
+    if lacking:
+        raise UnknownIdError(
+            f"{len(lacking)} of {len(samples)} samples are not in the maps of level pooling ({some(lacking)}). Expected all of them. "
+            "Give the model instead of maps, or `aam.explain.attention(model, study, samples=[*a, *b])`."
+        )
+    return source
+
+
+def _by_asv(table: pd.DataFrame, is_a: Bools, labels: Bools, *, exact: bool) -> pd.DataFrame:
+    """Differences in pooling attention, beside how many samples hold an ASV and how it is attended in those."""
+    held = table.notna()
+    times_even = table.mul(held.sum(axis=1), axis=0)
+    return differences(table.fillna(0.0), is_a, labels, exact=exact).assign(
+        in_a=held[is_a].mean(),
+        in_b=held[~is_a].mean(),
+        times_even_a=times_even[is_a].mean(),
+        times_even_b=times_even[~is_a].mean(),
+    )
+
+
+def _refuse(study: Study, a: list[str], b: list[str]) -> None:
+    """Refuse sides that cannot be compared."""
+    both = sorted(set(a) & set(b))
+    if both or not a or not b:
+        wrong = (
+            f"{len(both)} samples are on both sides ({some(both)})"
+            if both
+            else f"Side a has {len(a)} samples, b {len(b)}"
+        )
+        raise SidesError(
+            f"{wrong}. Expected two sides with samples of their own. Take them from the metadata: "
+            "`a=study.sample_ids[study.metadata['site'] == 'gut']`."
+        )
+    study.keep_samples([*a, *b])
+
+
+def exchangeable(is_a: Bools, group: pd.Series | None) -> tuple[Ints, list[Ints], str]:
+    """What may change sides: the unit of each sample, the blocks of units within which labels are exchanged, and that in words."""
+    samples = np.arange(len(is_a))
+    if group is None:
+        return samples, [samples], "samples"
+    code = units(group, len(is_a))
+    num = int(code.max()) + 1
+    on_a, on_b = (np.bincount(code[side], minlength=num) > 0 for side in (is_a, ~is_a))
+    if (on_a & on_b).any():
+        return samples, [np.flatnonzero(code == g) for g in range(num)], f"samples within values of {group.name}"
+    return code, [np.arange(num)], f"whole values of {group.name}"
+
+
+def labellings(is_a: Bools, unit: Ints, blocks: list[Ints], most: int, seed: int) -> tuple[Bools, bool]:
+    """Which samples are on side a, by permutation: all ways there are where these are no more than `most`, else that many random ones.
+
+    Returns
+    -------
+    Labels (permutations x samples), and whether they are all there are, the observed one among them.
+    """
+    side = np.zeros(int(unit.max()) + 1, dtype=bool)
+    side[unit[is_a]] = True
+    sizes = [int(side[block].sum()) for block in blocks]
+    total = prod(comb(len(block), k) for block, k in zip(blocks, sizes, strict=True))
+    exact = total <= most
+    found = np.zeros((total if exact else most, len(side)), dtype=bool)
+    if exact:
+        ways = (itertools.combinations(block, k) for block, k in zip(blocks, sizes, strict=True))
+        for row, chosen in zip(found, itertools.product(*ways), strict=True):
+            row[list(itertools.chain(*chosen))] = True
+    else:
+        rng = np.random.default_rng(seed)
+        for block, k in zip(blocks, sizes, strict=True):
+            order = rng.random((most, len(block))).argsort(1)
+            np.put_along_axis(found, block[order[:, :k]], True, axis=1)
+    return found[:, unit], exact
+
+
+def differences(table: pd.DataFrame, is_a: Bools, labels: Bools, *, exact: bool) -> pd.DataFrame:
+    """Means of both sides of each column of a table (samples x columns), their difference, its p-value and adjusted p-value.
+
+    Columns with a missing value have no p-value.
+    """
+    from scipy.stats import false_discovery_control
+
+    values = table.to_numpy(float)
+    mean_a, mean_b = values[is_a].mean(0), values[~is_a].mean(0)
+    found = mean_a - mean_b
+    least = np.abs(found) * (1 - 1e-9) - 1e-12  # a labelling as good as the observed one is not missed by rounding
+    extreme, rows = np.zeros(len(found)), max(1, AT_ONCE // max(1, len(found)))
+    for start in range(0, len(labels), rows):
+        on_a = labels[start : start + rows].astype(float)
+        num_a = on_a.sum(1, keepdims=True)
+        weights = on_a / num_a - (1 - on_a) / (labels.shape[1] - num_a)
+        extreme += (np.abs(weights @ values) >= least).sum(0)
+    defined = ~np.isnan(found)
+    p_value = np.where(defined, (extreme + (not exact)) / (len(labels) + (not exact)), np.nan)
+    q_value = np.full(len(found), np.nan)
+    if defined.any():
+        q_value[defined] = false_discovery_control(p_value[defined])
+    columns = {"mean_a": mean_a, "mean_b": mean_b, "difference": found, "p_value": p_value, "q_value": q_value}
+    return pd.DataFrame(columns, index=table.columns)
+
+
+def _pooled(maps: AttentionMaps, samples: list[str]) -> pd.DataFrame:
+    """Pooling attention, mean over heads: samples x ASVs (and the tokens), missing where a sample lacks one."""
+    columns = {sample: maps.pooling[sample]["mean"] for sample in samples}
+    return pd.DataFrame(columns).T.rename_axis(columns="asv_id")
+
+
+def _of_heads(maps: AttentionMaps, samples: list[str]) -> pd.DataFrame:
+    """Numbers of heads that vary: samples x (level, layer, head, statistic)."""
+    names = ["level", "layer", "head", "statistic"]
+    rows = maps.statistics[maps.statistics["level"].isin(["asv", "pooling"])].copy()
+    even = rows["distance_even"].where(rows["distance_even"] > 0)
+    rows["distance"] /= even
+    for name in COMPARED[1:]:
+        rows[name] *= rows["keys"]
+    table = rows.pivot(index="unit", columns=names[:3], values=[*COMPARED, "entropy_share"]).loc[samples]
+    table = table.rename_axis(columns=["statistic", *names[:3]]).reorder_levels(names, axis=1)
+    return table.loc[:, (table.nunique() > 1).to_numpy()]

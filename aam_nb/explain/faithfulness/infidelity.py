@@ -1,0 +1,132 @@
+"""Infidelity and sensitivity (Captum): do attributions foresee what taking features away does, and do small changes keep them?"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import torch
+from scipy import sparse
+from torch import Tensor
+
+from aam_nb.config import FaithfulnessConfig
+from aam_nb.explain.attribution.probe import Probe
+from aam_nb.explain.attribution.result import Attributions
+from aam_nb.explain.faithfulness.again import explained_again
+from aam_nb.explain.faithfulness.deletion_insertion import Players
+from aam_nb.study.study import Study
+from aam_nb.train.estimator import AAM
+
+Array = npt.NDArray[np.float64]
+FINER = 1000
+"""Reads are multiplied by this before they are changed, so that a single one can change by a tenth; shares stay."""
+
+
+def infidelity(
+    probe: Probe, players: Players, value_BF: Array, config: FaithfulnessConfig, *, scaled: bool = False
+) -> Array:
+    """Mean squared error of what attributions foresee of random subsets, in squared units, shape B.
+
+    A share of the features, itself drawn evenly from 0 to 1, is shut out: the gates of the sample's own ASVs close, those of the
+    reference's open. Attributions foresee that the output falls by the sum of what those features were given. Of attributions that
+    are all zero it is the mean squared change. `scaled` multiplies each sample's attributions by what suits them best first.
+
+    References
+    ----------
+    Yeh et al. 2019, arXiv 1901.09392.
+    """
+    from captum.metrics import infidelity as captum_infidelity
+
+    device = probe.own_BS.device
+    slot_BS = torch.from_numpy(players.slot_BS).to(device)
+    present = torch.from_numpy(players.feature_BF >= 0).to(device, torch.float32)
+    generator = torch.Generator().manual_seed(config.seed)
+
+    def forward(open_MF: Tensor, row_M: Tensor) -> Tensor:
+        slot_MS = slot_BS[row_M]
+        open_MS = torch.where(slot_MS >= 0, open_MF.gather(1, slot_MS.clamp_min(0)), 1.0)
+        own_MS, other_MS = probe.own_BS[row_M], probe.other_BS[row_M]
+        return probe(own_MS * open_MS + other_MS * (1 - open_MS) * (slot_MS >= 0), row_M)
+
+    def shut(open_MF: Tensor) -> tuple[Tensor, Tensor]:
+        share_M1, draw_MF = (
+            torch.rand(len(open_MF), 1, generator=generator),
+            torch.rand(open_MF.shape, generator=generator),
+        )
+        out_MF = (draw_MF < share_M1).to(device) * open_MF
+        return out_MF, open_MF - out_MF
+
+    most = min(max(len(probe), probe.at_once), len(probe) * config.num_subsets)
+    found = captum_infidelity(
+        forward,
+        shut,
+        present,
+        torch.from_numpy(value_BF).to(device, torch.float32),
+        additional_forward_args=(probe.rows,),
+        n_perturb_samples=config.num_subsets,
+        max_examples_per_batch=most,
+        normalize=scaled,
+    )
+    return found.double().clamp_min(0).cpu().numpy()
+
+
+def shuffled(value_BF: Array, feature_BF: npt.NDArray[np.int64], rng: np.random.Generator) -> Array:
+    """Attributions dealt out anew among each sample's own features."""
+    found = np.zeros_like(value_BF)
+    for b, held in enumerate(feature_BF >= 0):
+        found[b, held] = rng.permutation(value_BF[b, held])
+    return found
+
+
+def sensitivity(attributions: Attributions, model: AAM, study: Study, config: FaithfulnessConfig) -> Array:
+    """Largest change of a sample's attributions, as a share of their length, while its reads change a little; shape n.
+
+    Every ASV's reads change by a share drawn evenly from -`radius` to `radius`. 0: they stay. The square root of two: as two that
+    have nothing to do with one another.
+
+    References
+    ----------
+    Yeh et al. 2019, arXiv 1901.09392.
+    """
+    from captum.metrics import sensitivity_max
+
+    outputs = attributions.check["output"].reindex(study.sample_ids).to_numpy(dtype=object)
+    generator = torch.Generator().manual_seed(config.seed)
+
+    @torch.enable_grad()  # Captum asks without gradients
+    def explain(reads_MA: Tensor | tuple[Tensor], additional_forward_args: tuple[Tensor]) -> Tensor | tuple[Tensor]:
+        alone = isinstance(reads_MA, Tensor)
+        reads = reads_MA if isinstance(reads_MA, Tensor) else reads_MA[0]
+        rows = additional_forward_args[0].numpy()  # Captum repeats arguments of this name along with the samples
+        changed = _with_reads(study, reads.numpy(), rows)
+        found = torch.from_numpy(explained_again(attributions, model, changed, outputs=outputs[rows]))
+        return found if alone else (found,)
+
+    def change(reads_MA: Tensor) -> Tensor:
+        share = 1 + config.radius * (2 * torch.rand(reads_MA.shape, generator=generator) - 1)
+        return torch.where(reads_MA > 0, (reads_MA * share).round().clamp_min(1), 0)
+
+    reads = torch.from_numpy(study.table[:].toarray().astype(np.float64)) * FINER
+    found = sensitivity_max(
+        explain,
+        reads,
+        change,
+        n_perturb_samples=config.num_changes,
+        max_examples_per_batch=len(reads) * config.num_changes,
+        additional_forward_args=(torch.arange(len(reads)),),
+    )
+    return found.double().numpy()
+
+
+def _with_reads(study: Study, reads: Array, rows: npt.NDArray[np.int64]) -> Study:
+    """Samples of a study, some of them repeatedly, with other reads."""
+    ids = pd.Index([f"{study.sample_ids[r]} #{k}" for k, r in enumerate(rows)], name="sample_id")
+    return replace(
+        study,
+        table=sparse.csr_array(reads.astype(np.int64)),
+        sample_ids=ids,
+        metadata=study.metadata.iloc[rows].set_axis(ids),
+        split_info=None,
+    )

@@ -1,0 +1,21 @@
+"""What users name: lists of ids."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from aam_nb.config import shown
+from aam_nb.study.study import UnknownIdError
+
+
+def as_id_list(name: str, ids: Iterable[str]) -> list[str]:
+    """Ids as a list of text.
+
+    Raises
+    ------
+    UnknownIdError
+        A text is given, which is a list of its letters to Python.
+    """
+    if isinstance(ids, str):
+        raise UnknownIdError(f"{name} is {shown(ids, 60)}. Expected a list of ids. Use `{name}=[{shown(ids, 60)}]`.")
+    return [str(i) for i in ids]

@@ -1,0 +1,168 @@
+"""`aam.widgets.compare(comparison)`: which model is better, by how much, and on which samples two of them disagree."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import traitlets
+from matplotlib.figure import Figure
+
+from aam_nb.evaluate.comparison.result import Comparison
+from aam_nb.evaluate.metrics import METRICS
+from aam_nb.show import plots
+from aam_nb.show.widgets.explorer import Explorer, metadata_columns, one_of, plain
+from aam_nb.study.study import Study
+
+SMALLER = ("mae",)
+"""Metrics of which a smaller value is better."""
+
+
+class ComparisonExplorer(Explorer):
+    """See `compare`. Traits: `metric`, `a` and `b` (the two models set side by side), `show` ("errors" or "predictions"), `color` (a
+    metadata column, or ""), and `selected`."""
+
+    script = "comparison"
+    title = "Models compared"
+    kept = ("metric", "a", "b", "show", "color")
+
+    metric = traitlets.Unicode().tag(sync=True)
+    a = traitlets.Unicode().tag(sync=True)
+    b = traitlets.Unicode().tag(sync=True)
+    show = traitlets.Unicode("errors").tag(sync=True)
+    color = traitlets.Unicode().tag(sync=True)
+
+    def __init__(self, comparison: Comparison, study: Study | None = None) -> None:
+        self.comparison = comparison
+        self.pairs = by_sample(comparison)
+        others = [c for c in comparison.contenders if c != comparison.reference]
+        columns = [] if study is None else metadata_columns(study, self.pairs.index)
+        self._colors = [c["name"] for c in columns]
+        super().__init__(
+            list(self.pairs.index),
+            metric=comparison.metric,
+            a=comparison.reference,
+            b=others[0] if others else comparison.reference,
+            data=self._data(columns),
+        )
+
+    def _data(self, columns: list[dict[str, Any]]) -> dict[str, Any]:
+        found, table = self.comparison, self.comparison.to_frame().reset_index()
+        contenders = [
+            {
+                "name": name,
+                "scores": {m: [found.row(name, m)[k] for k in ("value", "low", "high")] for m in METRICS[found.kind]},
+                "predictions": self.pairs[name, "prediction"],
+                "errors": self.pairs[name, "error"],
+            }
+            for name in table["contender"]
+        ]
+        return plain(
+            {
+                "target": found.target,
+                "kind": found.kind,
+                "reference": found.reference,
+                "metric": found.metric,
+                "smaller": list(SMALLER),
+                "repeats": int(found.predictions["repeat"].nunique()),
+                "metrics": {m: plots.METRIC_NAMES.get(m, m) for m in METRICS[found.kind]},
+                "sentence": found.sentence(),
+                "warnings": found.warnings(),
+                "contenders": contenders,
+                "differences": found.differences[["contender", "difference", "low", "high", "p_holm", "verdict"]],
+                "table": {"columns": [str(c) for c in table.columns], "rows": table},
+                "samples": list(map(str, self.pairs.index)),
+                "truth": self.pairs["truth", ""],
+                "errorLabel": "absolute error" if found.kind == "regression" else "1 - p(truth)",
+                "columns": columns,
+            }
+        )
+
+    @traitlets.validate("a", "b")
+    def _check_contender(self, proposal: Any) -> str:
+        return one_of(proposal, self.comparison.contenders, "contenders")
+
+    @traitlets.validate("metric")
+    def _check_metric(self, proposal: Any) -> str:
+        return one_of(proposal, METRICS[self.comparison.kind], "metrics")
+
+    @traitlets.validate("color")
+    def _check_color(self, proposal: Any) -> str:
+        return one_of(proposal, ["", *self._colors], "columns")
+
+    @traitlets.validate("show")
+    def _check_show(self, proposal: Any) -> str:
+        shown = ["errors", "predictions"] if self.comparison.kind == "regression" else ["errors"]
+        return one_of(proposal, shown, f"views of a {self.comparison.kind}")
+
+    def figure(self) -> Figure:
+        """Scores with intervals beside the paired differences."""
+        return plots.comparison(self.comparison)
+
+    def to_frame(self) -> pd.DataFrame:
+        """Samples by how differently `a` and `b` err: `truth`, the prediction and the error of each, and `gap`."""
+        a, b = self.pairs[self.a], self.pairs[self.b]
+        frame = pd.DataFrame(
+            {
+                "truth": self.pairs["truth", ""],
+                f"{self.a}": a["prediction"],
+                f"{self.b}": b["prediction"],
+                f"error of {self.a}": a["error"],
+                f"error of {self.b}": b["error"],
+                "gap": (a["error"] - b["error"]).abs(),
+            }
+        )
+        return frame.sort_values("gap", ascending=False, kind="stable")
+
+    def sentence(self) -> str:
+        """Who beats whom, and what to beware of."""
+        return "\n".join([self.comparison.sentence(), *self.comparison.warnings()])
+
+
+def by_sample(comparison: Comparison) -> pd.DataFrame:
+    """Truth, and the prediction and error of each contender, by sample: of repeats the mean (of classes the commonest prediction).
+
+    Returns
+    -------
+    Columns ("truth", ""), and (contender, "prediction") and (contender, "error"): the absolute error, or 1 - p(truth).
+    """
+    table = comparison.predictions
+    by = table.groupby(level=0, sort=False)
+    found: dict[tuple[str, str], Any] = {("truth", ""): by["truth"].first()}
+    for name in comparison.contenders:
+        if comparison.kind == "regression":
+            found[name, "prediction"] = by[name].mean()
+            found[name, "error"] = (table[name] - table["truth"]).abs().groupby(level=0, sort=False).mean()
+        else:
+            found[name, "prediction"] = by[name].agg(lambda v: v.mode().iat[0])
+            found[name, "error"] = 1 - _chance_of_truth(comparison, name)
+    return pd.DataFrame(found).rename_axis("sample_id")
+
+
+def _chance_of_truth(comparison: Comparison, name: str) -> pd.Series:
+    """p(truth) of each sample, mean over repeats; 0 of a class that the contender was not taught."""
+    rows = comparison.probabilities[comparison.probabilities["contender"] == name]
+    truth = comparison.predictions["truth"].groupby(level=0).first().reindex(rows.index)
+    by_class = rows[[c for c in rows if str(c).startswith("p(")]].astype(float).fillna(0.0)
+    places = by_class.columns.get_indexer(pd.Index([f"p({t})" for t in truth]))
+    chance = np.where(places >= 0, by_class.to_numpy()[np.arange(len(rows)), places], 0.0)
+    return pd.Series(chance, index=rows.index).groupby(level=0, sort=False).mean()
+
+
+def compare(comparison: Comparison, study: Study | None = None) -> ComparisonExplorer:
+    """Look at a comparison: scores, paired differences, and the samples on which two models disagree.
+
+    Parameters
+    ----------
+    comparison
+        What `aam.compare` gave.
+    study
+        The study compared on; with it dots can be coloured by metadata.
+
+    Raises
+    ------
+    ExplorerError
+        Judged samples are not in the study.
+    """
+    return ComparisonExplorer(comparison, study)

@@ -1,0 +1,264 @@
+"""A rooted phylogenetic tree as arrays, read from and written to Newick."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from aam_nb.config import UserError, some
+from aam_nb.study.readers.archives import first_line
+
+if TYPE_CHECKING:
+    from skbio import TreeNode
+
+
+Arrays: TypeAlias = tuple[npt.NDArray[np.int64], npt.NDArray[np.float64], tuple[str | None, ...]]
+
+
+class TreeError(UserError, ValueError):
+    """A tree is not rooted, not readable, or has lengths that no tree can have."""
+
+
+class UnrootedError(TreeError):
+    """More than two branches leave the root."""
+
+
+@dataclass(frozen=True, eq=False)
+class Tree:
+    """A rooted tree. Node 0 is the root and every parent comes before its children.
+
+    Parameters
+    ----------
+    parent
+        Parent of each node, shape (n_nodes,); -1 for the root.
+    length
+        Length of the branch above each node in substitutions per site, >= 0, shape (n_nodes,); 0 for the root.
+    names
+        Name of each node, None where it has none; tips are all named, each name once.
+
+    Raises
+    ------
+    TreeError
+        A length is negative, missing or not finite; a tip has no name or two tips have the same.
+    UnrootedError
+        More than two branches leave the root, which is how Newick writes an unrooted tree.
+    """
+
+    parent: npt.NDArray[np.int64]
+    length: npt.NDArray[np.float64]
+    names: tuple[str | None, ...]
+
+    def __post_init__(self) -> None:
+        _refuse_lengths(self.length, self.names)
+        at_root = int((self.parent == 0).sum())
+        if at_root > 2:
+            raise UnrootedError(
+                f"{at_root} branches leave the root, so the tree is unrooted. UniFrac and Faith PD need a rooted tree. Root "
+                "it half way between its two farthest tips: `aam.read_study(..., root='midpoint')` (`--root midpoint`)."
+            )
+        nameless = sum(not tip for tip in self.tips)
+        if nameless:
+            raise TreeError(
+                f"{nameless} of {len(self.tips)} tips have no name. Each tip is named by its ASV's DNA. Export it with names."
+            )
+        if len(self.tip_node) < len(self.tips):
+            twice = sorted(tip for tip, count in Counter(self.tips).items() if count > 1)
+            raise TreeError(
+                f"{len(twice)} tip names occur more than once (first: {_short(twice[0])}). Each ASV is one tip. Remove the "
+                "duplicates from the tree."
+            )
+
+    @cached_property
+    def tip_nodes(self) -> npt.NDArray[np.int64]:
+        """Node number of each tip, in the order of `tips`."""
+        inner = np.zeros(len(self.parent), dtype=bool)
+        inner[self.parent[1:]] = True
+        return np.flatnonzero(~inner)
+
+    @cached_property
+    def tips(self) -> tuple[str, ...]:
+        """Names of the tips."""
+        return tuple(self.names[i] or "" for i in self.tip_nodes)
+
+    @cached_property
+    def tip_node(self) -> dict[str, int]:
+        """Node number of each tip by its name."""
+        return dict(zip(self.tips, self.tip_nodes.tolist(), strict=True))
+
+    @classmethod
+    def read(cls, path: str | Path, *, root: Literal["given", "midpoint"] = "given", name: str = "") -> Tree:
+        """Read a Newick file (parsed, and rooted if asked, by scikit-bio).
+
+        Labels in quotes may hold blanks, brackets and quotes; underscores stay underscores. What is in square brackets is a
+        comment. A length above the root leads nowhere and is dropped.
+
+        Parameters
+        ----------
+        path
+            Plain text, one tree.
+        root
+            "given" takes the tree as rooted where the file says so; "midpoint" roots it (anew) half way between the two tips that
+            are farthest apart.
+        name
+            What messages call the file, if not by its path.
+
+        Raises
+        ------
+        FileNotFoundError
+            There is no such file.
+        TreeError
+            The file is not Newick, or the tree fails the checks of the class.
+        """
+        path, name = Path(path), name or str(path)
+        if root not in ("given", "midpoint"):
+            raise TreeError(
+                f"root is {root!r}. Expected 'given' or 'midpoint'. Try `root='midpoint'` (`--root midpoint`)."
+            )
+        if not path.is_file():
+            raise FileNotFoundError(f"{name} is not a file. Expected a tree in Newick format. Check the path.")
+        try:
+            node = _parse(path)
+            arrays = _arrays(node) if root == "given" else _at_midpoint(node)
+        except TreeError:
+            raise
+        except Exception as error:  # scikit-bio raises many kinds for a malformed file
+            raise TreeError(
+                f"{name} cannot be read as Newick ({first_line(error)}). "
+                "Expected one rooted tree that ends with a semicolon. Export it again."
+            ) from error
+        return cls(*arrays)
+
+    def renamed(self, names: Mapping[str, str]) -> Tree:
+        """The tree with some of its tips renamed; names that are not tips are passed over.
+
+        Raises
+        ------
+        TreeError
+            Two tips would have the same name.
+        """
+        new = list(self.names)
+        for tip, node in self.tip_node.items():
+            new[node] = names.get(tip, tip)
+        return replace(self, names=tuple(new))
+
+    def digest(self) -> str:
+        """SHA-256 of the tree as Newick: the same for the same tree on any machine, however its nodes are numbered."""
+        return self._digest
+
+    @cached_property
+    def _digest(self) -> str:
+        return hashlib.sha256(self.to_newick().encode("utf-8", "surrogatepass")).hexdigest()
+
+    def to_newick(self) -> str:
+        """The tree as one line of Newick; lengths as `repr` writes them, so reading it back gives the same bits."""
+        # Depth first without recursion: trees are as deep as they have tips. Text is joined once, at the end.
+        children: list[list[int]] = [[] for _ in self.parent]
+        for node in range(len(self.parent) - 1, 0, -1):
+            children[self.parent[node]].append(node)
+        out: list[str] = []
+        length = self.length.tolist()
+        todo = [(0, False)]
+        while todo:
+            node, done = todo.pop()
+            if children[node] and not done:
+                out.append("(")
+                todo.append((node, True))
+                todo.extend((child, False) for child in children[node])
+                continue
+            out.append((")" if done else "") + _label(self.names[node]) + (f":{length[node]!r}" if node else ";"))
+            if todo and not todo[-1][1]:
+                out.append(",")
+        return "".join(out)
+
+    def missing(self, asv_ids: Iterable[str]) -> list[str]:
+        """The ASVs that are not tips of the tree, in their order."""
+        return [asv for asv in asv_ids if asv not in self.tip_node]
+
+    def __repr__(self) -> str:
+        return f"Tree({len(self.tips)} tips, {len(self.parent)} nodes)"
+
+
+def _parse(path: Path) -> TreeNode:
+    from skbio import TreeNode
+
+    text = path.read_text(encoding="utf-8-sig")
+    if not text.strip():
+        raise ValueError("it is empty")
+    root = TreeNode.read([text], format="newick", convert_underscores=False, verify=False)
+    quoted, comment = False, 0
+    for mark in re.finditer(r"['\[\];]", text):
+        if mark[0] == "'" and not comment:
+            quoted = not quoted
+        elif not quoted and mark[0] in "[]":
+            comment = max(0, comment + (1 if mark[0] == "[" else -1))
+        elif not quoted and not comment:  # the semicolon at which scikit-bio stopped
+            if text[mark.end() :].strip("; \t\r\n"):
+                raise ValueError("it holds more than one tree")
+            break
+    return root
+
+
+def _arrays(root: TreeNode) -> Arrays:
+    """Parent, length and name of each node in preorder."""
+    nodes = list(root.preorder())
+    number = {id(node): i for i, node in enumerate(nodes)}
+    parent = [-1, *(number[id(node.parent)] for node in nodes[1:])]
+    length = [0.0, *(np.nan if node.length is None else float(node.length) for node in nodes[1:])]
+    return np.array(parent, dtype=np.int64), np.array(length, dtype=np.float64), tuple(node.name for node in nodes)
+
+
+def _at_midpoint(node: TreeNode) -> Arrays:
+    """A parsed tree, rooted half way between its two farthest tips."""
+    while len(node.children) == 1 and node.children[0].children:  # a stem is between no two tips
+        node = node.children[0]
+        node.parent = None
+    parent, length, names = _arrays(node)
+    _refuse_lengths(length, names)
+    tips = [tip for tip in node.tips() if tip is not node]
+    if len(tips) == 2:  # of which scikit-bio would make one the root
+        half = sum(tip.distance(node) for tip in tips) / 2
+        return np.array([-1, 0, 0]), np.array([0.0, half, half]), (None, tips[0].name, tips[1].name)
+    depth, side = length.copy(), np.arange(len(parent))
+    for i in np.flatnonzero(parent > 0):
+        depth[i] += depth[parent[i]]
+        side[i] = side[parent[i]]
+    farthest = sorted(depth[side == child].max() for child in np.flatnonzero(parent == 0))
+    if len(farthest) > 1 and not np.isclose(farthest[-1], farthest[-2], rtol=1e-12):
+        # Where the root is the midpoint already, scikit-bio might lose a tip that hangs from it.
+        parent, length, names = _arrays(node.root_at_midpoint(branch_attrs=[]))
+    at_root = np.flatnonzero(parent == 0)
+    if len(at_root) <= 2:
+        return parent, length, names
+    # The midpoint is a node that three or more branches leave: all but the first leave a new node at no distance from it.
+    parent = np.where(parent > 0, parent + 1, parent)
+    parent[at_root[1:]] = 1
+    return np.insert(parent, 1, 0), np.insert(length, 1, 0.0), (names[0], None, *names[1:])
+
+
+def _refuse_lengths(length: npt.NDArray[np.float64], names: tuple[str | None, ...]) -> None:
+    bad = np.flatnonzero(~(length >= 0) | np.isinf(length))
+    if len(bad):
+        raise TreeError(
+            f"{len(bad)} of {len(length) - 1} branches have a length that is negative or missing (first: {length[bad[0]]:g} above "
+            f"{_short(names[bad[0]])}). Every branch needs a length >= 0 in substitutions per site. Rebuild the tree with a "
+            "program that gives branch lengths, such as FastTree or IQ-TREE."
+        )
+
+
+def _label(name: str | None) -> str:
+    """A name as Newick writes it: in quotes where it holds more than letters, digits, dots, underscores or dashes."""
+    return name if name and re.fullmatch(r"[\w.-]+", name) else "'" + name.replace("'", "''") + "'" if name else ""
+
+
+def _short(name: str | None) -> str:
+    """A name cut to a length a message can hold."""
+    return some([name]) if name else "an unnamed node"

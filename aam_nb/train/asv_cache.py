@@ -1,0 +1,122 @@
+"""Vectors of ASVs, each made once: kept with the model, and on disk where asked for, by sequence and digest of the weights."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save
+from torch import Tensor
+from tqdm.auto import tqdm
+
+from aam_nb.batch.tokens import PAD, tokenize
+from aam_nb.config import cache_folder
+from aam_nb.model.module import Network
+from aam_nb.study.atomic import whole_file
+from aam_nb.train.run import digest
+
+POSITIONS_PER_CHUNK = 16384
+"""Positions (ASVs x patches of the longest) encoded at once without gradients: bounds memory."""
+CACHE_BYTES = 2**30
+"""Most bytes of vectors on disk; the files not used for longest make room."""
+log = logging.getLogger("aam_nb")
+
+
+class AsvVectors:
+    """Vectors of the ASVs met so far, under the weights they were made with; other weights start afresh.
+
+    Parameters
+    ----------
+    disk
+        Keep them in the cache folder too, one file per digest of weights.
+    """
+
+    def __init__(self, *, disk: bool = False) -> None:
+        self.disk = disk
+        self.digest = ""
+        self.known: pd.Index = pd.Index([], dtype=object)
+        self.vectors = torch.empty(0, 0)
+
+    def of(
+        self, network: Network, asv_ids: Sequence[str] | pd.Index, device: torch.device, *, progress: bool = False
+    ) -> Tensor:
+        """Vectors of ASVs on `device`, N x D; those not met before are encoded."""
+        made_with = weights_digest(network)
+        if made_with != self.digest:
+            self.digest, self.vectors = made_with, torch.empty(0, 0)
+            self.known = pd.Index([], dtype=object)
+            if self.disk:
+                self._read()
+        wanted = pd.Index(asv_ids, dtype=object)
+        new = wanted[~wanted.isin(self.known)].unique()
+        if len(new):
+            made = encode_asvs(network, tokenize(new), device, progress=progress).float().cpu()
+            self.vectors = torch.cat([self.vectors, made]) if len(self.known) else made
+            self.known = self.known.append(new)
+            if self.disk:
+                self._write()
+        return self.vectors[self.known.get_indexer(wanted)].to(device)
+
+    def __len__(self) -> int:
+        return len(self.known)
+
+    @property
+    def path(self) -> Path:
+        """The file of these weights."""
+        return cache_folder() / "asvs" / f"{self.digest}.safetensors"
+
+    def _read(self) -> None:
+        if not self.path.is_file():
+            return
+        try:
+            found = load_file(self.path)
+            ids, vectors = found["dna"].numpy().tobytes().decode().split("\n"), found["vectors"]
+            if len(ids) != len(vectors) or not bool(torch.isfinite(vectors).all()):
+                raise ValueError("its vectors are not those of its ASVs")
+        except (SafetensorError, OSError, ValueError, KeyError) as error:
+            log.warning("The ASV vectors in %s cannot be read (%s) and are made anew.", self.path, error)
+            return
+        self.known, self.vectors = pd.Index(ids, dtype=object), vectors
+
+    def _write(self) -> None:
+        dna = torch.from_numpy(np.frombuffer("\n".join(self.known).encode(), dtype=np.uint8).copy())
+        try:
+            with whole_file(self.path) as fresh:
+                fresh.write_bytes(save({"dna": dna, "vectors": self.vectors.contiguous()}))
+            total = 0
+            for path in sorted(self.path.parent.glob("*.safetensors"), key=lambda p: -p.stat().st_mtime_ns):
+                total += path.stat().st_size
+                if total > CACHE_BYTES:
+                    path.unlink(missing_ok=True)
+        except OSError as error:  # a full disk: the vectors are there all the same
+            log.warning("The ASV vectors are not kept in %s (%s).", self.path.parent, error)
+
+
+def weights_digest(network: Network) -> str:
+    """SHA-256 of all that decides an ASV's vector: the ASV encoder's shape, weights and reference."""
+    asv = network.encoder.asv
+    return digest(asv, network.encoder.config, asv.reference_ids)
+
+
+@torch.no_grad()
+def encode_asvs(
+    network: Network, tokens_NL: npt.NDArray[np.uint8], device: torch.device, *, progress: bool = False
+) -> Tensor:
+    """Vectors of tokenized ASVs, N x D, each encoded once, in chunks of like length."""
+    network.to(device).eval()
+    lengths = (tokens_NL != PAD).sum(1)
+    order = np.argsort(lengths, kind="stable")
+    size = max(1, POSITIONS_PER_CHUNK * network.encoder.patch // max(1, int(lengths.max(initial=1))))
+    parts = []
+    for start in tqdm(range(0, len(order), size), desc="encode ASVs", delay=2, disable=not progress):
+        rows = order[start : start + size]
+        tokens = torch.from_numpy(tokens_NL[rows, : lengths[rows].max()]).to(device)
+        parts.append(network.encoder.asv(tokens)[0])
+    back = torch.from_numpy(np.argsort(order, kind="stable")).to(device)
+    return torch.cat(parts)[back]
