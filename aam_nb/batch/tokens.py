@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from aam_nb.config import some
+from aam_nb.config import cut_list
 from aam_nb.study.letters import DNA_LETTERS
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ def tokenize(asv_ids: Sequence[str] | pd.Index) -> npt.NDArray[np.uint8]:
         from aam_nb.study.readers.archives import StudyError  # reads files, for which a GPU bench has no libraries
 
         raise StudyError(
-            f"{len(wrong)} sequences are not DNA ({some(wrong)}). Expected capital IUPAC letters ({DNA_LETTERS}). Write them in "
+            f"{len(wrong)} sequences are not DNA ({cut_list(wrong)}). Expected capital IUPAC letters ({DNA_LETTERS}). Write them in "
             "capitals, with T for U, and without gaps."
         )
     return tokens

@@ -18,7 +18,7 @@ from aam_nb.cli.args import SplitArgs, TableArgs
 from aam_nb.cli.messages import UsageError
 from aam_nb.cli.runs import JudgedArgs
 from aam_nb.cli.training import Fit, Pretrain
-from aam_nb.config import EvaluateConfig, TrainConfig, UnifracConfig, some
+from aam_nb.config import EvaluateConfig, TrainConfig, UnifracConfig, cut_list
 
 SOURCES: dict[str, tuple[type[Any], ...]] = {
     "explore": (TableArgs, SplitArgs, JudgedArgs, UnifracConfig, TrainConfig),
@@ -197,7 +197,7 @@ def check(name: str, values: dict[str, Any]) -> None:
         if k in known and is_path(known[k][0]) and v and not os.path.exists(v)
     ]
     if missing:
-        raise UsageError(f"{some(missing)}: no such file or folder. Expected one that is there. Check the path.")
+        raise UsageError(f"{cut_list(missing)}: no such file or folder. Expected one that is there. Check the path.")
 
 
 def _configs(name: str) -> list[type[Any]]:

@@ -7,7 +7,7 @@ from aam_nb.config.checks import ConfigError, configured, from_dict, listed, to_
 from aam_nb.config.data import FilterConfig, SimulateConfig, UnifracConfig, cache_folder
 from aam_nb.config.evaluate import CompareConfig, ErrorsConfig, EvaluateConfig
 from aam_nb.config.explain import AttentionConfig, ExplainConfig, FaithfulnessConfig
-from aam_nb.config.messages import Notice, UserError, one_line, shown, some
+from aam_nb.config.messages import Notice, UserError, cut_list, one_line, shown
 from aam_nb.config.train import ModelConfig, TargetConfig, TrainConfig
 
 __all__ = [
@@ -28,11 +28,11 @@ __all__ = [
     "UserError",
     "cache_folder",
     "configured",
+    "cut_list",
     "from_dict",
     "listed",
     "one_line",
     "shown",
-    "some",
     "to_dict",
     "typed",
 ]

@@ -8,7 +8,7 @@ from functools import cache
 from numbers import Integral, Real
 from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
-from aam_nb.config.messages import UserError, shown, some
+from aam_nb.config.messages import UserError, cut_list, shown
 
 ConfigT = TypeVar("ConfigT")
 MOST = 2**31 - 1
@@ -133,7 +133,7 @@ def configured(kind: type[ConfigT], config: ConfigT | None, settings: dict[str, 
     unknown = [name for name in settings if name not in known]
     if unknown:
         raise ConfigError(
-            f"{some(map(repr, unknown))} is not a setting of {kind.__name__}. It has {', '.join(known)}. Name one of those."
+            f"{cut_list(map(repr, unknown))} is not a setting of {kind.__name__}. It has {', '.join(known)}. Name one of those."
         )
     if config is not None and not isinstance(config, kind):
         name = kind.__name__

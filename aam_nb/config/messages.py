@@ -21,7 +21,7 @@ class Notice(UserWarning):
     """A warning meant for the user: the command line prints it as one line."""
 
 
-def some(ids: Iterable[object], most: int = 5) -> str:
+def cut_list(ids: Iterable[object], most: int = 5) -> str:
     """The first few ids for a message, long ones cut, line ends shown, the rest counted."""
     names = [one_line(i if len(i) <= 40 else i[:16] + "…") for i in map(str, ids)]
     return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from aam_nb.config import UserError, some
+from aam_nb.config import UserError, cut_list
 
 if TYPE_CHECKING:
     from skbio import DistanceMatrix, OrdinationResults
@@ -106,13 +106,13 @@ def project(ordination: OrdinationResults, distances: DistanceMatrix, new_distan
     samples = ordination.samples.index
     if list(samples) != list(distances.ids):
         raise OrdinationError(
-            f"The ordination is of {len(samples)} samples ({some(samples[:2])}) and the distances are of {len(distances.ids)} "
-            f"({some(distances.ids[:2])}). Expected the same samples. Make it anew with `aam.pcoa(distances)`."
+            f"The ordination is of {len(samples)} samples ({cut_list(samples[:2])}) and the distances are of {len(distances.ids)} "
+            f"({cut_list(distances.ids[:2])}). Expected the same samples. Make it anew with `aam.pcoa(distances)`."
         )
     unknown = samples.difference(new_distances.columns)
     if len(unknown):
         raise OrdinationError(
-            f"Distances from {len(unknown)} of {len(samples)} ordinated samples are missing ({some(unknown)}). Expected a column "
+            f"Distances from {len(unknown)} of {len(samples)} ordinated samples are missing ({cut_list(unknown)}). Expected a column "
             "for each. Compute them with `aam.unifrac_between(new, study)`."
         )
     squares = new_distances[samples].to_numpy(dtype=np.float64) ** 2

@@ -11,7 +11,7 @@ import numpy.typing as npt
 import pandas as pd
 from scipy import sparse
 
-from aam_nb.config import UnifracConfig, cache_folder, configured, some
+from aam_nb.config import UnifracConfig, cache_folder, configured, cut_list
 from aam_nb.diversity import engines, matrix_cache
 from aam_nb.diversity.blocks import Pairs, Side
 from aam_nb.diversity.branches import Branches, branches_of
@@ -145,7 +145,7 @@ def unifrac_between(
     missing = tree.missing(others.asv_ids)
     if missing:
         raise MissingTipError(
-            f"{len(missing)} of {others.num_asvs} ASVs of the other study are not tips of this study's tree ({some(missing)}). The "
+            f"{len(missing)} of {others.num_asvs} ASVs of the other study are not tips of this study's tree ({cut_list(missing)}). The "
             "tree must have the ASVs of both. Drop them with `others.keep_asvs(study.tree.tips)`."
         )
     both = study.asv_ids.union(others.asv_ids, sort=False)

@@ -12,7 +12,7 @@ import numpy.typing as npt
 import pandas as pd
 
 import aam_nb
-from aam_nb.config import ErrorsConfig, UserError, some
+from aam_nb.config import ErrorsConfig, UserError, cut_list
 from aam_nb.diversity.unifrac import faith_pd, unifrac_between
 from aam_nb.error_analysis.neighbours import OUTSIDE, between, distances_to, nearest, own_distances, percentile
 from aam_nb.evaluate.metrics import Evaluation
@@ -153,7 +153,7 @@ def _judged(result: Evaluation, study: Study) -> Study:
     lost = ids[~ids.isin(study.sample_ids)]
     if len(lost):
         raise ErrorsError(
-            f"{len(lost)} of {len(ids)} judged samples are not in the study ({some(lost)}). Error analysis needs all that the result "
+            f"{len(lost)} of {len(ids)} judged samples are not in the study ({cut_list(lost)}). Error analysis needs all that the result "
             "judged. Give the study that was evaluated: `aam.errors(result, test)`, or the one it was split from."
         )
     test = study.keep_samples(ids)
@@ -166,7 +166,7 @@ def _judged(result: Evaluation, study: Study) -> Study:
         if not same.all():
             other = ids[~same]
             raise ErrorsError(
-                f"{result.target!r} of {len(other)} of {len(ids)} judged samples is not what the result was judged by ({some(other)}). "
+                f"{result.target!r} of {len(other)} of {len(ids)} judged samples is not what the result was judged by ({cut_list(other)}). "
                 "Expected the study that was evaluated. Evaluate again: `result = model.evaluate(test)`."
             )
     return test

@@ -15,7 +15,7 @@ import pandas as pd
 from pandas.api.types import is_bool_dtype, is_numeric_dtype
 from tqdm.auto import tqdm
 
-from aam_nb.config import ErrorsConfig, one_line, some
+from aam_nb.config import ErrorsConfig, cut_list, one_line
 from aam_nb.evaluate.resampling import permuted, redrawn
 from aam_nb.model.objectives import class_names
 
@@ -102,7 +102,7 @@ def slices_of(facts: pd.DataFrame, config: ErrorsConfig) -> tuple[list[Slice], l
     if empty:
         notes.append(
             f"{len(empty)} columns gave no slice, being constant, different in nearly every sample, or without a value of "
-            f"{config.min_slice} samples (`min_slice`): {some(empty)}."
+            f"{config.min_slice} samples (`min_slice`): {cut_list(empty)}."
         )
     if same:
         notes.append(

@@ -10,7 +10,7 @@ import numpy.typing as npt
 import pandas as pd
 from tqdm.auto import tqdm
 
-from aam_nb.config import some
+from aam_nb.config import cut_list
 from aam_nb.evaluate.baselines import group_columns, guessing, labels, lookup, relative_abundance
 from aam_nb.model.objectives import Classification, Task
 from aam_nb.study.splits import NEARLY, candidate_groups, function_of_group
@@ -165,8 +165,9 @@ def confounding(metadata: pd.DataFrame, target: str) -> str | None:
     if not found:
         return None
     return (
-        f"{target!r} cannot be told apart from {some(found)}: knowing that and no microbe all but gives it, and no split can hold it out. "
-        f"If it is a study, a batch or the like, and not the target in other words, nothing here shows that microbes tell of {target!r}."
+        f"{target!r} cannot be told apart from {cut_list(found)}: knowing that and no microbe all but gives it, and no split can hold it "
+        f"out. If it is a study, a batch or the like, and not the target in other words, nothing here shows that microbes tell of "
+        f"{target!r}."
     )
 
 

@@ -12,7 +12,7 @@ import numpy.typing as npt
 import pandas as pd
 
 import aam_nb
-from aam_nb.config import EvaluateConfig, some
+from aam_nb.config import EvaluateConfig, cut_list
 from aam_nb.evaluate.baselines import BASELINES, guessing, labels, predict_baseline
 from aam_nb.evaluate.leaks import Leak, confounding, find
 from aam_nb.evaluate.resampled import interval, scores_of_draws
@@ -240,7 +240,7 @@ class Evaluation:
         rows = self.metrics[(self.metrics["model"] == model) & (self.metrics["metric"] == metric)]
         if rows.empty:
             raise UnknownIdError(
-                f"There is no {metric!r} of {model!r}. There are {', '.join(METRICS[self.kind])} of {some(self.models)}."
+                f"There is no {metric!r} of {model!r}. There are {', '.join(METRICS[self.kind])} of {cut_list(self.models)}."
             )
         return rows[["value", "low", "high"]].iloc[0]
 

@@ -20,7 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from aam_nb.batch.batch import Batch, TargetMaker
-from aam_nb.config import UserError, some
+from aam_nb.config import UserError, cut_list
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -57,15 +57,15 @@ class Covariates:
         kinds = [*self.categories, *self.numbers]
         if sorted(kinds) != sorted(set(self.names)) or len(kinds) != len(self.names):
             raise CovariateError(
-                f"Covariates {some(self.names)} have kinds for {some(kinds)}. Expected each column once, as categorical or numeric. "
-                "Make them with `Covariates.learn(study, names)`."
+                f"Covariates {cut_list(self.names)} have kinds for {cut_list(kinds)}. Expected each column once, as categorical or "
+                "numeric. Make them with `Covariates.learn(study, names)`."
             )
 
     def __len__(self) -> int:
         return len(self.names)
 
     def __repr__(self) -> str:
-        return f"Covariates({len(self.categories)} categorical, {len(self.numbers)} numeric: {some(self.names)})"
+        return f"Covariates({len(self.categories)} categorical, {len(self.numbers)} numeric: {cut_list(self.names)})"
 
     @classmethod
     def learn(cls, study: Study, names: Sequence[str]) -> Covariates:
@@ -83,7 +83,7 @@ class Covariates:
         twice = sorted({n for n in names if list(names).count(n) > 1})
         if twice:
             raise CovariateError(
-                f"Covariates name {some(twice)} twice. Expected each column once. Leave one of them out."
+                f"Covariates name {cut_list(twice)} twice. Expected each column once. Leave one of them out."
             )
         categories: dict[str, tuple[str, ...]] = {}
         numbers: dict[str, tuple[float, float]] = {}
@@ -151,8 +151,8 @@ class Covariates:
             from aam_nb.study.study import UnknownIdError  # brings pandas, which a GPU bench has not
 
             raise UnknownIdError(
-                f"`study.metadata` lacks {len(lost)} of the model's {len(self)} covariates ({some(lost)}). Expected the columns that "
-                f"the model was trained with ({some(self.names)}). Read the study with metadata that has them; a cell whose value is "
+                f"`study.metadata` lacks {len(lost)} of the model's {len(self)} covariates ({cut_list(lost)}). Expected the columns that "
+                f"the model was trained with ({cut_list(self.names)}). Read the study with metadata that has them; a cell whose value is "
                 "not known is left empty."
             )
 
@@ -200,7 +200,7 @@ class CovariateEncoder(nn.Module):
     def forward(self, batch: Batch) -> Tensor:
         if CODES not in batch.targets:
             raise CovariateError(
-                f"The batch carries no covariates, and the model has {len(self.names)} ({some(self.names)}). Expected them beside the "
+                f"The batch carries no covariates, and the model has {len(self.names)} ({cut_list(self.names)}). Expected them beside the "
                 "targets. Add `covariates.maker(study)` to the makers of `Batches`."
             )
         code_BC, number_BC = batch.targets[CODES], batch.targets[NUMBERS]
@@ -269,7 +269,7 @@ def _as_text(values: pd.Series) -> list[str]:
 def _what_is_wrong(saved: Mapping[str, Any]) -> str:
     """What makes a saved form unreadable, or nothing."""
     if not isinstance(saved, Mapping) or set(saved) != {"names", "categories", "numbers"}:
-        return f"they have the fields {some(saved)}" if isinstance(saved, Mapping) else f"they are {saved!r}"
+        return f"they have the fields {cut_list(saved)}" if isinstance(saved, Mapping) else f"they are {saved!r}"
     names, categories, numbers = saved["names"], saved["categories"], saved["numbers"]
     if not isinstance(names, list) or not all(isinstance(n, str) for n in names):
         return f"names are {names!r}"

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from pandas.api.types import is_datetime64_any_dtype, is_numeric_dtype
 
-from aam_nb.config import UserError, some
+from aam_nb.config import UserError, cut_list
 from aam_nb.study.read import NeedsSequencesError, study_of
 from aam_nb.study.readers.archives import FormatError, Source, unpacked
 from aam_nb.study.readers.columns import INTEGER, NUMBER
@@ -225,7 +225,7 @@ def _table(source: Source, names: frozenset[str] = frozenset()) -> str:
     try:
         study = study_of(table, source, {}, sum_duplicates=False)
     except NeedsSequencesError:
-        return f"{size}; features are named by hashes ({some(table.feature_ids, 1)}): give their sequences too (--sequences)"
+        return f"{size}; features are named by hashes ({cut_list(table.feature_ids, 1)}): give their sequences too (--sequences)"
     return _with(size, study.provenance[1:])
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from scipy import sparse
 
-from aam_nb.config import UserError, one_line, some
+from aam_nb.config import UserError, cut_list, one_line
 from aam_nb.study.readers.disk import Columns
 from aam_nb.study.study import Study
 from aam_nb.study.tree import Tree
@@ -54,7 +54,7 @@ def merge(
     both = one.sample_ids.intersection(other.sample_ids)
     if len(both):
         raise MergeError(
-            f"{len(both)} samples are in both studies ({some(both)}). Each sample id must be unique. Leave them out of one: "
+            f"{len(both)} samples are in both studies ({cut_list(both)}). Each sample id must be unique. Leave them out of one: "
             "`other.keep_samples(~other.sample_ids.isin(one.sample_ids))`."
         )
     steps = [f"merged {one.num_samples} and {other.num_samples} samples"]
@@ -67,7 +67,7 @@ def merge(
     if not shared:
         lengths = [f"{s.asv_ids.str.len().min()} to {s.asv_ids.str.len().max()} nt" for s in sides]
         raise MergeError(
-            f"The studies share no ASV ({some(sides[0].asv_ids, 1)} and {some(sides[1].asv_ids, 1)}; {' and '.join(lengths)}). "
+            f"The studies share no ASV ({cut_list(sides[0].asv_ids, 1)} and {cut_list(sides[1].asv_ids, 1)}; {' and '.join(lengths)}). "
             "Expected reads of the same region from the same primer. If they differ in length alone, cut them: "
             "`aam.merge(one, other, trim='shortest')`."
         )
@@ -105,7 +105,7 @@ def _trimmed(study: Study, length: int, steps: list[str]) -> Study:
     short = study.asv_ids[study.asv_ids.str.len() < length]
     if len(short):
         raise MergeError(
-            f"{len(short)} of {study.num_asvs} ASVs are shorter than {length} nt ({some(short, 2)}). Expected 1 to "
+            f"{len(short)} of {study.num_asvs} ASVs are shorter than {length} nt ({cut_list(short, 2)}). Expected 1 to "
             f"{study.asv_ids.str.len().min()} nt. Use `trim='shortest'`, or drop them with `study.filter(min_length={length})`."
         )
     place, kept = pd.factorize(study.asv_ids.str.slice(0, length))
@@ -132,7 +132,7 @@ def _metadata(one: Study, other: Study, names: tuple[str, str] | None, steps: li
             )
     alone = frames[0].columns.symmetric_difference(frames[1].columns)
     if len(alone):
-        steps.append(f"{len(alone)} metadata columns are in one study only ({some(alone)}), missing in the other")
+        steps.append(f"{len(alone)} metadata columns are in one study only ({cut_list(alone)}), missing in the other")
     if names is not None:
         if any("study" in f for f in frames):
             raise MergeError(

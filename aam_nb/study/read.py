@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 from scipy import sparse
 
-from aam_nb.config import some
+from aam_nb.config import cut_list
 from aam_nb.study.readers.archives import FormatError, Source, StudyError, unpacked
 from aam_nb.study.readers.disk import Columns, DiskTable
 from aam_nb.study.readers.metadata import ColumnType, parse_metadata
@@ -89,7 +89,7 @@ def read_study(
     """
     if types and metadata is None:
         raise StudyError(
-            f"types is given for {some(types)}, and no metadata. Expected the table whose columns they are. Give it: "
+            f"types is given for {cut_list(types)}, and no metadata. Expected the table whose columns they are. Give it: "
             "`aam.read_study(..., metadata='metadata.tsv')` (`--metadata`)."
         )
     names: dict[str, str] = {}
@@ -168,8 +168,9 @@ def study_of(
     hashed = ids[~ids.str.fullmatch(DNA.pattern, flags=re.IGNORECASE)]
     if len(hashed) and not names and ids.str.fullmatch("[0-9a-f]{32,64}").any():
         raise NeedsSequencesError(
-            f"{len(hashed)} of {len(ids)} observation ids are not DNA ({some(hashed, 3)}): hashes, as QIIME 2 gives. The sequence of each "
-            "is needed. Give the representative sequences: `aam.read_study(..., sequences='rep-seqs.qza')` (`--sequences rep-seqs.qza`)."
+            f"{len(hashed)} of {len(ids)} observation ids are not DNA ({cut_list(hashed, 3)}): hashes, as QIIME 2 gives. The sequence of "
+            "each is needed. Give the representative sequences: `aam.read_study(..., sequences='rep-seqs.qza')` (`--sequences "
+            "rep-seqs.qza`)."
         )
     dna, notes = normal_dna(ids)
     steps += notes
@@ -183,7 +184,7 @@ def study_of(
         )
     empty = study.sample_ids[(study.depth == 0).to_numpy()]
     if len(empty):
-        steps.append(f"{len(empty)} samples have no reads ({some(empty, 3)})")
+        steps.append(f"{len(empty)} samples have no reads ({cut_list(empty, 3)})")
     if found.lineages and not own_taxonomy:
         steps.append(f"left out the taxonomy in {source.name}: another is given")
     elif found.lineages:
@@ -202,8 +203,9 @@ def _named(ids: pd.Index, names: Mapping[str, str], source: Source, steps: list[
     lost = [i for i in ids if i not in names and not DNA.fullmatch(i)]
     if lost:
         raise StudyError(
-            f"{len(lost)} of {len(ids)} features of {source.name} are not among the {len(names)} sequences ({some(lost, 3)}). Expected a "
-            f"sequence for each; those given are named {some(names, 2)}. Give the representative sequences made with this table."
+            f"{len(lost)} of {len(ids)} features of {source.name} are not among the {len(names)} sequences ({cut_list(lost, 3)}). "
+            f"Expected a sequence for each; those given are named {cut_list(names, 2)}. Give the representative sequences made with this "
+            "table."
         )
     used = sum(i in names for i in ids)
     steps.append(
@@ -222,7 +224,7 @@ def _summed(
     twice = dna[dna.duplicated()].unique()
     if not sum_duplicates:
         raise StudyError(
-            f"{len(twice)} ASVs occur more than once ({some(twice, 3)}). Each sequence is one ASV. Sum their reads when reading: "
+            f"{len(twice)} ASVs occur more than once ({cut_list(twice, 3)}). Each sequence is one ASV. Sum their reads when reading: "
             "`aam.read_study(..., sum_duplicates=True)` (`--sum-duplicates`)."
         )
     steps.append(f"summed {len(dna)} columns of {len(kept)} distinct sequences ({len(twice)} occurred more than once)")
@@ -241,12 +243,13 @@ def _oddities(dna: pd.Index) -> list[str]:
         )
     ambiguous = dna[~dna.str.fullmatch("[ACGT]+")]
     if len(ambiguous):
-        told.append(f"{len(ambiguous)} ASVs hold IUPAC ambiguity codes, which are kept ({some(ambiguous, 1)})")
+        told.append(f"{len(ambiguous)} ASVs hold IUPAC ambiguity codes, which are kept ({cut_list(ambiguous, 1)})")
     known = set(dna)
     both = [s for s in dna if (back := s.translate(COMPLEMENT)[::-1]) != s and back in known]
     if both:
         told.append(
-            f"{len(both)} ASVs are the reverse complement of another ASV ({some(both, 1)}): reads of both directions? They are kept apart"
+            f"{len(both)} ASVs are the reverse complement of another ASV ({cut_list(both, 1)}): reads of both directions? They are kept "
+            "apart"
         )
     return told
 
@@ -263,14 +266,14 @@ def _joined(study: Study, rows: pd.DataFrame, table: str | Path, metadata: str |
     if not shared.any():
         hint = f"They would match but for {near}. " if near else ""
         raise StudyError(
-            f"None of the {study.num_samples} samples in {table} is in {metadata}. The table has {some(study.sample_ids, 3)}; "
-            f"the metadata has {some(rows.index, 3)}. {hint}Make the first metadata column hold the table's sample ids."
+            f"None of the {study.num_samples} samples in {table} is in {metadata}. The table has {cut_list(study.sample_ids, 3)}; "
+            f"the metadata has {cut_list(rows.index, 3)}. {hint}Make the first metadata column hold the table's sample ids."
         )
     steps.append(
         f"joined {len(kept)} samples with {metadata}; {len(lost)} samples of the table had no metadata"
-        + (f" ({some(lost, 3)})" if len(lost) else "")
+        + (f" ({cut_list(lost, 3)})" if len(lost) else "")
         + f", {len(extra)} metadata rows had no sample"
-        + (f" ({some(extra, 3)})" if len(extra) else "")
+        + (f" ({cut_list(extra, 3)})" if len(extra) else "")
         + (f". Some would match but for {near}" if near else "")
     )
     if study.metadata.shape[1]:
@@ -297,7 +300,9 @@ def _alike(lost: Iterable[str], extra: Iterable[str]) -> str:
         theirs = {strip(i): i for i in reversed(extra)}
         pairs = [(i, theirs[strip(i)]) for i in lost if strip(i) in theirs]
         if pairs:
-            told.append(f"{slip} ({len(pairs)} ids, such as {some([pairs[0][0]])!r} and {some([pairs[0][1]])!r})")
+            told.append(
+                f"{slip} ({len(pairs)} ids, such as {cut_list([pairs[0][0]])!r} and {cut_list([pairs[0][1]])!r})"
+            )
     return ", or ".join(told)
 
 
@@ -332,7 +337,7 @@ def _tree_for(
             told.append(f"{len(place)} tips were renamed {how}")
             missing = set(tree.missing(study.asv_ids))
     first = [a for a in study.asv_ids if a in missing]
-    told.append(f"{len(first)} of {study.num_asvs} ASVs not among them" + (f" ({some(first)})" if first else ""))
+    told.append(f"{len(first)} of {study.num_asvs} ASVs not among them" + (f" ({cut_list(first)})" if first else ""))
     steps.append(", ".join(told))
     return tree
 
@@ -361,12 +366,12 @@ def _taxonomy_for(
     lost = study.asv_ids[~known]
     if not known.any():
         raise StudyError(
-            f"None of the {study.num_asvs} ASVs is in {path}, which has {some(ranks.index, 2)}. Expected lineages of the table's ASVs "
-            f"({some(study.asv_ids, 1)}). Give the taxonomy made with this table; where its ids are hashes, give `sequences=` too."
+            f"None of the {study.num_asvs} ASVs is in {path}, which has {cut_list(ranks.index, 2)}. Expected lineages of the table's ASVs "
+            f"({cut_list(study.asv_ids, 1)}). Give the taxonomy made with this table; where its ids are hashes, give `sequences=` too."
         )
     steps.append(
         f"read {path}: lineages of {int(known.sum())} of {study.num_asvs} ASVs"
-        + (f" (none for {some(lost, 2)})" if len(lost) else "")
+        + (f" (none for {cut_list(lost, 2)})" if len(lost) else "")
         + f", {len(ranks) - int(known.sum())} lineages of other ASVs"
     )
     return ranks.reindex(study.asv_ids).rename_axis("asv_id")

@@ -12,7 +12,7 @@ import numpy.typing as npt
 import pandas as pd
 from pandas.api.types import is_bool_dtype, is_numeric_dtype
 
-from aam_nb.config import Notice, UserError, some
+from aam_nb.config import Notice, UserError, cut_list
 
 if TYPE_CHECKING:
     from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
@@ -289,7 +289,7 @@ def warn_if_function(target: pd.Series, metadata: pd.DataFrame, *, group: str | 
     if told:
         # The clearest; of equals the coarsest, since keeping it whole keeps the finer ones whole too.
         worst = max(told, key=lambda c: (round(told[c].score, 2), -metadata[c].nunique()))
-        others = f" {some([c for c in told if c != worst], 3)} would do nearly as well." if len(told) > 1 else ""
+        others = f" {cut_list([c for c in told if c != worst], 3)} would do nearly as well." if len(told) > 1 else ""
         message = (
             f"{told[worst].sentence(target, metadata[worst])}{others} Here samples of one {worst!r} are on both sides"
             f"{'' if group is None else f', whole as each {group!r} is'}, so a model can score by telling them apart and know nothing of "
@@ -333,7 +333,7 @@ def _units(sample_ids: pd.Index, group: pd.Series | None) -> npt.NDArray[np.int6
     if group.isna().any():
         lost = sample_ids[group.isna().to_numpy()]
         raise SplitError(
-            f"{len(lost)} samples have no {group.name!r} ({some(lost)}). A group split needs it for every sample. Drop them "
+            f"{len(lost)} samples have no {group.name!r} ({cut_list(lost)}). A group split needs it for every sample. Drop them "
             f"with `study.keep_samples(study.metadata[{group.name!r}].notna())` (`--drop-missing-group`)."
         )
     return pd.factorize(group)[0].astype(np.int64)
@@ -430,7 +430,11 @@ def _numbers(target: pd.Series, group: pd.Series) -> tuple[int, str, int]:
     if _is_number(target):
         return count, "", min(5, count)
     per_class = known.groupby(target[target.notna()].astype(str).to_numpy()).nunique()
-    return count, ": " + some([f"{n} of {c}" for c, n in per_class.items()]), max(2, min(5, int(per_class.min())))
+    return (
+        count,
+        ": " + cut_list([f"{n} of {c}" for c, n in per_class.items()]),
+        max(2, min(5, int(per_class.min()))),
+    )
 
 
 def _strata(values: pd.Series) -> npt.NDArray[np.int64]:
@@ -456,11 +460,11 @@ def _refuse_rare(target: pd.Series, least: int) -> None:
     drop = f"`study.keep_samples(~study.metadata[{target.name!r}].isin({names[:5]!r}))` (`--min-class-size {least}`)."
     if least == 2:
         raise SplitError(
-            f"{len(rare)} classes of {target.name!r} have a single sample ({some(names)}). Each class needs one on both sides of a "
+            f"{len(rare)} classes of {target.name!r} have a single sample ({cut_list(names)}). Each class needs one on both sides of a "
             f"split. Drop them with {drop}"
         )
     raise SplitError(
-        f"{len(rare)} classes of {target.name!r} have fewer than {least} samples ({some(f'{c}: {n}' for c, n in rare.items())}). Each "
+        f"{len(rare)} classes of {target.name!r} have fewer than {least} samples ({cut_list(f'{c}: {n}' for c, n in rare.items())}). Each "
         f"class needs one in each of {least} folds. Ask for fewer folds, or drop them with {drop}"
     )
 
@@ -471,8 +475,8 @@ def _refuse_lone(target: pd.Series, group: pd.Series) -> None:
     lone = list(spread.index[spread < 2])
     if lone:
         raise SplitError(
-            f"{len(lone)} classes of {target.name!r} lie in one value of {group.name!r} each ({some(lone)}). When that one is held out, "
-            f"training never sees them; each class needs two. Drop them with "
+            f"{len(lone)} classes of {target.name!r} lie in one value of {group.name!r} each ({cut_list(lone)}). When that one is held "
+            f"out, training never sees them; each class needs two. Drop them with "
             f"`study.keep_samples(~study.metadata[{target.name!r}].isin({lone[:5]!r}))`, or use another group."
         )
 

@@ -15,7 +15,7 @@ import numpy.typing as npt
 import pandas as pd
 from scipy import sparse
 
-from aam_nb.config import FilterConfig, UserError, configured, one_line, some
+from aam_nb.config import FilterConfig, UserError, configured, cut_list, one_line
 from aam_nb.study.readers.archives import FormatError, StudyError
 from aam_nb.study.readers.disk import SAMPLES_PER_BLOCK, Columns, DiskTable, Rarefaction, blocks, sample_keys
 from aam_nb.study.readers.tables import counted, refuse_duplicates, refuse_not_dna
@@ -220,7 +220,7 @@ class Study:
         empty = self.sample_ids[(self.depth == 0).to_numpy()]
         if len(empty):
             raise EmptySampleError(
-                f"{len(empty)} of {self.num_samples} samples have no reads ({some(empty)}). Every sample needs at least one. "
+                f"{len(empty)} of {self.num_samples} samples have no reads ({cut_list(empty)}). Every sample needs at least one. "
                 "Drop them with `study.filter(min_depth=1)` (`--min-depth 1`)."
             )
         if not self.num_samples:
@@ -238,7 +238,7 @@ class Study:
         missing = self.tree.missing(self.asv_ids)
         if missing:
             raise MissingTipError(
-                f"{len(missing)} of {self.num_asvs} ASVs are not tips of the tree ({some(missing)}). UniFrac needs "
+                f"{len(missing)} of {self.num_asvs} ASVs are not tips of the tree ({cut_list(missing)}). UniFrac needs "
                 "every ASV in the tree. Drop them with `study.keep_asvs(study.tree.tips)` (`--keep-tips`)."
             )
         return self.tree
@@ -273,8 +273,8 @@ class Study:
             keep = self.asv_ids.isin(wanted)
             if not keep.any():
                 raise UnknownIdError(
-                    f"None of the {len(wanted)} ASVs given is in the table (first: {some(wanted)}). Its {self.num_asvs} ids "
-                    f"look like {some(self.asv_ids[:1])}. Take ids from `study.asv_ids`."
+                    f"None of the {len(wanted)} ASVs given is in the table (first: {cut_list(wanted)}). Its {self.num_asvs} ids "
+                    f"look like {cut_list(self.asv_ids[:1])}. Take ids from `study.asv_ids`."
                 )
         if isinstance(self.table, DiskTable):
             place = np.where(keep, np.cumsum(keep) - 1, -1)
@@ -324,7 +324,7 @@ class Study:
         """Mask of the ASVs that are of any of the taxa, at whatever rank; small and capital letters are the same."""
         if self.taxonomy is None:
             raise UnknownIdError(
-                f"The study has no taxonomy, so its ASVs cannot be told by {some(taxa)}. Give one when reading: "
+                f"The study has no taxonomy, so its ASVs cannot be told by {cut_list(taxa)}. Give one when reading: "
                 "`aam.read_study(..., taxonomy='taxonomy.tsv')` (`--taxonomy taxonomy.tsv`)."
             )
         ranks = self.taxonomy.drop(columns="confidence", errors="ignore")
@@ -332,8 +332,8 @@ class Study:
         unknown = [t for t in taxa if not (names == t.lower()).to_numpy().any()]
         if unknown:
             raise UnknownIdError(
-                f"{len(unknown)} of {len(taxa)} taxa are not in the taxonomy ({some(unknown)}). Its names have no prefix such as `g__`; "
-                f"it has {some(ranks.stack().value_counts().index[:4])}. Name a taxon of `study.taxonomy`."
+                f"{len(unknown)} of {len(taxa)} taxa are not in the taxonomy ({cut_list(unknown)}). Its names have no prefix such as "
+                f"`g__`; it has {cut_list(ranks.stack().value_counts().index[:4])}. Name a taxon of `study.taxonomy`."
             )
         return names.isin([t.lower() for t in taxa]).any(axis=1).to_numpy()
 
@@ -573,8 +573,8 @@ class Study:
         if (rows < 0).any():
             unknown = wanted[rows < 0]
             raise UnknownIdError(
-                f"{len(unknown)} of {len(wanted)} samples are not in the study ({some(unknown)}). It has "
-                f"{self.num_samples} samples such as {some(self.sample_ids[:2])}. Take ids from `study.sample_ids`."
+                f"{len(unknown)} of {len(wanted)} samples are not in the study ({cut_list(unknown)}). It has "
+                f"{self.num_samples} samples such as {cut_list(self.sample_ids[:2])}. Take ids from `study.sample_ids`."
             )
         return rows.astype(np.int64)
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from aam_nb.config import UserError, some
+from aam_nb.config import UserError, cut_list
 from aam_nb.study.readers.archives import first_line
 
 if TYPE_CHECKING:
@@ -261,4 +261,4 @@ def _label(name: str | None) -> str:
 
 def _short(name: str | None) -> str:
     """A name cut to a length a message can hold."""
-    return some([name]) if name else "an unnamed node"
+    return cut_list([name]) if name else "an unnamed node"

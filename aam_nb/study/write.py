@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from aam_nb.config import some
+from aam_nb.config import cut_list
 from aam_nb.study.atomic import whole_file, whole_folder
 from aam_nb.study.readers.archives import FormatError, StudyError
 from aam_nb.study.readers.disk import DiskTable
@@ -105,8 +105,8 @@ def _refuse_semicolons(taxonomy: pd.DataFrame) -> None:
     odd = [name for name in pd.unique(ranks.to_numpy(dtype=object).ravel()) if ";" in str(name)]
     if odd:
         raise StudyError(
-            f"{len(odd)} taxa have a semicolon in their name ({some(map(repr, odd))}). Expected none: it divides the ranks of a lineage. "
-            "Rename them in `study.taxonomy`."
+            f"{len(odd)} taxa have a semicolon in their name ({cut_list(map(repr, odd))}). Expected none: it divides the ranks of a "
+            "lineage. Rename them in `study.taxonomy`."
         )
 
 
@@ -191,8 +191,8 @@ def _write_taxonomy(taxonomy: pd.DataFrame, path: Path) -> None:
     others = [c for c in taxonomy.columns if c not in known]
     if others:
         raise StudyError(
-            f"The taxonomy has columns {some(map(repr, others))}, which no file of lineages holds. Expected {', '.join(known)}. Drop them: "
-            f"`study.taxonomy.drop(columns={others[:5]!r})`."
+            f"The taxonomy has columns {cut_list(map(repr, others))}, which no file of lineages holds. Expected {', '.join(known)}. Drop "
+            f"them: `study.taxonomy.drop(columns={others[:5]!r})`."
         )
     ranks = [r for r in RANKS if r in taxonomy]
     _refuse_semicolons(taxonomy)
@@ -218,8 +218,9 @@ def _refuse_unlike(names: pd.DataFrame, path: Path) -> None:
         if unlike.any():
             asv, name, read = names.index[unlike][0], names[rank][unlike].iloc[0], again[unlike].iloc[0]
             raise StudyError(
-                f"The {rank} {_shown(name)} of {some([asv])} would be read back as {_shown(read) if read else 'missing'}. Expected names "
-                "without blanks at their ends, quotes around them or words for no name. Rename it in `study.taxonomy`, or set it to None."
+                f"The {rank} {_shown(name)} of {cut_list([asv])} would be read back as {_shown(read) if read else 'missing'}. Expected "
+                "names without blanks at their ends, quotes around them or words for no name. Rename it in `study.taxonomy`, or set it to "
+                "None."
             )
 
 
@@ -386,7 +387,7 @@ def _aligned(frame: pd.DataFrame, ids: list[str], path: Path) -> pd.DataFrame:
     lost = [i for i in ids if i not in frame.index]
     if lost or len(frame) != len(ids):
         raise FormatError(
-            f"{path} has {len(frame)} rows for {len(ids)} ids of the table ({some(lost) or 'none'} missing). Expected what "
+            f"{path} has {len(frame)} rows for {len(ids)} ids of the table ({cut_list(lost) or 'none'} missing). Expected what "
             "`study.save` wrote. Restore it from a copy, or read the files with `aam.read_study`."
         )
     return frame.loc[ids]
@@ -397,7 +398,7 @@ def _as_saved(frame: pd.DataFrame, columns: dict[str, str]) -> pd.DataFrame:
     types = pd.api.types
     lost = [name for name in columns if name not in frame]
     if lost:
-        raise ValueError(f"it tells of columns {some(map(repr, lost))}, which metadata.tsv does not have")
+        raise ValueError(f"it tells of columns {cut_list(map(repr, lost))}, which metadata.tsv does not have")
     found: dict[str, Any] = {}
     for name, kind in columns.items():
         values: Any = frame[name]

@@ -17,7 +17,7 @@ from tqdm.auto import tqdm
 import aam_nb
 from aam_nb.batch.batch import Batch
 from aam_nb.batch.batches import Batches
-from aam_nb.config import ConfigError, ModelConfig, TrainConfig, UserError, from_dict, some, to_dict
+from aam_nb.config import ConfigError, ModelConfig, TrainConfig, UserError, cut_list, from_dict, to_dict
 from aam_nb.model.covariates import Covariates
 from aam_nb.model.encoder import Encoder, States
 from aam_nb.model.module import Network
@@ -519,7 +519,7 @@ def _chosen_objectives(objectives: Sequence[str | Objective]) -> list[Objective]
     names = [o.name for o in chosen]
     if twice := {name for name in names if names.count(name) > 1}:
         raise ObjectiveError(
-            f"{some(sorted(twice))} stands twice among the objectives. Expected each once. Leave one out."
+            f"{cut_list(sorted(twice))} stands twice among the objectives. Expected each once. Leave one out."
         )
     return chosen
 

@@ -21,7 +21,7 @@ from tqdm.auto import tqdm
 
 from aam_nb.batch.batch import Batch
 from aam_nb.batch.batches import Batches
-from aam_nb.config import ConfigError, TrainConfig, UserError, some
+from aam_nb.config import ConfigError, TrainConfig, UserError, cut_list
 from aam_nb.model.module import Network, StepResult
 from aam_nb.study.study import Study
 from aam_nb.train import optim, resume
@@ -317,7 +317,7 @@ class Trainer:
 
     def _astray(self, what: str, batch: Batch) -> TrainingError:
         error = TrainingError(
-            f"{what} is not a number, at samples {some(batch.sample_ids)}. Expected a finite one. Lower the rate: "
+            f"{what} is not a number, at samples {cut_list(batch.sample_ids)}. Expected a finite one. Lower the rate: "
             f"`TrainConfig(learning_rate={self.config.learning_rate / 3:.1g})`."
         )
         error.sample_ids = batch.sample_ids

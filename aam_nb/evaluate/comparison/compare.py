@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from aam_nb.config import CompareConfig, configured, shown, some
+from aam_nb.config import CompareConfig, configured, cut_list, shown
 from aam_nb.evaluate.baselines import labels
 from aam_nb.evaluate.comparison.contenders import Contender, Recipe, contenders_of
 from aam_nb.evaluate.comparison.cross_validation import CompareError, Fold, make_jobs, require_place, run_jobs, sides_of
@@ -177,7 +177,7 @@ def _refuse_lone_classes(study: Study, folds: Sequence[Fold], setting: Setting) 
         if (sizes < 2).any() or len(names) < 2:
             rare = list(names[sizes < 2])
             raise CompareError(
-                f"In {fold.name} the training side holds one sample of {some(rare)}, or one class alone. Expected two samples of each "
+                f"In {fold.name} the training side holds one sample of {cut_list(rare)}, or one class alone. Expected two samples of each "
                 "of two classes or more. Choose other folds, or drop rare classes with "
                 f"`study.keep_samples(~study.metadata[{setting.target!r}].isin({rare[:5]!r}))`."
             )
@@ -243,12 +243,12 @@ def _small(fold_predictions: FoldPredictions) -> list[str]:
         if len(rare):
             found.append(
                 f"{len(rare)} of {len(sizes)} classes have fewer than {FEW_OF_CLASS} samples "
-                f"({some([f'{c}: {k}' for c, k in rare.items()])}): their recall, and with it balanced accuracy, rests on a handful."
+                f"({cut_list([f'{c}: {k}' for c, k in rare.items()])}): their recall, and with it balanced accuracy, rests on a handful."
             )
         lacking = [f.name for f in fold_predictions.folds if len(set(fold_predictions.truth[~f.test])) < len(sizes)]
         if lacking:
             found.append(
-                f"The training side lacks a class in {len(lacking)} folds ({some(lacking, 3)}): it is never predicted there."
+                f"The training side lacks a class in {len(lacking)} folds ({cut_list(lacking, 3)}): it is never predicted there."
             )
     if fold_predictions.setting.group and (groups := fold_predictions.unit.max() + 1) < NARROW:
         why = "too few to trust them" if groups < FEW_GROUPS else "so few that they come out too narrow"
@@ -274,7 +274,7 @@ def _of_fits(fold_predictions: FoldPredictions) -> list[str]:
         if not facts.get("converged", True):
             failed[job.contender.name] = failed.get(job.contender.name, 0) + 1
     if columns:
-        found.append(f"group_lookup looked up {some(dict.fromkeys(columns))}.")
+        found.append(f"group_lookup looked up {cut_list(dict.fromkeys(columns))}.")
     of = len(fold_predictions.folds)
     found += [f"{name} stopped before it converged in {k} of {of} folds." for name, k in failed.items()]
     return found

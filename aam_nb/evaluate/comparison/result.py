@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 import aam_nb
-from aam_nb.config import CompareConfig, some
+from aam_nb.config import CompareConfig, cut_list
 from aam_nb.evaluate.baselines import guessing
 from aam_nb.evaluate.leaks import Leak
 from aam_nb.evaluate.metrics import METRICS
@@ -119,8 +119,8 @@ class Comparison:
         rows = self.scores[(self.scores["contender"] == contender) & (self.scores["metric"] == metric)]
         if rows.empty:
             raise UnknownIdError(
-                f"There is no {metric!r} of {contender!r}. There are {', '.join(METRICS[self.kind])} of {some(self.contenders)}. Name some "
-                "of those."
+                f"There is no {metric!r} of {contender!r}. There are {', '.join(METRICS[self.kind])} of {cut_list(self.contenders)}. Name "
+                "some of those."
             )
         return rows.iloc[0]
 
@@ -220,8 +220,8 @@ class Comparison:
         few = int(self.folds[["repeat", "fold"]].drop_duplicates().shape[0])
         more = "" if self.config.scheme == "leave_one_group_out" else " More `repeats` give it more to go by."
         return [
-            f"Of {some(apart, 20)} the interval of the difference excludes 0, and the corrected test, which has {few} folds to go by, does "
-            f"not tell them from {self.reference}: undecided.{more}"
+            f"Of {cut_list(apart, 20)} the interval of the difference excludes 0, and the corrected test, which has {few} folds to go by, "
+            f"does not tell them from {self.reference}: undecided.{more}"
         ]
 
     def _simple(self) -> list[str]:

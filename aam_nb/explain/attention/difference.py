@@ -14,7 +14,7 @@ import numpy.typing as npt
 import pandas as pd
 
 import aam_nb
-from aam_nb.config import AttentionConfig, UserError, configured, some
+from aam_nb.config import AttentionConfig, UserError, configured, cut_list
 from aam_nb.evaluate.resampling import units
 from aam_nb.explain.attention.heads import NOT_IMPORTANCE
 from aam_nb.explain.attention.maps import AttentionMaps, attention
@@ -169,7 +169,7 @@ def _maps_of(source: AAM | AttentionMaps, study: Study, samples: list[str], conf
     lacking = [sample for sample in samples if sample not in source.pooling]
     if lacking:
         raise UnknownIdError(
-            f"{len(lacking)} of {len(samples)} samples are not in the maps of level pooling ({some(lacking)}). Expected all of them. "
+            f"{len(lacking)} of {len(samples)} samples are not in the maps of level pooling ({cut_list(lacking)}). Expected all of them. "
             "Give the model instead of maps, or `aam.explain.attention(model, study, samples=[*a, *b])`."
         )
     return source
@@ -192,7 +192,7 @@ def _refuse(study: Study, a: list[str], b: list[str]) -> None:
     both = sorted(set(a) & set(b))
     if both or not a or not b:
         wrong = (
-            f"{len(both)} samples are on both sides ({some(both)})"
+            f"{len(both)} samples are on both sides ({cut_list(both)})"
             if both
             else f"Side a has {len(a)} samples, b {len(b)}"
         )

@@ -11,7 +11,7 @@ import pandas as pd
 import torch
 
 import aam_nb
-from aam_nb.config import AttentionConfig, ConfigError, configured, some
+from aam_nb.config import AttentionConfig, ConfigError, configured, cut_list
 from aam_nb.explain.attention.gathering import Gathered
 from aam_nb.explain.attention.heads import NOT_IMPORTANCE, STATISTICS, Array, HeadMaps, similarity
 from aam_nb.explain.ids import as_id_list
@@ -114,8 +114,8 @@ class AttentionMaps:
         if name not in found:
             what = "asvs" if level.startswith("nucleotide") else "samples"
             raise UnknownIdError(
-                f"{name!r} is not among the {len(found)} {what} with maps of level {level!r} ({some(found, 3)}). Expected one of those. "
-                f"Pass it in `aam.explain.attention(model, study, {what}=[...])`."
+                f"{name!r} is not among the {len(found)} {what} with maps of level {level!r} ({cut_list(found, 3)}). Expected one of "
+                f"those. Pass it in `aam.explain.attention(model, study, {what}=[...])`."
             )
         return found[name]
 
@@ -269,8 +269,8 @@ def known_asvs(study: Study, asvs: Sequence[str]) -> list[str]:
     unknown = [asv for asv in wanted if asv not in study.asv_ids]
     if unknown or not wanted:
         raise UnknownIdError(
-            f"{len(unknown)} of {len(wanted)} ASVs are not in the study ({some(unknown)}). It has {study.num_asvs} ASVs such as "
-            f"{some(study.asv_ids[:2])}. Take ids from `study.asv_ids`."
+            f"{len(unknown)} of {len(wanted)} ASVs are not in the study ({cut_list(unknown)}). It has {study.num_asvs} ASVs such as "
+            f"{cut_list(study.asv_ids[:2])}. Take ids from `study.asv_ids`."
             if wanted
             else "asvs is empty. Expected ASVs of the study. Take ids from `study.asv_ids`."
         )

@@ -19,7 +19,7 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 from aam_nb.batch.tokens import MASK, PAD, tokenize
-from aam_nb.config import some
+from aam_nb.config import cut_list
 from aam_nb.explain.attribution.methods import (
     Explained,
     Part,
@@ -108,12 +108,12 @@ def _columns(study: Study, asvs: Sequence[str]) -> npt.NDArray[np.int64]:
     unknown = [a for a, c in zip(asvs, column_K, strict=True) if c < 0]
     if unknown:
         raise UnknownIdError(
-            f"{len(unknown)} of {len(asvs)} ASVs are not in the study ({some(unknown)}). Its {study.num_asvs} ids look like "
-            f"{some(study.asv_ids[:1])}. Take ids from `study.asv_ids`."
+            f"{len(unknown)} of {len(asvs)} ASVs are not in the study ({cut_list(unknown)}). Its {study.num_asvs} ids look like "
+            f"{cut_list(study.asv_ids[:1])}. Take ids from `study.asv_ids`."
         )
     lost = [a for a, n in zip(asvs, study.prevalence.to_numpy()[column_K], strict=True) if not n]
     if lost or len(set(asvs)) < len(asvs):
-        wrong = f"no sample holds {some(lost)}" if lost else "one is named twice"
+        wrong = f"no sample holds {cut_list(lost)}" if lost else "one is named twice"
         raise ExplainError(
             f"{len(asvs)} ASVs are to be explained, and {wrong}. Expected ASVs that samples hold, each once. Take them from "
             "`study.prevalence[study.prevalence > 0].index`."

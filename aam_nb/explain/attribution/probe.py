@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from aam_nb.batch.batch import Batch
-from aam_nb.config import UserError, some
+from aam_nb.config import UserError, cut_list
 from aam_nb.model.encoder import States
 from aam_nb.model.objectives import Classification
 from aam_nb.study.study import EmptySampleError, Study, UnknownIdError
@@ -86,7 +86,7 @@ class Output:
         names = tuple(task.output_names)
         if output is not None and output not in names:
             raise UnknownIdError(
-                f"{output!r} is not an output. The model predicts {some(names, 10)}. Name one of those."
+                f"{output!r} is not an output. The model predicts {cut_list(names, 10)}. Name one of those."
             )
         if output is None and isinstance(task, Classification):
             return cls(names, None, task.target, task.unit(task.target))
@@ -170,7 +170,7 @@ class Reference:
                     )
                 return cls(name, held.asv_ids[row.coords[1]], row.data / row.data.sum(), f"sample {name}")
         raise UnknownIdError(
-            f"reference is {name!r}. Expected 'empty', 'mean' or the id of a sample such as {some(study.sample_ids[:2])}. Name one of "
+            f"reference is {name!r}. Expected 'empty', 'mean' or the id of a sample such as {cut_list(study.sample_ids[:2])}. Name one of "
             "those."
         )
 

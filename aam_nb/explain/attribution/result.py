@@ -13,7 +13,7 @@ import pandas as pd
 from scipy import sparse
 
 import aam_nb
-from aam_nb.config import ExplainConfig, configured, some
+from aam_nb.config import ExplainConfig, configured, cut_list
 from aam_nb.evaluate.resampling import redrawn, units
 from aam_nb.explain.attribution.methods import PRECISION
 from aam_nb.explain.attribution.probe import ExplainError
@@ -214,8 +214,8 @@ class Attributions:
         """
         if sample_id not in self.sample_ids:
             raise UnknownIdError(
-                f"{sample_id!r} was not explained. There are {len(self.sample_ids)} samples such as {some(self.sample_ids[:3])}. Pass it "
-                "in `aam.explain.attribute(model, study)`."
+                f"{sample_id!r} was not explained. There are {len(self.sample_ids)} samples such as {cut_list(self.sample_ids[:3])}. Pass "
+                "it in `aam.explain.attribute(model, study)`."
             )
         row = self.values[[self.sample_ids.get_loc(sample_id)]].tocoo()
         found = pd.Series(row.data, index=self.features.index[row.coords[1]], name=sample_id)

@@ -10,7 +10,7 @@ import numpy.typing as npt
 import pandas as pd
 from scipy import sparse
 
-from aam_nb.config import some
+from aam_nb.config import cut_list
 from aam_nb.diversity.branches import tip_ranges
 from aam_nb.explain.attribution.probe import ExplainError
 from aam_nb.study.study import Study, UnknownIdError
@@ -82,7 +82,7 @@ def taxa(model: AAM, study: Study, asv_ids: pd.Index, held: Mask, rank: str | No
         )
     if rank is not None and rank not in ranks.columns:
         raise UnknownIdError(
-            f"rank is {rank!r}. The taxonomy has {some(ranks.columns, 10)}. Name one of those, or leave it out for all of them."
+            f"rank is {rank!r}. The taxonomy has {cut_list(ranks.columns, 10)}. Name one of those, or leave it out for all of them."
         )
     tables, owners, width = [], [], 0
     for name in [rank] if rank is not None else list(ranks.columns):

@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from aam_nb.batch.batch import Batch, TargetMaker
-from aam_nb.config import ModelConfig, TargetConfig, configured, listed, some, to_dict
+from aam_nb.config import ModelConfig, TargetConfig, configured, cut_list, listed, to_dict
 from aam_nb.model.encoder import States
 from aam_nb.model.objectives.base import Array, Objective, class_names, full, precise
 from aam_nb.model.objectives.heads import make_head
@@ -110,7 +110,7 @@ class Classification(Objective):
         if len(rare):
             alone = values[names.isin(rare[:5])].tolist()  # as the column holds them: numbers are not in quotes
             raise TargetError(
-                f"{len(rare)} classes of {self.target!r} have a single training sample ({some(rare)}). A class needs two or more. Drop "
+                f"{len(rare)} classes of {self.target!r} have a single training sample ({cut_list(rare)}). A class needs two or more. Drop "
                 f"them with `study.keep_samples(~study.metadata[{self.target!r}].isin({alone!r}))` (`--min-class-size 2`)."
             )
         self.classes = sorted(sizes.index)
@@ -127,8 +127,8 @@ class Classification(Objective):
         unknown = names[(number < 0) & names.notna().to_numpy()].unique()
         if len(unknown):
             raise TargetError(
-                f"{len(unknown)} classes of {self.target!r} were not in training ({some(unknown)}). The model knows {some(self.classes)}. "
-                "Leave those samples out, or fit again with them."
+                f"{len(unknown)} classes of {self.target!r} were not in training ({cut_list(unknown)}). The model knows "
+                f"{cut_list(self.classes)}. Leave those samples out, or fit again with them."
             )
         balance_C = np.array(self.balance)
         say_n = np.where(number >= 0, balance_C[number], 0.0)  # a sample without a label has no say

@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from aam_nb.batch.batch import Batch, TargetMaker
-from aam_nb.config import ModelConfig, listed, some
+from aam_nb.config import ModelConfig, cut_list, listed
 from aam_nb.diversity.branches import branches_of
 from aam_nb.diversity.unifrac import faith_pd
 from aam_nb.model.encoder import States
@@ -137,8 +137,8 @@ class Taxonomy(Objective):
         few = [rank for rank, names in self.taxa.items() if len(names) < 2]
         if few:
             raise ObjectiveError(
-                f"The training samples' ASVs have fewer than two taxa at {some(few)}. Taxonomy needs two or more at each rank. Leave it "
-                f"out: `aam.Taxonomy(ranks={[r for r in self.ranks if r not in few]!r})`."
+                f"The training samples' ASVs have fewer than two taxa at {cut_list(few)}. Taxonomy needs two or more at each rank. Leave "
+                f"it out: `aam.Taxonomy(ranks={[r for r in self.ranks if r not in few]!r})`."
             )
 
     def maker(self, study: Study) -> TargetMaker:
@@ -190,7 +190,7 @@ class Taxonomy(Objective):
         unknown = [rank for rank in self.ranks if rank not in names.columns]
         if unknown:
             raise ObjectiveError(
-                f"{some(unknown)} is no rank of the study's taxonomy. It has {some(names.columns, 8)}. Name some of those: "
+                f"{cut_list(unknown)} is no rank of the study's taxonomy. It has {cut_list(names.columns, 8)}. Name some of those: "
                 f"`aam.Taxonomy(ranks={list(names.columns[-2:])!r})`."
             )
         text = names.fillna("").astype(str)

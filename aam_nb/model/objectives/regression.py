@@ -18,7 +18,7 @@ from pandas.api.types import infer_dtype, is_numeric_dtype
 from torch import Tensor
 
 from aam_nb.batch.batch import Batch, TargetMaker
-from aam_nb.config import ModelConfig, TargetConfig, configured, listed, shown, some, to_dict
+from aam_nb.config import ModelConfig, TargetConfig, configured, cut_list, listed, shown, to_dict
 from aam_nb.model.encoder import States
 from aam_nb.model.objectives.base import Array, Objective, ObjectiveError, class_names, full, precise, scores
 from aam_nb.model.objectives.heads import last_layer, make_head
@@ -100,7 +100,7 @@ class Regression(Objective):
     def only(self, target: str) -> Regression:
         """The task of one of the columns, to judge it by: its settings and transforms, without weights."""
         if target not in self.targets:
-            raise UnknownIdError(f"{target!r} is not predicted. The model predicts {some(self.targets)}. Name one.")
+            raise UnknownIdError(f"{target!r} is not predicted. The model predicts {cut_list(self.targets)}. Name one.")
         k = self.targets.index(target)
         own: dict[str, Any] = {name: (self._of(name, k),) for name in ("loss", "transform", "output")}
         fitted = {"groups": self.groups, "transforms": [self._fitted()["transforms"][k]]}
@@ -253,7 +253,7 @@ class Regression(Objective):
         if outside.any():
             bound = "finite numbers" if low == -np.inf else f"{low:g} to {high:g}" if high < np.inf else "none below 0"
             raise TargetError(
-                f"{self.targets[k]!r} is {values[outside][0]:g} in {some(study.sample_ids[outside][:1])}, and so outside its bounds in "
+                f"{self.targets[k]!r} is {values[outside][0]:g} in {cut_list(study.sample_ids[outside][:1])}, and so outside its bounds in "
                 f"{int(outside.sum())} of {len(values)} samples. Expected {bound}, as `output={self._of('output', k)!r}` says. Set "
                 "`output='free'`, or other bounds with `low` and `high`."
             )

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import pandas as pd
 from pandas.api.types import is_bool_dtype, is_numeric_dtype
 
-from aam_nb.config import TargetConfig, listed, shown, some
+from aam_nb.config import TargetConfig, cut_list, listed, shown
 from aam_nb.model.objectives.classification import Classification
 from aam_nb.model.objectives.regression import Regression, refuse_dates
 from aam_nb.study.study import Study, TargetError
@@ -36,8 +36,8 @@ def task_for(study: Study, target: str | Sequence[str], *, config: TargetConfig 
     if not all(numeric):
         text = [t for t, number in zip(targets, numeric, strict=True) if not number]
         raise TargetError(
-            f"{some(map(repr, text))} of {len(targets)} targets hold text, or True and False. Several targets are predicted together as "
-            "numbers alone. Fit a model to each class column by itself."
+            f"{cut_list(map(repr, text))} of {len(targets)} targets hold text, or True and False. Several targets are predicted together "
+            "as numbers alone. Fit a model to each class column by itself."
         )
     return Regression(targets if len(targets) != 1 else targets[0], config=config)
 

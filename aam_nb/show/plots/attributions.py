@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from aam_nb.config import some
+from aam_nb.config import cut_list
 from aam_nb.explain.attribution.probe import ExplainError
 from aam_nb.explain.attribution.result import Attributions
 from aam_nb.explain.attribution.taxa_and_clades import UNCLASSIFIED
@@ -59,7 +59,7 @@ def taxa(
     _require(result, "taxon")
     ranks = result.features["rank"].unique().tolist()
     if rank is not None and rank not in ranks:
-        raise UnknownIdError(f"rank is {rank!r}. The attributions have {some(ranks, 10)}. Name one of those.")
+        raise UnknownIdError(f"rank is {rank!r}. The attributions have {cut_list(ranks, 10)}. Name one of those.")
     table = result.by_feature()
     size = table.groupby("rank")["mean_abs"].sum()
     nameless = table[table["name"] == UNCLASSIFIED].set_index("rank")["mean_abs"].reindex(ranks, fill_value=0.0)
@@ -112,7 +112,7 @@ def nucleotides(result: Attributions, asv: str | None = None, **artist_kw: Any) 
     if asv not in result.asv_ids:
         raise UnknownIdError(
             f"The nucleotides of {short(asv)} were not explained. There are {len(result.asv_ids)} ASVs, such as "
-            f"{some(map(short, result.asv_ids[:2]))}. Name one of `attributions.asv_ids`."
+            f"{cut_list(map(short, result.asv_ids[:2]))}. Name one of `attributions.asv_ids`."
         )
     table = result.by_feature()
     table = table[table["asv_id"] == asv].sort_values("position")

@@ -15,7 +15,7 @@ import traitlets
 from matplotlib.figure import Figure, SubFigure
 from scipy import sparse
 
-from aam_nb.config import AttentionConfig, some
+from aam_nb.config import AttentionConfig, cut_list
 from aam_nb.explain.attention.heads import NOT_IMPORTANCE, HeadMaps
 from aam_nb.explain.attention.maps import AttentionMaps, known_asvs
 from aam_nb.explain.attention.maps import attention as attention_maps
@@ -99,8 +99,8 @@ class AttentionExplorer(Explorer):
         known = self.study.sample_ids
         if unknown := [s for s in samples if s not in known]:
             raise UnknownIdError(
-                f"{len(unknown)} of {len(samples)} samples are not in the study ({some(unknown)}). It has {len(known)} samples such as "
-                f"{some(known[:3])}. Take ids from `study.sample_ids`."
+                f"{len(unknown)} of {len(samples)} samples are not in the study ({cut_list(unknown)}). It has {len(known)} samples such as "
+                f"{cut_list(known[:3])}. Take ids from `study.sample_ids`."
             )
         if samples:
             return list(dict.fromkeys(samples))

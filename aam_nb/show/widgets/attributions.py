@@ -16,7 +16,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from scipy import sparse
 
-from aam_nb.config import FaithfulnessConfig, some
+from aam_nb.config import FaithfulnessConfig, cut_list
 from aam_nb.explain.attribution.attribute import GapWarning, attribute
 from aam_nb.explain.attribution.methods import TOLERANCE
 from aam_nb.explain.attribution.nucleotides import LETTERS
@@ -660,12 +660,12 @@ class AttributionsExplorer(Explorer):
             names.append(str(self._groups("clade").features.index[0]))
         if self.found.level in ("taxon", "clade"):
             names = list(map(str, self.found.features.index[:2]))
-        return some(names) or "none: there is no taxonomy and no tree"
+        return cut_list(names) or "none: there is no taxonomy and no tree"
 
     def _unknown_asvs(self, unknown: Sequence[str], num: int) -> str:
         return (
-            f"{len(unknown)} of {num} ASVs were not explained ({some(map(short, unknown))}). There are {len(self.found.asv_ids)} such as "
-            f"{some(map(short, self.found.asv_ids[:2]))}. Take them from `explorer.found.asv_ids`."
+            f"{len(unknown)} of {num} ASVs were not explained ({cut_list(map(short, unknown))}). There are {len(self.found.asv_ids)} such "
+            f"as {cut_list(map(short, self.found.asv_ids[:2]))}. Take them from `explorer.found.asv_ids`."
         )
 
     @property

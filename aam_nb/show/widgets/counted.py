@@ -13,7 +13,7 @@ from pandas.api.types import is_bool_dtype, is_numeric_dtype
 from scipy import sparse
 from scipy.special import gammaln
 
-from aam_nb.config import some
+from aam_nb.config import cut_list
 from aam_nb.diversity.unifrac import unifrac
 from aam_nb.explain.attribution.taxa_and_clades import lineages
 from aam_nb.model.objectives.distances import aitchison, bray_curtis
@@ -95,8 +95,8 @@ def described(study: Study) -> tuple[list[dict[str, Any]], str]:
             found = column(values, str(name))
         columns.append(found)
     told = (
-        f"{len(dropped)} of {study.metadata.shape[1]} metadata columns are left out ({some(dropped)}): all missing, a text that differs in "
-        f"every sample, or beyond the first {MOST_COLUMNS}."
+        f"{len(dropped)} of {study.metadata.shape[1]} metadata columns are left out ({cut_list(dropped)}): all missing, a text that "
+        f"differs in every sample, or beyond the first {MOST_COLUMNS}."
         if dropped
         else ""
     )

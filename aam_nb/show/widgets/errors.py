@@ -13,7 +13,7 @@ import traitlets
 from ipywidgets.widgets.trait_types import TypedTuple
 from matplotlib.figure import Figure
 
-from aam_nb.config import some
+from aam_nb.config import cut_list
 from aam_nb.error_analysis.analysis import FACTS, ErrorAnalysis
 from aam_nb.error_analysis.samples import TOP_ASVS
 from aam_nb.error_analysis.slices import slices_of
@@ -143,7 +143,7 @@ class ErrorsExplorer(Explorer):
             )
         if len(cell) != 2 or not {*cell} <= {*matrix.index}:
             raise ExplorerError(
-                f"cell is {cell}. Expected a true and a predicted class, of {some(matrix.index, 20)}, or (). Set "
+                f"cell is {cell}. Expected a true and a predicted class, of {cut_list(matrix.index, 20)}, or (). Set "
                 f"`explorer.cell = {(matrix.index[0], matrix.index[-1])}`."
             )
         return cell

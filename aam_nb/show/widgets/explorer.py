@@ -18,7 +18,7 @@ from IPython.display import display
 from ipywidgets.widgets.trait_types import TypedTuple
 from pandas.api.types import is_bool_dtype, is_datetime64_any_dtype, is_numeric_dtype
 
-from aam_nb.config import UserError, some
+from aam_nb.config import UserError, cut_list
 from aam_nb.show.widgets.page import page
 from aam_nb.show.widgets.sources import css, esm
 from aam_nb.show.widgets.twin import ExplorerError, Twin, bundle_of, in_notebook
@@ -74,8 +74,8 @@ class Explorer(Twin, anywidget.AnyWidget):
         unknown = [i for i in wanted if i not in self.sample_ids]
         if unknown:
             raise UnknownIdError(
-                f"{len(unknown)} of {len(wanted)} samples are not in this explorer ({some(unknown)}). It shows {len(self.sample_ids)} "
-                f"samples such as {some(self.sample_ids[:3])}. Set `explorer.selected` to some of `explorer.sample_ids`."
+                f"{len(unknown)} of {len(wanted)} samples are not in this explorer ({cut_list(unknown)}). It shows {len(self.sample_ids)} "
+                f"samples such as {cut_list(self.sample_ids[:3])}. Set `explorer.selected` to some of `explorer.sample_ids`."
             )
         return wanted
 
@@ -162,7 +162,7 @@ def one_of(proposal: Any, known: Any, what: str) -> str:
     if value not in known:
         none, named = " (or '' for none)" if "" in known else "", [k for k in known if k != ""]
         raise ExplorerError(
-            f"{name} is {value!r}. Expected one of the {what}{none}: {some(named, 20)}. Set `explorer.{name}` to one of those."
+            f"{name} is {value!r}. Expected one of the {what}{none}: {cut_list(named, 20)}. Set `explorer.{name}` to one of those."
         )
     return str(value)
 
@@ -232,8 +232,8 @@ def metadata_of(study: Study, ids: pd.Index) -> pd.DataFrame:
     lost = ids[~ids.isin(study.sample_ids)]
     if len(lost):
         raise ExplorerError(
-            f"{len(lost)} of {len(ids)} judged samples are not in the study ({some(lost)}). Expected the study that they were judged on. "
-            "Give it, or leave `study` out."
+            f"{len(lost)} of {len(ids)} judged samples are not in the study ({cut_list(lost)}). Expected the study that they were judged "
+            "on. Give it, or leave `study` out."
         )
     return study.metadata.loc[ids]
 

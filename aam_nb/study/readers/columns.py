@@ -10,7 +10,7 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 
-from aam_nb.config import some
+from aam_nb.config import cut_list
 from aam_nb.study.readers.archives import FormatError
 from aam_nb.study.readers.sheets import quoted
 
@@ -86,7 +86,7 @@ def typed(cells: Sequence[str], index: pd.Index, kind: ColumnType, column: str, 
         values, expected = _dates(known, column, name), "dates such as 2016-02-23"
     bad = [w for w, value in zip(known, values, strict=True) if value is None]
     if bad:
-        held = ", ".join(f"{quoted(w)} in {some([index[cells.index(w)]])}" for w in bad[:MOST_TOLD])
+        held = ", ".join(f"{quoted(w)} in {cut_list([index[cells.index(w)]])}" for w in bad[:MOST_TOLD])
         more = f" and {len(bad) - MOST_TOLD} more" if len(bad) > MOST_TOLD else ""
         raise MetadataError(
             f"Column {quoted(column)} of {name} is said to be {kind}, but holds {held}{more}. Expected {expected}, or an empty cell for a "
@@ -125,7 +125,7 @@ def guess(cells: Sequence[str]) -> tuple[ColumnType, str]:
 
 
 def _some(words: set[str]) -> str:
-    return some([repr(w) for w in sorted(words)], 3)
+    return cut_list([repr(w) for w in sorted(words)], 3)
 
 
 def _number(word: str) -> int | float | None:
@@ -155,7 +155,7 @@ def _dates(known: list[str], column: str, name: str) -> list[datetime | None]:
             else "day and month could stand either way"
         )
         raise MetadataError(
-            f"Column {quoted(column)} of {name} has dates such as {some(known, 3)}: {what}. Expected dates such as 2016-02-23. "
+            f"Column {quoted(column)} of {name} has dates such as {cut_list(known, 3)}: {what}. Expected dates such as 2016-02-23. "
             "Write them so."
         )
     return [_iso_date(w) or _other_date(m, day_first) for w, m in zip(known, matches, strict=True)]

@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import sparse
 
-from aam_nb.config import some
+from aam_nb.config import cut_list
 from aam_nb.study.readers.archives import FormatError, StudyError, first_line
 
 Ints = npt.NDArray[np.int64]
@@ -343,8 +343,8 @@ def not_counts(values: npt.NDArray[Any]) -> Ints:
 def what_is_not_counted(values: npt.NDArray[Any], bad: Ints, sample: str, asv: str) -> str:
     """The message about values that are not counts."""
     return (
-        f"{len(bad)} counts are not whole numbers from 0 to {MOST_READS:,} (first: {values[bad[0]]:g} in sample {some([sample])}, ASV "
-        f"{some([asv])}). A feature table holds reads. Give the raw table, not relative abundances or transformed values."
+        f"{len(bad)} counts are not whole numbers from 0 to {MOST_READS:,} (first: {values[bad[0]]:g} in sample {cut_list([sample])}, ASV "
+        f"{cut_list([asv])}). A feature table holds reads. Give the raw table, not relative abundances or transformed values."
     )
 
 

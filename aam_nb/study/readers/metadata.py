@@ -13,7 +13,7 @@ from typing import Any, get_args
 import numpy as np
 import pandas as pd
 
-from aam_nb.config import UserError, some
+from aam_nb.config import UserError, cut_list
 from aam_nb.study.atomic import whole_file
 from aam_nb.study.readers.archives import Source, unpacked
 from aam_nb.study.readers.columns import NUMBER, ColumnType, MetadataError, guess, is_missing, typed
@@ -87,8 +87,8 @@ def _parse(text: str, name: str, types: Mapping[str, ColumnType]) -> tuple[pd.Da
             notes.append(f"column {quoted(column)} is text: {why}")
     frame = pd.DataFrame(values, index=ids)
     if words:
-        as_words = some([f"{n} {repr(word) if word else 'empty'}" for word, n in words.most_common()])
-        by_column = some([f"{n} of {column}" for column, n in frame.isna().sum().items() if n], 12)
+        as_words = cut_list([f"{n} {repr(word) if word else 'empty'}" for word, n in words.most_common()])
+        by_column = cut_list([f"{n} of {column}" for column, n in frame.isna().sum().items() if n], 12)
         notes.append(f"{sum(words.values())} metadata values are missing ({as_words}): {by_column}")
     return frame, notes
 
@@ -99,13 +99,13 @@ def _check_names(header: list[str], name: str) -> None:
     ]  # R leaves the first empty, above row names
     if empty:
         raise MetadataError(
-            f"{len(empty)} of {len(header)} columns of {name} have no name (column {some(empty)}). Expected a name for each. Name or "
+            f"{len(empty)} of {len(header)} columns of {name} have no name (column {cut_list(empty)}). Expected a name for each. Name or "
             "remove them."
         )
     twice = [quoted(column) for column, times in Counter(header).items() if times > 1]
     if twice:
         raise MetadataError(
-            f"{len(twice)} column names occur more than once in {name} ({some(twice)}). Expected each once. Rename or remove the extra "
+            f"{len(twice)} column names occur more than once in {name} ({cut_list(twice)}). Expected each once. Rename or remove the extra "
             "columns."
         )
 
@@ -127,18 +127,18 @@ def _ids(
         row_numbers = ids in ([str(i + start) for i in range(len(ids))] for start in (0, 1))
         if twice or empty or row_numbers or all("." in i and NUMBER.fullmatch(i) for i in ids):
             raise MetadataError(
-                f"The first column of {name}, {quoted(first)}, does not hold sample ids ({some(ids, 3)}). Expected them there; they seem "
-                f"to be in column {place}, {quoted(column)}. Put that column first."
+                f"The first column of {name}, {quoted(first)}, does not hold sample ids ({cut_list(ids, 3)}). Expected them there; they "
+                f"seem to be in column {place}, {quoted(column)}. Put that column first."
             )
         notes.append(f"took the sample ids from the first column, {quoted(first)}, not from {quoted(column)}")
     if empty:
         raise MetadataError(
-            f"{len(empty)} rows of {name} have no sample id (line {some(empty)}). Each sample has one row, named in the first column, here "
-            f"{quoted(first)}. Fill in the ids, or remove the rows."
+            f"{len(empty)} rows of {name} have no sample id (line {cut_list(empty)}). Each sample has one row, named in the first column, "
+            f"here {quoted(first)}. Fill in the ids, or remove the rows."
         )
     if twice:
         raise MetadataError(
-            f"{len(twice)} sample ids occur more than once ({some(twice)}) in {name}, column {quoted(first)}. Each sample has one row, "
+            f"{len(twice)} sample ids occur more than once ({cut_list(twice)}) in {name}, column {quoted(first)}. Each sample has one row, "
             "named in the first column. Remove the extra rows, or put the column of sample ids first."
         )
     if not first:
@@ -152,7 +152,7 @@ def _types(sheet: Sheet, header: list[str], given: Mapping[str, ColumnType], not
     for row in sheet.directives:
         kind = row.cells[0].split(":")[1].split(" ")[0]
         if kind == "missing":
-            notes.append(f"did not use {some(row.cells[:1])}: the words for missing are the same in all columns")
+            notes.append(f"did not use {cut_list(row.cells[:1])}: the words for missing are the same in all columns")
             continue
         if kind != "types":
             raise MetadataError(
@@ -165,15 +165,15 @@ def _types(sheet: Sheet, header: list[str], given: Mapping[str, ColumnType], not
             elif word:
                 raise MetadataError(
                     f"{sheet.name} says in line {row.line} that column {quoted(column)} is {quoted(word)}. Expected "
-                    f"{' or '.join(known)}. Correct the {some(row.cells[:1])} line, or remove it."
+                    f"{' or '.join(known)}. Correct the {cut_list(row.cells[:1])} line, or remove it."
                 )
     if said:
         notes.append(f"took the types of {len(said)} metadata columns from the file's own row of types")
     unknown = [quoted(column) for column in given if column not in header[1:]]
     if unknown:
         raise MetadataError(
-            f"{sheet.name} has no columns {some(unknown)} to give a type to. It has {some(header[1:])}; the ids, {quoted(header[0])}, are "
-            "always text. Correct `types=`."
+            f"{sheet.name} has no columns {cut_list(unknown)} to give a type to. It has {cut_list(header[1:])}; the ids, "
+            f"{quoted(header[0])}, are always text. Correct `types=`."
         )
     for column, word in given.items():
         if word not in get_args(ColumnType):
@@ -213,7 +213,7 @@ def write_metadata(metadata: pd.DataFrame, path: str | Path) -> Path:
     hashed = [i for i in metadata.index if str(i).lstrip().startswith("#")]
     if hashed:
         raise MetadataError(
-            f"{len(hashed)} of {len(metadata)} sample ids start with # ({some(hashed)}). Expected other ids: lines that start so are "
+            f"{len(hashed)} of {len(metadata)} sample ids start with # ({cut_list(hashed)}). Expected other ids: lines that start so are "
             "comments, for QIIME 2 too. Rename them."
         )
     written = [_written(column, path) for _, column in metadata.items()]
@@ -281,7 +281,7 @@ def _check_same(metadata: pd.DataFrame, back: pd.DataFrame) -> None:
         if len(before) != len(after):
             raise MetadataError(
                 f"{len(before) - len(after)} of {len(before)} would be lost of {what}, being blank like all beside them "
-                f"({some([quoted(v) for v in before if v not in after])}). Expected a name for each. Name them."
+                f"({cut_list([quoted(v) for v in before if v not in after])}). Expected a name for each. Name them."
             )
         first, again = next((a, b) for a, b in zip(before, after, strict=True) if a != b)
         raise MetadataError(

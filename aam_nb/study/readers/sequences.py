@@ -9,7 +9,7 @@ from typing import TypeVar
 
 import pandas as pd
 
-from aam_nb.config import some
+from aam_nb.config import cut_list
 from aam_nb.study.readers.archives import FormatError, Source, StudyError, unpacked
 
 NUCLEOTIDES = re.compile("[ACGTURYSWKMBDHVN]+", re.IGNORECASE | re.ASCII)
@@ -104,7 +104,7 @@ def normal_dna(sequences: Sequences) -> tuple[Sequences, list[str]]:
     if bad:
         ids = sequences.index if isinstance(sequences, pd.Series) else sequences
         named = ids is sequences  # the features of a table; else they are sequences in FASTA
-        raise SequenceError(_not_dna([given[i] for i in bad], some(ids[bad], 3 if named else 5), len(given), named))
+        raise SequenceError(_not_dna([given[i] for i in bad], cut_list(ids[bad], 3 if named else 5), len(given), named))
     upper = [s.upper() for s in given]
     dna = [s.replace("U", "T") for s in upper]
     num_lower = sum(a != b for a, b in zip(given, upper, strict=True))
@@ -119,7 +119,7 @@ def normal_dna(sequences: Sequences) -> tuple[Sequences, list[str]]:
 def _not_dna(bad: list[object], ids: str, num: int, named: bool) -> str:
     """What is wrong with sequences, and what to do about it; `named` where they are the ids of features."""
     letters = Counter(c for s in bad for c in set(str(s)) if not NUCLEOTIDES.fullmatch(c))
-    first = some([repr(c) for c, _ in letters.most_common()])
+    first = cut_list([repr(c) for c, _ in letters.most_common()])
     if any(not isinstance(s, str) or not s for s in bad):
         what, fix = "are empty or no text", "Remove them, or export them again."
     elif all(HASH.fullmatch(str(s)) for s in bad):
@@ -152,5 +152,6 @@ def _check_ids(ids: list[str], name: str) -> None:
     twice = [i for i, times in Counter(ids).items() if times > 1]
     if twice:
         raise SequenceError(
-            f"{len(twice)} feature ids occur more than once in {name} ({some(twice)}). Each sequence has its own. Remove the extra ones."
+            f"{len(twice)} feature ids occur more than once in {name} ({cut_list(twice)}). Each sequence has its own. Remove the extra "
+            "ones."
         )

@@ -6,7 +6,7 @@ import csv
 import re
 from dataclasses import dataclass
 
-from aam_nb.config import some
+from aam_nb.config import cut_list
 from aam_nb.study.readers.archives import FormatError
 
 ID_NAMES = {"id", "sampleid", "samplename", "featureid", "otuid", "asvid"}
@@ -29,7 +29,7 @@ def quoted(value: object) -> str:
     """A name or value of a file as a message may hold it: in quotes, and cut where it is long."""
     if isinstance(value, str):
         return repr(value if len(value) <= 40 else value[:16] + "…")
-    return some([repr(value)])
+    return cut_list([repr(value)])
 
 
 @dataclass(frozen=True)
@@ -84,7 +84,7 @@ class Sheet:
         again = [r.line for r in self.rows[1:] if r.cells == first]
         if again:
             raise FormatError(
-                f"{self.name} repeats line {self.rows[0].line} in line {some(again)}. Expected one header and no row twice. Remove "
+                f"{self.name} repeats line {self.rows[0].line} in line {cut_list(again)}. Expected one header and no row twice. Remove "
                 "the extra lines."
             )
         return [Row(r.line, r.cells[:width]) for r in self.rows]
@@ -157,8 +157,8 @@ def read_sheet(text: str, name: str) -> Sheet:
     hidden = [r for r in sheet.comments if r.line < sheet.rows[0].line and len(r.cells) > 1]
     if hidden and len(hidden[-1].cells) == len(sheet.rows[0].cells):
         raise FormatError(
-            f"{name} has a comment in line {hidden[-1].line} with as many fields as the rows below ({some(hidden[-1].cells, 3)}). Expected "
-            "the header to be no comment. Remove the # if it is the header, and the line if it is not."
+            f"{name} has a comment in line {hidden[-1].line} with as many fields as the rows below ({cut_list(hidden[-1].cells, 3)}). "
+            "Expected the header to be no comment. Remove the # if it is the header, and the line if it is not."
         )
     return Sheet(name, separator, sheet.rows, sheet.comments, sheet.directives, num_blank - text.endswith("\n"))
 

@@ -20,7 +20,7 @@ import numpy as np
 import pandas as pd
 from scipy import sparse
 
-from aam_nb.config import UserError, some
+from aam_nb.config import UserError, cut_list
 from aam_nb.study.letters import DNA_LETTERS
 from aam_nb.study.readers.archives import HDF5, FormatError, Source, StudyError, first_line
 from aam_nb.study.readers.columns import NUMBER
@@ -99,7 +99,7 @@ def refuse_duplicates(ids: pd.Index, what: str) -> None:
     if ids.has_duplicates:
         twice = ids[ids.duplicated()].unique()
         raise StudyError(
-            f"{len(twice)} {what} ids occur more than once ({some(twice)}). Each id must be unique. Sum or rename the "
+            f"{len(twice)} {what} ids occur more than once ({cut_list(twice)}). Each id must be unique. Sum or rename the "
             "duplicates before reading."
         )
 
@@ -109,7 +109,7 @@ def refuse_not_dna(asv_ids: pd.Index) -> None:
     wrong = asv_ids[~asv_ids.str.fullmatch(f"[{DNA_LETTERS}]+")]
     if len(wrong):
         raise StudyError(
-            f"{len(wrong)} of {len(asv_ids)} observation ids are not DNA ({some(wrong)}). An ASV's id is its sequence in capital "
+            f"{len(wrong)} of {len(asv_ids)} observation ids are not DNA ({cut_list(wrong)}). An ASV's id is its sequence in capital "
             f"IUPAC letters ({DNA_LETTERS}). Rename the features to their sequences, or give those when reading: "
             "`aam.read_study(..., sequences='rep-seqs.qza')` (`--sequences rep-seqs.qza`)."
         )
@@ -224,9 +224,9 @@ def _left_out(of_samples: list[str], of_features: list[str]) -> tuple[str, ...]:
     """What a table says beside its counts and is not read from there."""
     told = []
     if of_samples:
-        told.append(f"left out what the table says of its samples ({some(of_samples)}): give it as metadata")
+        told.append(f"left out what the table says of its samples ({cut_list(of_samples)}): give it as metadata")
     if of_features:
-        told.append(f"left out what the table says of its features ({some(of_features)})")
+        told.append(f"left out what the table says of its features ({cut_list(of_features)})")
     return tuple(told)
 
 
@@ -299,7 +299,7 @@ def _text(source: Source, sequence_ids: frozenset[str]) -> FeatureTable:
         header, width = ["", *header], width + 1
     elif len(first) == width and all(map(DNA_ID.fullmatch, header)):
         raise FormatError(
-            f"{source.name} has DNA above all its columns ({some(header, 1)}), the first too, and so no sample ids. Expected them "
+            f"{source.name} has DNA above all its columns ({cut_list(header, 1)}), the first too, and so no sample ids. Expected them "
             "in the first column. Write the row names: in R, `write.csv(seqtab, row.names = TRUE)`."
         )
     lineage = next((k for k, name in enumerate(header) if k and name.strip().lower() in LINEAGE), None)
@@ -425,8 +425,8 @@ def _counts_of(source: Source, row: list[str], columns: list[int], header: list[
     wrong = next((k for k in columns if not PLAIN.fullmatch(row[k])), None)
     if wrong is not None:
         raise FormatError(
-            f"{source.name} has {row[wrong][:40]!r} in row {some([row[0]])}, column {some([header[wrong]])}. Expected a count. Leave only "
-            "ids and counts in the table (a column `taxonomy` may stay); 0 where nothing was found."
+            f"{source.name} has {row[wrong][:40]!r} in row {cut_list([row[0]])}, column {cut_list([header[wrong]])}. Expected a count. "
+            "Leave only ids and counts in the table (a column `taxonomy` may stay); 0 where nothing was found."
         )
     values = np.array([row[k] for k in columns], dtype=np.float64)
     bad = not_counts(values)
@@ -453,8 +453,8 @@ def _rows_are_samples(source: Source, rows: list[str], columns: list[str], corne
     if any(dna):
         return dna[1]
     raise FormatError(
-        f"Neither the rows ({some(rows, 2)}) nor the columns ({some(columns, 2)}) of {source.name} are known to be features. Expected "
-        "DNA as ids on one axis, or `#OTU ID` as the first header field. For hashed ids give their sequences: "
+        f"Neither the rows ({cut_list(rows, 2)}) nor the columns ({cut_list(columns, 2)}) of {source.name} are known to be features. "
+        "Expected DNA as ids on one axis, or `#OTU ID` as the first header field. For hashed ids give their sequences: "
         "`aam.read_study(..., sequences='rep-seqs.fasta')` (`--sequences`)."
     )
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from aam_nb.config import some
+from aam_nb.config import cut_list
 from aam_nb.study.readers.archives import FormatError, Source, unpacked
 from aam_nb.study.readers.sheets import HASHED_NAMES, Row, Sheet, plain, quoted, read_sheet
 
@@ -87,7 +87,7 @@ def parse_taxonomy(source: Source) -> tuple[pd.DataFrame, list[str]]:
     taxon, ranked = taxon_column(names), rank_columns(names)
     if taxon is None and len(ranked) < 2:
         raise TaxonomyError(
-            f"{name} has no column of taxa; its columns are {some(map(quoted, header))}. Expected `Taxon`, as QIIME 2 writes it, or a "
+            f"{name} has no column of taxa; its columns are {cut_list(map(quoted, header))}. Expected `Taxon`, as QIIME 2 writes it, or a "
             "column for each rank (Kingdom, Phylum, …), as DADA2 does. Name the column so."
         )
     if not rows:
@@ -105,7 +105,7 @@ def parse_taxonomy(source: Source) -> tuple[pd.DataFrame, list[str]]:
     used = {0, sure, *([taxon] if taxon is not None else ranked.values())}
     left_out = [quoted(column) for i, column in enumerate(header) if i not in used]
     if left_out:
-        notes.append(f"left out the columns {some(left_out, 8)} of {name}")
+        notes.append(f"left out the columns {cut_list(left_out, 8)} of {name}")
     return frame, notes
 
 
@@ -154,13 +154,13 @@ def taxa_of(ids: Sequence[str], lineages: Sequence[str], name: str) -> tuple[pd.
         except TaxonomyError as error:
             feature = ids[lineages.index(lineage)]
             raise TaxonomyError(
-                f"Lineage {lineage[:80]!r} of {some([feature])} in {name} {error}. Correct it, or export the taxonomy again."
+                f"Lineage {lineage[:80]!r} of {cut_list([feature])} in {name} {error}. Correct it, or export the taxonomy again."
             ) from None
     notes = []
     if num_bare:
         notes.append(f"took the names of {num_bare} distinct lineages without prefixes for ranks from the domain down")
     if beyond:
-        counts = some([f"{p}__ {n}x" for p, n in beyond.most_common()])
+        counts = cut_list([f"{p}__ {n}x" for p, n in beyond.most_common()])
         notes.append(f"left out names of ranks other than {', '.join(RANKS)}: {counts}")
     return _frame(ids, [by_lineage[lineage] for lineage in lineages]), notes
 
@@ -273,7 +273,7 @@ def _confidence(cells: list[str], ids: list[str], name: str) -> list[float]:
             values.append(np.nan if cell.lower() in NO_NAME else float(cell))
         except ValueError as error:
             raise TaxonomyError(
-                f"The confidence of {some([feature])} in {name} is {quoted(cell)}. Expected a number, or nothing. Correct it."
+                f"The confidence of {cut_list([feature])} in {name} is {quoted(cell)}. Expected a number, or nothing. Correct it."
             ) from error
     return values
 
@@ -286,5 +286,5 @@ def _check_ids(ids: list[str], name: str) -> None:
         )
     if twice:
         raise TaxonomyError(
-            f"{len(twice)} feature ids occur more than once in {name} ({some(twice)}). Each feature has one row. Remove the extra ones."
+            f"{len(twice)} feature ids occur more than once in {name} ({cut_list(twice)}). Each feature has one row. Remove the extra ones."
         )
