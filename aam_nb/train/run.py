@@ -15,9 +15,9 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
-import aam_nb
 from aam_nb.config import UserError
 from aam_nb.study.atomic import recover_folder, whole_folder
+from aam_nb.version import __version__
 
 FORMAT_VERSION = 2
 """Raised when a run folder changes so that older code cannot read it."""
@@ -34,7 +34,7 @@ class RunError(UserError, ValueError):
 
 def versions() -> dict[str, str]:
     """Versions of the packages that a result depends on."""
-    return {"aam_nb": aam_nb.__version__, **{name: version(name) for name in PACKAGES}}
+    return {"aam_nb": __version__, **{name: version(name) for name in PACKAGES}}
 
 
 def write_run(folder: str | Path, files: dict[str, str], weights: dict[str, Tensor]) -> Path:

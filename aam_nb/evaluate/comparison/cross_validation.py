@@ -17,13 +17,13 @@ import numpy.typing as npt
 import pandas as pd
 from tqdm.auto import tqdm
 
-import aam_nb
 from aam_nb.config import UserError, to_dict
 from aam_nb.evaluate.comparison.contenders import Contender
 from aam_nb.evaluate.comparison.fitting import Setting, timed
 from aam_nb.study.atomic import whole_file
 from aam_nb.study.splits import Split
 from aam_nb.study.study import Study
+from aam_nb.version import __version__
 
 JOB_FORMAT = 1
 """Changes when the same job would give other predictions, so that old ones are not found."""
@@ -93,7 +93,7 @@ def make_jobs(study: Study, contenders: Sequence[Contender], folds: Sequence[Fol
     """Every contender in every fold, fold by fold."""
     config = to_dict(setting.config)
     common = {
-        "format": [JOB_FORMAT, aam_nb.__version__],
+        "format": [JOB_FORMAT, __version__],
         "study": study.content_hash(),
         "metadata": hashlib.sha256(study.metadata.to_csv().encode()).hexdigest(),
         "target": [setting.target, setting.classes],

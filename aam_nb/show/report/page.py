@@ -10,7 +10,6 @@ from pathlib import Path
 
 from markupsafe import Markup, escape
 
-import aam_nb
 from aam_nb.show import widgets
 from aam_nb.show.report.pictures import picture
 from aam_nb.show.report.sections import model_part
@@ -19,6 +18,7 @@ from aam_nb.study.atomic import whole_file
 from aam_nb.study.study import Study
 from aam_nb.train.estimator import AAM
 from aam_nb.train.run import versions
+from aam_nb.version import __version__
 
 
 def report(
@@ -61,7 +61,7 @@ def report(
     pages.filters["code"] = _code
     text = pages.get_template("report.html.j2").render(
         title=title,
-        version=aam_nb.__version__,
+        version=__version__,
         study_line=f"{study.num_samples} samples, {study.num_asvs} ASVs",
         provenance=study.provenance,
         sha256=study.content_hash(),

@@ -15,8 +15,8 @@ from typing import Any, Protocol
 
 from markupsafe import Markup
 
-import aam_nb
 from aam_nb.show.widgets.sources import built, css, kit
+from aam_nb.version import __version__
 
 
 class Drawn(Protocol):
@@ -85,7 +85,7 @@ body {{ margin: 0 auto; padding: 12px; max-width: 1200px; font: 15px/1.5 system-
 <body>
 <h1>{title}</h1>
 {found.places[0]}
-<p><small>aam_nb {aam_nb.__version__}</small></p>
+<p><small>aam_nb {__version__}</small></p>
 <script type="module">{found.script}</script>
 </body>
 </html>
