@@ -35,7 +35,7 @@ from aam_nb.error_analysis.learning_curve import find_curve
 from aam_nb.error_analysis.samples import ErrorInputs, neighbours_of, reasons_of, sample_table
 from aam_nb.error_analysis.slices import find_slices
 from aam_nb.evaluate.metrics import METRICS, Evaluation
-from aam_nb.evaluate.resampling import units
+from aam_nb.evaluate.resampling import number_groups
 from aam_nb.study.study import Study
 
 if TYPE_CHECKING:
@@ -318,7 +318,7 @@ def _warn_of_validation(inputs: ErrorInputs, valid: pd.DataFrame) -> None:
         "optimistic." + (f" {n} are few: expect measured coverage to stray from the one asked for." if n < FEW else "")
     )
     if inputs.train is not None and group in inputs.train.metadata.columns:
-        number = int(units(inputs.train.metadata[group].loc[valid.index], n).max()) + 1
+        number = int(number_groups(inputs.train.metadata[group].loc[valid.index], n).max()) + 1
         if number < FEW:
             inputs.notes.append(
                 f"The validation samples come from {number} {group}. Conformal coverage is promised for samples that could change "

@@ -13,7 +13,7 @@ from scipy.stats import false_discovery_control, kruskal, rankdata, spearmanr
 from tqdm.auto import tqdm
 
 from aam_nb.config import ErrorsConfig
-from aam_nb.evaluate.resampling import permuted
+from aam_nb.evaluate.resampling import permute_groups
 from aam_nb.model.objectives import class_names
 
 FEWEST = 5
@@ -38,7 +38,7 @@ def find_associations(
     outcomes
         Errors, a row per sample, none missing.
     unit
-        Number of each sample's group, as `groups.units` gives it.
+        Number of each sample's group, as `resampling.number_groups` gives it.
     config
         Permutations and seed.
     progress
@@ -49,7 +49,7 @@ def find_associations(
     A row per outcome and column, by p, and the columns passed over (constant, or with nearly as many values as samples). `kind` is
     "spearman", whose `effect` is ρ (-1 to 1), for numbers, and "kruskal" for categories, whose `effect` is (H - k + 1) / (n - k), the
     share of the ranks' variance that k categories explain (about 0 by chance, at most 1). `p` is two-sided: how often ranks of the
-    outcome that change places by whole groups (`groups.permuted`) do as well; without groups it is the usual permutation test.
+    outcome that change places by whole groups (`resampling.permute_groups`) do as well; without groups it is the usual permutation test.
     `p_adjusted` is by Benjamini & Hochberg over all rows.
 
     References
@@ -67,7 +67,7 @@ def find_associations(
     sizes = {(o, c): _size(ranks[o][None], *designs[c])[0] for o in ranks for c in designs}
     beyond = dict.fromkeys(sizes, 0)
     with tqdm(total=config.num_permutations, desc="associations", delay=2, disable=not progress) as bar:
-        for taken_Pn in permuted(unit, config.num_permutations, config.seed):
+        for taken_Pn in permute_groups(unit, config.num_permutations, config.seed):
             for outcome, column in sizes:
                 chance_P = _size(ranks[outcome][taken_Pn], *designs[column])
                 beyond[outcome, column] += int((chance_P >= sizes[outcome, column] - 1e-12).sum())

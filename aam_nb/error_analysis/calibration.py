@@ -13,7 +13,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from aam_nb.config import ErrorsConfig
-from aam_nb.evaluate.resampling import redrawn, share_interval
+from aam_nb.evaluate.resampling import draw_groups, percentile_interval, share_interval
 
 Array = npt.NDArray[np.float64]
 TINY = 1e-12
@@ -190,13 +190,11 @@ def calibrate_numbers(
         Resamples, confidence, seed.
     """
     y, x = predictions["truth"].to_numpy(float), predictions["prediction"].to_numpy(float)
-    drawn = redrawn(unit, config.num_resamples, config.seed)[:, unit]  # R x n: how often each sample comes
-    tail = (1 - config.confidence) / 2
+    drawn = draw_groups(unit, config.num_resamples, config.seed)[:, unit]  # R x n: how often each sample comes
     draws = _lines(np.vstack([np.ones(len(y)), drawn]), x, y)
     rows = {}
     for name, values in draws.items():
-        fine = np.isfinite(values[1:]).mean() >= 0.5 and unit.max() > 0
-        low, high = np.nanquantile(values[1:], [tail, 1 - tail]) if fine else (np.nan, np.nan)
+        low, high = percentile_interval(values[1:], config.confidence) if unit.max() > 0 else (np.nan, np.nan)
         rows[name] = {"value": float(values[0]), "low": float(low), "high": float(high)}
     quantiles = [c for c in predictions.columns if c.startswith("q(")]
     if len(quantiles) > 1:

@@ -13,7 +13,7 @@ from tqdm.auto import tqdm
 from aam_nb.config import ErrorsConfig, EvaluateConfig
 from aam_nb.error_analysis.samples import ErrorsError
 from aam_nb.evaluate.metrics import METRICS, bootstrap, score
-from aam_nb.evaluate.resampling import units
+from aam_nb.evaluate.resampling import number_groups
 from aam_nb.model.objectives import Task
 from aam_nb.study.study import Study
 from aam_nb.train.estimator import AAM
@@ -87,7 +87,7 @@ def find_curve(
 
 def _nested(train: Study, task: Task, group: str | None, seed: int) -> npt.NDArray[np.float64]:
     """A number in [0, 1) of each sample, the same within a group: those below a share are that share, of every stratum alike."""
-    unit = units(train.metadata[group] if group in train.metadata.columns else None, train.num_samples)
+    unit = number_groups(train.metadata[group] if group in train.metadata.columns else None, train.num_samples)
     values = train.column(task.target)
     if is_numeric_dtype(values) and not is_bool_dtype(values) and task.kind == "regression":
         middle = values.groupby(unit).mean()

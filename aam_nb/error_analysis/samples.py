@@ -16,7 +16,7 @@ from aam_nb.config import ErrorsConfig, UserError, cut_list
 from aam_nb.diversity.unifrac import faith_pd, unifrac_between
 from aam_nb.error_analysis.neighbours import OUTSIDE, between, distances_to, nearest, own_distances, percentile
 from aam_nb.evaluate.metrics import Evaluation
-from aam_nb.evaluate.resampling import units
+from aam_nb.evaluate.resampling import number_groups
 from aam_nb.model.objectives import Task, class_names
 from aam_nb.study.study import MissingTipError, Study
 
@@ -75,7 +75,7 @@ class ErrorInputs:
         if model is not None and train is None:
             train = _training_side(model, study)
         group = test.metadata[result.group] if result.group in test.metadata.columns else None
-        found = cls(result, test, model, task, train, units(group, test.num_samples), config)
+        found = cls(result, test, model, task, train, number_groups(group, test.num_samples), config)
         if model is None:
             found.notes.append(
                 "There is no model at hand (a result loaded from disk has none), so embeddings, attributions, calibration on validation "
@@ -210,7 +210,7 @@ def sample_table(inputs: ErrorInputs) -> pd.DataFrame:
     if inputs.model is None or inputs.train is None or train_TD is None:
         return table
     group = inputs.train.metadata.get(inputs.result.group) if inputs.result.group else None
-    own = own_distances(train_TD, units(group, len(train_TD)), inputs.config.num_neighbours)
+    own = own_distances(train_TD, number_groups(group, len(train_TD)), inputs.config.num_neighbours)
     table["distance"] = distances_to(inputs.model.embed(test), train_TD, inputs.config.num_neighbours)
     table["distance_percentile"] = percentile(table["distance"].to_numpy(), own)
     return table.assign(outside=table["distance_percentile"] >= OUTSIDE)

@@ -16,7 +16,7 @@ from pandas.api.types import is_bool_dtype, is_numeric_dtype
 from tqdm.auto import tqdm
 
 from aam_nb.config import ErrorsConfig, cut_list, one_line
-from aam_nb.evaluate.resampling import permuted, redrawn
+from aam_nb.evaluate.resampling import draw_groups, percentile_interval, permute_groups
 from aam_nb.model.objectives import class_names
 
 FEWEST_GROUPS = 3
@@ -51,7 +51,7 @@ def find_slices(
     error
         Error of each sample, in the unit that the result is in.
     unit
-        Number of each sample's group, as `groups.units` gives it.
+        Number of each sample's group, as `resampling.number_groups` gives it.
     config
         Sizes, resamples, permutations, seed.
     progress
@@ -62,7 +62,7 @@ def find_slices(
     A row per slice, and notes on the columns passed over. `slice` (text), `columns`, `n` samples of `groups` groups, mean `error`,
     `excess` over the mean error outside, its interval `low` to `high` (whole groups resampled; missing where fewer than three groups
     are inside or outside), `p` (two-sided: how often an excess as large comes up when whole groups exchange their errors, as in
-    `groups.permuted`), `p_adjusted` (Benjamini-Hochberg over all rows) and `worse`: errors are larger, with an adjusted p up to
+    `resampling.permute_groups`), `p_adjusted` (Benjamini-Hochberg over all rows) and `worse`: errors are larger, with an adjusted p up to
     `false_discovery`. The worse ones come first, then the others, each by excess.
 
     Pairs are of the columns with the smallest p in a slice of their own, so the p-values of pairs have seen the data once before.
@@ -174,7 +174,7 @@ def judge(
     excess_S = error @ weight_nS
     beyond_S = np.zeros(len(slices))
     with tqdm(total=config.num_permutations, desc=desc, unit="permutation", delay=2, disable=not progress) as bar:
-        for taken_Pn in permuted(unit, config.num_permutations, config.seed):
+        for taken_Pn in permute_groups(unit, config.num_permutations, config.seed):
             beyond_S += (np.abs(error[taken_Pn] @ weight_nS) >= np.abs(excess_S) * (1 - 1e-9)).sum(0)
             bar.update(len(taken_Pn))
     low_S, high_S, groups_S = _interval(mask_nS, error, unit, config)
@@ -205,7 +205,7 @@ def _interval(
     member_Gn[unit, np.arange(len(unit))] = 1
     count_GS, sum_GS = member_Gn @ mask_nS, member_Gn @ (mask_nS * error[:, None])
     all_G, error_G = member_Gn.sum(1), member_Gn @ error
-    drawn_RG = redrawn(unit, config.num_resamples, config.seed)
+    drawn_RG = draw_groups(unit, config.num_resamples, config.seed)
     n_RS, sum_RS = drawn_RG @ count_GS, drawn_RG @ sum_GS
     with np.errstate(invalid="ignore", divide="ignore"):
         inside_RS = sum_RS / n_RS
@@ -214,7 +214,7 @@ def _interval(
     groups_S = (count_GS > 0).sum(0)
     fewest_S = np.minimum(groups_S, (count_GS < all_G[:, None]).sum(0))
     ends_2S = np.full((2, mask_nS.shape[1]), np.nan)
-    tail, sound = (1 - config.confidence) / 2, fewest_S >= FEWEST_GROUPS
+    sound = fewest_S >= FEWEST_GROUPS
     if sound.any():
-        ends_2S[:, sound] = np.nanquantile(excess_RS[:, sound], [tail, 1 - tail], axis=0)
+        ends_2S[:, sound] = percentile_interval(excess_RS[:, sound], config.confidence)
     return ends_2S[0], ends_2S[1], groups_S

@@ -15,8 +15,7 @@ import aam_nb
 from aam_nb.config import EvaluateConfig, cut_list
 from aam_nb.evaluate.baselines import BASELINES, guessing, labels, predict_baseline
 from aam_nb.evaluate.leaks import Leak, confounding, find
-from aam_nb.evaluate.resampled import interval, scores_of_draws
-from aam_nb.evaluate.resampling import resamples, units
+from aam_nb.evaluate.resampling import draw_resamples, number_groups, percentile_interval, score_resamples
 from aam_nb.model.objectives import Classification, Task
 from aam_nb.study.study import Study, TargetError, UnknownIdError
 
@@ -87,8 +86,13 @@ def bootstrap(
     -------
     Lower and upper end by metric; NaN where fewer than half of the resamples define it.
     """
-    parts = [scores_of_draws(truth, prediction, task, d) for d in resamples(unit, config.num_resamples, config.seed)]
-    return {m: interval(np.concatenate([p[m] for p in parts]), config.confidence) for m in METRICS[task.kind]}
+    parts = [
+        score_resamples(truth, prediction, task, d) for d in draw_resamples(unit, config.num_resamples, config.seed)
+    ]
+    ends = {
+        m: percentile_interval(np.concatenate([p[m] for p in parts]), config.confidence) for m in METRICS[task.kind]
+    }
+    return {m: (float(low), float(high)) for m, (low, high) in ends.items()}
 
 
 @dataclass(frozen=True, eq=False)
@@ -196,7 +200,7 @@ class Evaluation:
             }
         group = test.split_info.group if test.split_info else model.group
         group = group if group in test.metadata.columns else None
-        unit = units(test.metadata[group] if group else None, test.num_samples)
+        unit = number_groups(test.metadata[group] if group else None, test.num_samples)
         num_groups = int(unit.max()) + 1
         leaks: tuple[Leak, ...] = ()
         if find_leaks and train is not None:

@@ -14,7 +14,7 @@ import aam_nb as aam
 from aam_nb.config import ErrorsConfig
 from aam_nb.error_analysis.associations import find_associations
 from aam_nb.error_analysis.slices import Slice, find_slices, judge, slices_of
-from aam_nb.evaluate.resampling import permuted, redrawn, share_interval, units
+from aam_nb.evaluate.resampling import draw_groups, number_groups, permute_groups, share_interval
 
 QUICKLY = ErrorsConfig(num_permutations=1999, num_resamples=300)
 Ints = npt.NDArray[np.int64]
@@ -36,12 +36,12 @@ def random_facts(rng: np.random.Generator, unit: Ints) -> pd.DataFrame:
 
 
 def test_units_count_lone_samples_by_themselves() -> None:
-    assert units(None, 3).tolist() == [0, 1, 2]
-    assert units(pd.Series(["a", None, "b", "a", None]), 5).tolist() == [0, 2, 1, 0, 3]
+    assert number_groups(None, 3).tolist() == [0, 1, 2]
+    assert number_groups(pd.Series(["a", None, "b", "a", None]), 5).tolist() == [0, 2, 1, 0, 3]
 
 
 def test_without_groups_permutations_are_permutations() -> None:
-    blocks = list(permuted(np.arange(7), 500, 0))
+    blocks = list(permute_groups(np.arange(7), 500, 0))
     taken = np.concatenate(blocks)
     assert taken.shape == (500, 7)
     assert (np.sort(taken, axis=1) == np.arange(7)).all()
@@ -51,7 +51,7 @@ def test_without_groups_permutations_are_permutations() -> None:
 
 def test_values_of_a_group_stay_together() -> None:
     unit = np.array([2, 0, 1, 0, 1, 2])  # three groups of two
-    taken = np.concatenate(list(permuted(unit, 300, 1)))
+    taken = np.concatenate(list(permute_groups(unit, 300, 1)))
     assert (np.sort(taken, axis=1) == np.arange(6)).all()
     source = unit[taken]
     for u in range(3):
@@ -61,7 +61,7 @@ def test_values_of_a_group_stay_together() -> None:
 
 def test_groups_of_unequal_size_take_from_one_other_group() -> None:
     unit = np.array([0, 0, 0, 0, 0, 1, 1, 2])
-    taken = np.concatenate(list(permuted(unit, 200, 1)))
+    taken = np.concatenate(list(permute_groups(unit, 200, 1)))
     source = unit[taken]
     for u in range(3):
         assert (source[:, unit == u] == source[:, unit == u][:, :1]).all()
@@ -182,7 +182,7 @@ def test_interval_is_that_of_a_plain_loop_over_resamples() -> None:
     config = ErrorsConfig(num_resamples=200)
     found = judge([Slice("x", ("x",), inside)], error, unit, config).iloc[0]
     draws = []
-    for times in redrawn(unit, 200, config.seed):
+    for times in draw_groups(unit, 200, config.seed):
         rows = np.concatenate([np.repeat(np.flatnonzero(unit == u), int(t)) for u, t in enumerate(times)])
         draws.append(error[rows][inside[rows]].mean() - error[rows][~inside[rows]].mean())
     assert (found["low"], found["high"]) == pytest.approx(tuple(np.quantile(draws, [0.025, 0.975])))

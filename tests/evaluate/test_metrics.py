@@ -19,7 +19,7 @@ from sklearn.ensemble import RandomForestClassifier, RandomForestRegressor
 import aam_nb as aam
 from aam_nb.evaluate.baselines import BaselineError, predict_baseline
 from aam_nb.evaluate.metrics import bootstrap, score
-from aam_nb.evaluate.resampling import resamples
+from aam_nb.evaluate.resampling import draw_resamples
 from aam_nb.study.study import Study, TargetError, UnknownIdError
 from aam_nb.train.estimator import NotFittedError
 
@@ -75,7 +75,7 @@ def test_what_is_not_defined_is_nan() -> None:
 
 def test_bootstrap_draws_whole_groups() -> None:
     unit = np.array([0, 1, 1, 2, 2, 2, 3])
-    times = np.concatenate([*resamples(unit, 200, 0)])
+    times = np.concatenate([*draw_resamples(unit, 200, 0)])
     assert times.shape == (200, 7)
     for u in range(4):
         assert (times[:, unit == u] == times[:, unit == u][:, :1]).all(), "samples of a group come together"
@@ -87,9 +87,9 @@ def test_bootstrap_draws_whole_groups() -> None:
 
 def test_draws_do_not_depend_on_the_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     unit = np.array([0, 1, 1, 2, 2])
-    at_once = np.concatenate([*resamples(unit, 7, 3)])
+    at_once = np.concatenate([*draw_resamples(unit, 7, 3)])
     monkeypatch.setattr("aam_nb.evaluate.resampling.CELLS", 10)
-    in_parts = [*resamples(unit, 7, 3)]
+    in_parts = [*draw_resamples(unit, 7, 3)]
     assert len(in_parts) == 4
     assert (np.concatenate(in_parts) == at_once).all()
 

@@ -21,7 +21,7 @@ from aam_nb.evaluate.comparison.significance import (
     permutation_null,
 )
 from aam_nb.evaluate.metrics import score
-from aam_nb.evaluate.resampled import interval, scores_of_draws
+from aam_nb.evaluate.resampling import percentile_interval, score_resamples
 
 
 def test_corrected_t_test_by_hand() -> None:
@@ -90,7 +90,7 @@ def test_many_resamples_at_once_equal_a_loop(kind: str) -> None:
         frame.insert(0, "site", np.array([*"abc"], dtype=object)[chance.argmax(1)])
     drawn_RG = rng.multinomial(8, np.full(8, 1 / 8), size=60)
     drawn_RG[0] = [8, 0, 0, 0, 0, 0, 0, 0]  # one group alone: nothing but its own class
-    found = scores_of_draws(truth, frame, task, drawn_RG[:, unit].astype(float))
+    found = score_resamples(truth, frame, task, drawn_RG[:, unit].astype(float))
     for r, drawn in enumerate(drawn_RG):
         rows = np.concatenate([np.tile(np.flatnonzero(unit == g), k) for g, k in enumerate(drawn)]).astype(int)
         want = score(truth[rows], frame.iloc[rows], task)
@@ -105,16 +105,16 @@ def test_interval_of_a_difference_equals_a_loop() -> None:
     one, other = (pd.DataFrame({"y": truth + rng.normal(size=20) * s}) for s in (0.5, 1.0))
     drawn = rng.multinomial(20, np.full(20, 0.05), size=80)
     task = aam.Regression("y")
-    fast = [scores_of_draws(truth, f, task, drawn.astype(float))["r2"] for f in (one, other)]
+    fast = [score_resamples(truth, f, task, drawn.astype(float))["r2"] for f in (one, other)]
     slow = []
     for d in drawn:
         rows = np.repeat(np.arange(20), d)
         slow.append(r2_score(truth[rows], one["y"][rows]) - r2_score(truth[rows], other["y"][rows]))
     slow.sort()
-    low, high = interval(fast[0] - fast[1], 0.95)
+    low, high = percentile_interval(fast[0] - fast[1], 0.95)
     assert low == pytest.approx(np.percentile(slow, 2.5))
     assert high == pytest.approx(np.percentile(slow, 97.5))
-    assert all(math.isnan(e) for e in interval(np.array([1.0, np.nan, np.nan]), 0.9))
+    assert all(math.isnan(e) for e in percentile_interval(np.array([1.0, np.nan, np.nan]), 0.9))
 
 
 # -- permutations -------------------------------------------------------------------------------------------------------
@@ -204,7 +204,7 @@ def test_intervals_cover_as_they_say() -> None:
         truth = rng.normal(size=groups)[unit] + rng.normal(size=groups * size)
         one, other = (truth + s * (rng.normal(size=groups)[unit] + rng.normal(size=groups * size)) for s in (0.5, 0.8))
         drawn = rng.multinomial(groups, np.full(groups, 1 / groups), size=200)[:, unit].astype(float)
-        a, b = (scores_of_draws(truth, pd.DataFrame({"y": x}), task, drawn)["r2"] for x in (one, other))
-        low, high = interval(a - b, 0.9)
+        a, b = (score_resamples(truth, pd.DataFrame({"y": x}), task, drawn)["r2"] for x in (one, other))
+        low, high = percentile_interval(a - b, 0.9)
         covered += low <= 0.64 - 0.25 <= high  # R² is 1 less the noise's share of the variance: 0.75 and 0.36
     assert 0.84 <= covered / trials <= 0.95  # nominal 0.9; four standard errors are 0.07

@@ -16,8 +16,7 @@ from aam_nb.evaluate.comparison.fitting import Setting
 from aam_nb.evaluate.comparison.result import ALPHA
 from aam_nb.evaluate.comparison.significance import corrected_t_test, fold_score, holm
 from aam_nb.evaluate.metrics import METRICS, score
-from aam_nb.evaluate.resampled import interval, scores_of_draws
-from aam_nb.evaluate.resampling import CELLS, redrawn, units
+from aam_nb.evaluate.resampling import CELLS, draw_groups, number_groups, percentile_interval, score_resamples
 from aam_nb.study.study import Study
 
 Array = npt.NDArray[Any]
@@ -50,7 +49,7 @@ class FoldPredictions:
     @cached_property
     def unit(self) -> npt.NDArray[np.int64]:
         group = self.setting.group
-        return units(self.study.column(group) if group else None, self.study.num_samples)
+        return number_groups(self.study.column(group) if group else None, self.study.num_samples)
 
     @cached_property
     def repeats(self) -> list[int]:
@@ -78,24 +77,26 @@ class FoldPredictions:
 def intervals(fold_predictions: FoldPredictions, names: list[str], reference: str) -> Ends:
     """Bootstrap intervals, all of the same resamples, by ("value" or "difference", contender, metric)."""
     config, task = fold_predictions.setting.config, fold_predictions.setting.task
-    drawn_Rn = redrawn(fold_predictions.unit, config.num_resamples, config.seed)[:, fold_predictions.unit]
+    drawn_Rn = draw_groups(fold_predictions.unit, config.num_resamples, config.seed)[:, fold_predictions.unit]
     parts = np.array_split(drawn_Rn, max(1, drawn_Rn.size // CELLS))
     found: dict[str, dict[str, Array]] = {}
     for name in names:
         repeats = [
-            [scores_of_draws(fold_predictions.truth, frame, task, part) for part in parts]
+            [score_resamples(fold_predictions.truth, frame, task, part) for part in parts]
             for frame in fold_predictions.frames[name]
         ]
         found[name] = {
             m: np.mean([np.concatenate([p[m] for p in of]) for of in repeats], axis=0)
             for m in METRICS[fold_predictions.kind]
         }
-    ends = {("value", n, m): interval(v, config.confidence) for n, of in found.items() for m, v in of.items()}
+    ends = {
+        ("value", n, m): percentile_interval(v, config.confidence) for n, of in found.items() for m, v in of.items()
+    }
     leading = METRICS[fold_predictions.kind][0]
     for name in names:
         difference = found[reference][leading] - found[name][leading]
-        ends["difference", name, leading] = interval(difference, config.confidence)
-    return ends
+        ends["difference", name, leading] = percentile_interval(difference, config.confidence)
+    return {key: (float(low), float(high)) for key, (low, high) in ends.items()}
 
 
 def fold_table(fold_predictions: FoldPredictions) -> pd.DataFrame:

@@ -10,7 +10,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from aam_nb.config import UserError
-from aam_nb.evaluate.resampling import units
+from aam_nb.evaluate.resampling import number_groups
 
 Array = npt.NDArray[Any]
 PERMUTATIONS_AT_ONCE = 200
@@ -123,7 +123,7 @@ class Exchange:
 
     def __init__(self, truth: Array, *, group: pd.Series | None = None, block: pd.Series | None = None) -> None:
         self.truth, n = truth, len(truth)
-        unit = units(group, n)
+        unit = number_groups(group, n)
         of_unit = pd.Series(truth).groupby(unit)
         self.whole = group is not None and bool((of_unit.nunique() <= 1).all())
         self.unit = unit if self.whole else np.arange(n)

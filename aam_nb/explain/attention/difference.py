@@ -15,7 +15,7 @@ import pandas as pd
 
 import aam_nb
 from aam_nb.config import AttentionConfig, UserError, configured, cut_list
-from aam_nb.evaluate.resampling import units
+from aam_nb.evaluate.resampling import number_groups
 from aam_nb.explain.attention.heads import NOT_IMPORTANCE
 from aam_nb.explain.attention.maps import AttentionMaps, attention
 from aam_nb.explain.ids import as_id_list
@@ -208,7 +208,7 @@ def exchangeable(is_a: Bools, group: pd.Series | None) -> tuple[Ints, list[Ints]
     samples = np.arange(len(is_a))
     if group is None:
         return samples, [samples], "samples"
-    code = units(group, len(is_a))
+    code = number_groups(group, len(is_a))
     num = int(code.max()) + 1
     on_a, on_b = (np.bincount(code[side], minlength=num) > 0 for side in (is_a, ~is_a))
     if (on_a & on_b).any():

@@ -14,7 +14,7 @@ from scipy import sparse
 
 import aam_nb
 from aam_nb.config import ExplainConfig, configured, cut_list
-from aam_nb.evaluate.resampling import redrawn, units
+from aam_nb.evaluate.resampling import draw_groups, number_groups, percentile_interval
 from aam_nb.explain.attribution.methods import PRECISION
 from aam_nb.explain.attribution.probe import ExplainError
 from aam_nb.study.atomic import whole_file
@@ -181,17 +181,17 @@ class Attributions:
     ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
         """Ends of the bootstrap interval of each feature's mean; NaN of a single sample or group."""
         n = len(self.sample_ids)
-        unit = units(None if group is None else self._column(group), n)
+        unit = number_groups(None if group is None else self._column(group), n)
         low, high = (np.full(self.values.shape[1], np.nan) for _ in range(2))
         if unit.max(initial=0) == 0:
             return low, high
-        drawn = redrawn(unit, config.num_resamples, config.seed)
-        samples, tail = drawn @ np.bincount(unit), (1 - config.confidence) / 2
+        drawn = draw_groups(unit, config.num_resamples, config.seed)
+        samples = drawn @ np.bincount(unit)
         sums = (sparse.csr_array((np.ones(n), (unit, np.arange(n)))) @ self.values).tocsc()
         for start in range(0, self.values.shape[1], COLUMNS_AT_ONCE):
             part = slice(start, start + COLUMNS_AT_ONCE)
             means = (sums[:, part].T @ drawn.T) / samples
-            low[part], high[part] = np.quantile(means, [tail, 1 - tail], axis=1)
+            low[part], high[part] = percentile_interval(means.T, config.confidence)
         return low, high
 
     def _column(self, group: str) -> pd.Series:

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from aam_nb.evaluate.resampling import units
+from aam_nb.evaluate.resampling import number_groups
 from aam_nb.explain.attribution.attribute import answered
 from aam_nb.explain.attribution.probe import ExplainError, Output, Reference
 from aam_nb.explain.attribution.result import Attributions
@@ -80,4 +80,4 @@ def group_of(model: AAM, study: Study) -> tuple[npt.NDArray[np.int64], str | Non
     """Group of each sample by which the samples were split, and its column, None where each sample stands for itself."""
     group = study.split_info.group if study.split_info else model.group
     group = group if group in study.metadata.columns else None
-    return units(study.metadata[group] if group else None, study.num_samples), group
+    return number_groups(study.metadata[group] if group else None, study.num_samples), group

@@ -12,7 +12,7 @@ from scipy import sparse
 
 from aam_nb.config import ConfigError, FaithfulnessConfig, UserError
 from aam_nb.evaluate.baselines import labels, relative_abundance
-from aam_nb.evaluate.resampling import redrawn
+from aam_nb.evaluate.resampling import draw_groups, percentile_interval
 from aam_nb.explain.attribution.result import Attributions
 from aam_nb.explain.ids import as_id_list
 from aam_nb.model.objectives import Classification, Task
@@ -141,7 +141,7 @@ def rivals(
         "prevalence": (share > 0).astype(np.float64),
     }
     groups = int(unit.max()) + 1
-    drawn = np.concatenate([np.ones((1, groups)), redrawn(unit, config.num_resamples, config.seed)])
+    drawn = np.concatenate([np.ones((1, groups)), draw_groups(unit, config.num_resamples, config.seed)])
     of_group = sparse.csr_array((np.ones(len(unit)), (unit, np.arange(len(unit)))), shape=(groups, len(unit)))
     found = {}
     for name, values in by_sample.items():
@@ -149,10 +149,10 @@ def rivals(
         found[name] = np.concatenate([average_precisions(part @ (of_group @ values), hit) for part in parts])
     if forest is not None:
         found["forest"] = np.full(len(drawn), average_precisions(forest.reindex(ids).to_numpy()[None], hit)[0])
-    own, tail = found["attribution"], (1 - config.confidence) / 2
+    own = found["attribution"]
     rows = {}
     for name, values in found.items():
-        ends = np.quantile(values[1:], [tail, 1 - tail]), np.quantile((own - values)[1:], [tail, 1 - tail])
+        ends = [percentile_interval(v[1:], config.confidence) for v in (values, own - values)]
         rows[name] = [values[0], *ends[0], own[0] - values[0], *ends[1]]
     columns = ["average_precision", "low", "high", "difference", "difference_low", "difference_high"]
     return pd.DataFrame.from_dict(rows, orient="index", columns=columns)

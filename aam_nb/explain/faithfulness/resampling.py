@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from aam_nb.config import FaithfulnessConfig
-from aam_nb.evaluate.resampling import mean_interval
+from aam_nb.evaluate.resampling import bootstrap_mean_interval
 
 Array = npt.NDArray[np.float64]
 
@@ -29,7 +29,7 @@ def interval(values: Array, unit: npt.NDArray[np.int64], config: FaithfulnessCon
     mean = values.mean(0)
     if unit.max() == 0:
         return mean, np.full_like(mean, np.nan), np.full_like(mean, np.nan)
-    low, high = mean_interval(
+    low, high = bootstrap_mean_interval(
         values, unit, confidence=config.confidence, num_resamples=config.num_resamples, seed=config.seed
     )
     return mean, low, high
