@@ -18,7 +18,7 @@ from aam_nb.batch.augment import Rngs, depths, drop_asvs, limit, mix, mutate, ra
 from aam_nb.batch.batch import Batch, TargetMaker, distinct
 from aam_nb.batch.tokens import PAD, tokenize
 from aam_nb.config import TrainConfig
-from aam_nb.study.readers.archives import StudyError
+from aam_nb.study.errors import StudyError
 from aam_nb.study.readers.disk import sample_keys
 from aam_nb.study.study import DEEPEST, Study
 

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from aam_nb.config import cut_list
+from aam_nb.study.errors import StudyError
 from aam_nb.study.letters import DNA_LETTERS
 
 if TYPE_CHECKING:
@@ -38,8 +39,6 @@ def tokenize(asv_ids: Sequence[str] | pd.Index) -> npt.NDArray[np.uint8]:
     lengths = (tokens != PAD).sum(1)
     wrong = [str(a) for a, b, n in zip(asv_ids, raw, lengths, strict=True) if n != len(b) or not b]
     if wrong:
-        from aam_nb.study.readers.archives import StudyError  # reads files, for which a GPU bench has no libraries
-
         raise StudyError(
             f"{len(wrong)} sequences are not DNA ({cut_list(wrong)}). Expected capital IUPAC letters ({DNA_LETTERS}). Write them in "
             "capitals, with T for U, and without gaps."

@@ -15,7 +15,8 @@ from aam_nb.config import UnifracConfig, cache_folder, configured, cut_list
 from aam_nb.diversity import engines, matrix_cache
 from aam_nb.diversity.blocks import Pairs, Side
 from aam_nb.diversity.branches import Branches, branches_of
-from aam_nb.study.study import SAMPLES_PER_BLOCK, MissingTipError, Study
+from aam_nb.study.errors import MissingTipError
+from aam_nb.study.study import SAMPLES_PER_BLOCK, Study
 
 if TYPE_CHECKING:
     from skbio import DistanceMatrix

@@ -18,7 +18,8 @@ from aam_nb.error_analysis.neighbours import OUTSIDE, between, distances_to, nea
 from aam_nb.evaluate.metrics import Evaluation
 from aam_nb.evaluate.resampling import number_groups
 from aam_nb.model.objectives import Task, class_names
-from aam_nb.study.study import MissingTipError, Study
+from aam_nb.study.errors import MissingTipError
+from aam_nb.study.study import Study
 
 if TYPE_CHECKING:
     from aam_nb.train.estimator import AAM

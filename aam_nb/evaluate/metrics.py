@@ -17,7 +17,8 @@ from aam_nb.evaluate.baselines import BASELINES, guessing, labels, predict_basel
 from aam_nb.evaluate.leaks import Leak, confounding, find
 from aam_nb.evaluate.resampling import draw_resamples, number_groups, percentile_interval, score_resamples
 from aam_nb.model.objectives import Classification, Task
-from aam_nb.study.study import Study, TargetError, UnknownIdError
+from aam_nb.study.errors import TargetError, UnknownIdError
+from aam_nb.study.study import Study
 
 if TYPE_CHECKING:
     from aam_nb.train.estimator import AAM

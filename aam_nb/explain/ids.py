@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from aam_nb.config import shown
-from aam_nb.study.study import UnknownIdError
+from aam_nb.study.errors import UnknownIdError
 
 
 def as_id_list(name: str, ids: Iterable[str]) -> list[str]:

@@ -21,6 +21,7 @@ from torch import Tensor, nn
 
 from aam_nb.batch.batch import Batch, TargetMaker
 from aam_nb.config import UserError, cut_list
+from aam_nb.study.errors import UnknownIdError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -148,8 +149,6 @@ class Covariates:
     def _require(self, study: Study) -> None:
         lost = [n for n in self.names if n not in study.metadata.columns]
         if lost:
-            from aam_nb.study.study import UnknownIdError  # brings pandas, which a GPU bench has not
-
             raise UnknownIdError(
                 f"`study.metadata` lacks {len(lost)} of the model's {len(self)} covariates ({cut_list(lost)}). Expected the columns that "
                 f"the model was trained with ({cut_list(self.names)}). Read the study with metadata that has them; a cell whose value is "

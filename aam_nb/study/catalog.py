@@ -18,8 +18,8 @@ import pandas as pd
 from tqdm.auto import tqdm
 
 from aam_nb.config import UserError, cache_folder
+from aam_nb.study.errors import MissingExtraError
 from aam_nb.study.read import read_study
-from aam_nb.study.readers.tables import MissingExtraError
 from aam_nb.study.study import Study
 from aam_nb.study.tree import Tree
 

@@ -11,8 +11,9 @@ import numpy as np
 from pandas.api.types import is_datetime64_any_dtype, is_numeric_dtype
 
 from aam_nb.config import UserError, cut_list
+from aam_nb.study.errors import FormatError
 from aam_nb.study.read import NeedsSequencesError, study_of
-from aam_nb.study.readers.archives import FormatError, Source, unpacked
+from aam_nb.study.readers.archives import Source, unpacked
 from aam_nb.study.readers.columns import INTEGER, NUMBER
 from aam_nb.study.readers.metadata import parse_metadata
 from aam_nb.study.readers.sequences import parse_sequences

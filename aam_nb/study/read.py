@@ -15,7 +15,8 @@ import pandas as pd
 from scipy import sparse
 
 from aam_nb.config import cut_list
-from aam_nb.study.readers.archives import FormatError, Source, StudyError, unpacked
+from aam_nb.study.errors import FormatError, StudyError
+from aam_nb.study.readers.archives import Source, unpacked
 from aam_nb.study.readers.disk import Columns, DiskTable
 from aam_nb.study.readers.metadata import ColumnType, parse_metadata
 from aam_nb.study.readers.sequences import normal_dna, parse_sequences

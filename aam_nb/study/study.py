@@ -15,8 +15,8 @@ import numpy.typing as npt
 import pandas as pd
 from scipy import sparse
 
-from aam_nb.config import FilterConfig, UserError, configured, cut_list, one_line
-from aam_nb.study.readers.archives import FormatError, StudyError
+from aam_nb.config import FilterConfig, configured, cut_list, one_line
+from aam_nb.study.errors import EmptySampleError, FormatError, MissingTipError, StudyError, TargetError, UnknownIdError
 from aam_nb.study.readers.disk import SAMPLES_PER_BLOCK, Columns, DiskTable, Rarefaction, blocks, sample_keys
 from aam_nb.study.readers.tables import counted, refuse_duplicates, refuse_not_dna
 from aam_nb.study.splits import Split, hold_out, is_whole, k_fold, leave_one_group_out, warn_if_function
@@ -26,22 +26,6 @@ from aam_nb.study.write import read_folder, write_folder
 
 DEEPEST = 10**9
 """Reads of a sample from which numpy can draw."""
-
-
-class UnknownIdError(UserError, KeyError):
-    """A sample, an ASV or a metadata column of that name is not in the study."""
-
-
-class EmptySampleError(UserError, ValueError):
-    """A sample has no reads where reads are needed."""
-
-
-class MissingTipError(UserError, ValueError):
-    """The study has no tree, or ASVs that are not tips of it."""
-
-
-class TargetError(UserError, ValueError):
-    """A metadata column cannot be predicted."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -15,7 +15,7 @@ import pandas as pd
 
 from aam_nb.config import cut_list
 from aam_nb.study.atomic import whole_file, whole_folder
-from aam_nb.study.readers.archives import FormatError, StudyError
+from aam_nb.study.errors import FormatError, StudyError
 from aam_nb.study.readers.disk import DiskTable
 from aam_nb.study.readers.metadata import read_metadata, write_metadata
 from aam_nb.study.readers.taxonomy import RANKS, read_taxonomy

@@ -21,7 +21,8 @@ from aam_nb.batch import batches as batches_module
 from aam_nb.batch.batch import Batch
 from aam_nb.batch.batches import Batches
 from aam_nb.config import TrainConfig
-from aam_nb.study.study import EmptySampleError, Study, StudyError, UnknownIdError
+from aam_nb.study.errors import EmptySampleError, StudyError, UnknownIdError
+from aam_nb.study.study import Study
 
 LETTERS = "-ACGTRYSWKMBDHVN"
 NUCLEOTIDES = np.array(list("ACGT"))

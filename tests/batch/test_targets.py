@@ -20,7 +20,8 @@ from aam_nb.batch.batches import Batches
 from aam_nb.batch.tokens import MASK, PAD
 from aam_nb.config import TrainConfig
 from aam_nb.model.objectives import FaithPD
-from aam_nb.study.study import MissingTipError, Study
+from aam_nb.study.errors import MissingTipError
+from aam_nb.study.study import Study
 
 PLAIN = TrainConfig(asv_dropout=0.0, batch_size=8, seed=5)
 CHANGES: list[dict[str, Any]] = [

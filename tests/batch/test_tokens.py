@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from aam_nb.batch.tokens import MASK, PAD, VOCABULARY, tokenize
-from aam_nb.study.study import StudyError
+from aam_nb.study.errors import StudyError
 
 IUPAC = "ACGTRYSWKMBDHVN"
 

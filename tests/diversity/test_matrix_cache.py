@@ -20,7 +20,8 @@ from skbio import DistanceMatrix
 
 import aam_nb as aam
 from aam_nb.diversity import matrix_cache
-from aam_nb.study.study import EmptySampleError, MissingTipError, Study
+from aam_nb.study.errors import EmptySampleError, MissingTipError
+from aam_nb.study.study import Study
 
 # -- files for others -------------------------------------------------------------------------------------------------
 

@@ -21,7 +21,8 @@ import aam_nb as aam
 from aam_nb.config import ConfigError
 from aam_nb.diversity.branches import branches_of
 from aam_nb.diversity.unifrac import unifrac_block
-from aam_nb.study.study import EmptySampleError, MissingTipError, Study
+from aam_nb.study.errors import EmptySampleError, MissingTipError
+from aam_nb.study.study import Study
 
 VERBS = [aam.unifrac, aam.faith_pd, lambda study: aam.unifrac_between(study, study)]
 # Branches of the hand-worked tree (see conftest): left 0.5 over AAAA 1 and AACC 2; right 1.5 over GGGG 0.25 and GGTT 3.

@@ -21,7 +21,8 @@ from aam_nb.error_analysis.confusion import confusion_matrix as counted
 from aam_nb.error_analysis.learning_curve import _nested
 from aam_nb.error_analysis.neighbours import nearest, own_distances, percentile
 from aam_nb.error_analysis.samples import ErrorsError
-from aam_nb.study.study import Study, UnknownIdError
+from aam_nb.study.errors import UnknownIdError
+from aam_nb.study.study import Study
 
 FAST = ErrorsConfig(num_permutations=199, num_resamples=50, min_slice=3, num_worst=4, num_neighbours=3)
 JUDGED = aam.EvaluateConfig(num_resamples=20, num_trees=20)

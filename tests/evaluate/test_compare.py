@@ -25,7 +25,8 @@ from aam_nb.evaluate.comparison.cross_validation import CompareError, peak_memor
 from aam_nb.evaluate.comparison.result import Comparison
 from aam_nb.evaluate.comparison.significance import corrected_t_test
 from aam_nb.study.atomic import NotWrittenError
-from aam_nb.study.study import Study, TargetError, UnknownIdError
+from aam_nb.study.errors import TargetError, UnknownIdError
+from aam_nb.study.study import Study
 
 FAST = CompareConfig(folds=3, inner_folds=2, num_trees=10, num_resamples=60, num_permutations=99)
 RECIPE = Recipe(model=TINY, pretrain=QUICK, fit=QUICK)

@@ -19,7 +19,8 @@ from aam_nb.evaluate.baselines import predict_baseline
 from aam_nb.evaluate.comparison import pipelines
 from aam_nb.evaluate.comparison.contenders import BASELINES, OURS, ContenderError, Recipe, contenders_of
 from aam_nb.evaluate.comparison.fitting import CovariateColumns, Disguise, Setting, looked_up, timed, without_abundance
-from aam_nb.study.study import MissingTipError, Study
+from aam_nb.study.errors import MissingTipError
+from aam_nb.study.study import Study
 
 FAST = CompareConfig(num_trees=20, inner_folds=2)
 RECIPE = Recipe(model=TINY, pretrain=QUICK, fit=QUICK)

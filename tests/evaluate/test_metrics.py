@@ -20,7 +20,8 @@ import aam_nb as aam
 from aam_nb.evaluate.baselines import BaselineError, predict_baseline
 from aam_nb.evaluate.metrics import bootstrap, score
 from aam_nb.evaluate.resampling import draw_resamples
-from aam_nb.study.study import Study, TargetError, UnknownIdError
+from aam_nb.study.errors import TargetError, UnknownIdError
+from aam_nb.study.study import Study
 from aam_nb.train.estimator import NotFittedError
 
 FAST = aam.EvaluateConfig(num_resamples=40, num_trees=20, seed=3)

@@ -23,7 +23,8 @@ from aam_nb.explain.attention.heads import NOT_IMPORTANCE
 from aam_nb.explain.attention.maps import LEVELS, AttentionMaps, attention
 from aam_nb.model import layers
 from aam_nb.model.encoder import LengthError, Maps
-from aam_nb.study.study import EmptySampleError, Study, UnknownIdError
+from aam_nb.study.errors import EmptySampleError, UnknownIdError
+from aam_nb.study.study import Study
 from aam_nb.train.estimator import NotFittedError
 
 CLOSE = {"atol": 1e-5}

@@ -15,7 +15,8 @@ import aam_nb as aam
 from aam_nb.explain.attention.difference import SidesError, compare_attention, differences, exchangeable, labellings
 from aam_nb.explain.attention.heads import NOT_IMPORTANCE
 from aam_nb.explain.attention.maps import AttentionMaps, attention
-from aam_nb.study.study import Study, UnknownIdError
+from aam_nb.study.errors import UnknownIdError
+from aam_nb.study.study import Study
 
 EVIL = "<img src=x onerror=alert(1)>"
 

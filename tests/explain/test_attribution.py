@@ -15,7 +15,8 @@ from scipy import sparse
 
 import aam_nb as aam
 from aam_nb.model.encoder import States
-from aam_nb.study.study import EmptySampleError, Study, UnknownIdError
+from aam_nb.study.errors import EmptySampleError, UnknownIdError
+from aam_nb.study.study import Study
 from aam_nb.train.estimator import NotFittedError
 
 

@@ -22,7 +22,8 @@ from aam_nb.explain.attribution.attribute import GapWarning, attribute
 from aam_nb.explain.attribution.probe import ExplainError, Output, Reference, probes
 from aam_nb.explain.attribution.result import Attributions
 from aam_nb.explain.attribution.taxa_and_clades import UNCLASSIFIED
-from aam_nb.study.study import MissingTipError, Study, UnknownIdError
+from aam_nb.study.errors import MissingTipError, UnknownIdError
+from aam_nb.study.study import Study
 
 
 @pytest.fixture(scope="module")

@@ -18,7 +18,8 @@ from aam_nb.explain.attribution.attribute import attribute
 from aam_nb.explain.attribution.probe import ExplainError
 from aam_nb.explain.attribution.result import Attributions
 from aam_nb.explain.attribution.taxa_and_clades import UNCLASSIFIED, clades, taxa
-from aam_nb.study.study import Study, UnknownIdError
+from aam_nb.study.errors import UnknownIdError
+from aam_nb.study.study import Study
 
 
 @pytest.fixture(scope="module")

@@ -18,7 +18,8 @@ from aam_nb.explain.attention.heads import (
     rolled_once,
     similarity,
 )
-from aam_nb.study.study import Study, UnknownIdError
+from aam_nb.study.errors import UnknownIdError
+from aam_nb.study.study import Study
 from aam_nb.study.tree import Tree
 
 ROWS = torch.tensor(  # a token, then three ASVs

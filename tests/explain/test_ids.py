@@ -14,7 +14,8 @@ from aam_nb.explain.attribution.probe import ExplainError
 from aam_nb.explain.faithfulness.faithfulness import faithfulness
 from aam_nb.explain.faithfulness.recovery import recovery
 from aam_nb.explain.ids import as_id_list
-from aam_nb.study.study import Study, UnknownIdError
+from aam_nb.study.errors import UnknownIdError
+from aam_nb.study.study import Study
 
 
 def test_lists_are_taken_as_they_are() -> None:

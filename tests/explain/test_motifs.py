@@ -14,7 +14,8 @@ import aam_nb as aam
 from aam_nb.explain.attention.heads import NOT_IMPORTANCE
 from aam_nb.explain.attention.maps import attention
 from aam_nb.explain.attention.motifs import LengthNotice, MotifError, motifs
-from aam_nb.study.study import MissingTipError, Study, UnknownIdError
+from aam_nb.study.errors import MissingTipError, UnknownIdError
+from aam_nb.study.study import Study
 from aam_nb.train.estimator import NotFittedError
 
 

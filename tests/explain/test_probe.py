@@ -13,7 +13,8 @@ from scipy import sparse
 import aam_nb as aam
 from aam_nb.explain.attribution import probe as module
 from aam_nb.explain.attribution.probe import ExplainError, Output, Probe, Reference, probes
-from aam_nb.study.study import EmptySampleError, Study, UnknownIdError
+from aam_nb.study.errors import EmptySampleError, UnknownIdError
+from aam_nb.study.study import Study
 
 
 def first_probe(model: aam.AAM, study: Study, reference: str = "empty") -> Probe:

@@ -15,7 +15,8 @@ import torch
 import aam_nb as aam
 from aam_nb.batch.batches import Batches
 from aam_nb.model.covariates import CODES, NUMBERS, CovariateEncoder, CovariateError, Covariates
-from aam_nb.study.study import Study, UnknownIdError
+from aam_nb.study.errors import UnknownIdError
+from aam_nb.study.study import Study
 
 NAN = float("nan")
 NAMES = ("season", "ph", "year", "smokes", "when")

@@ -22,7 +22,8 @@ from aam_nb.config import ConfigError, UserError
 from aam_nb.model.encoder import States
 from aam_nb.model.objectives import OBJECTIVES, ObjectiveError, Task, make_objective, task_for
 from aam_nb.model.objectives.transforms import KINDS
-from aam_nb.study.study import Study, TargetError, UnknownIdError
+from aam_nb.study.errors import TargetError, UnknownIdError
+from aam_nb.study.study import Study
 
 RNG = np.random.default_rng(0)
 TASKS = [name for name in CASES if name.startswith(("regression", "quantiles", "classification"))]

@@ -10,7 +10,7 @@ import torch
 from scipy import stats
 
 from aam_nb.model.objectives.transforms import KINDS, Transform
-from aam_nb.study.study import TargetError
+from aam_nb.study.errors import TargetError
 
 RNG = np.random.default_rng(0)
 SAMPLES = {

@@ -11,7 +11,7 @@ import aam_nb as aam
 from aam_nb.show.widgets import ExplorerError
 from aam_nb.show.widgets.explorer import column, plain
 from aam_nb.show.widgets.sources import esm
-from aam_nb.study.study import UnknownIdError
+from aam_nb.study.errors import UnknownIdError
 
 HOSTILE = '<img src=x onerror="alert(1)"></script><script>alert(2)</script>'
 

@@ -16,7 +16,8 @@ from aam_nb.explain.attention.maps import AttentionMaps, attention
 from aam_nb.explain.attention.motifs import motifs
 from aam_nb.explain.attention.uniform import uniform_control
 from aam_nb.show import plots
-from aam_nb.study.study import Study, UnknownIdError
+from aam_nb.study.errors import UnknownIdError
+from aam_nb.study.study import Study
 
 WORDS = NOT_IMPORTANCE.split()
 

@@ -14,7 +14,8 @@ import aam_nb as aam
 from aam_nb.explain.attribution.attribute import attribute
 from aam_nb.explain.attribution.probe import ExplainError
 from aam_nb.show import plots
-from aam_nb.study.study import Study, UnknownIdError
+from aam_nb.study.errors import UnknownIdError
+from aam_nb.study.study import Study
 
 
 @pytest.fixture(autouse=True)

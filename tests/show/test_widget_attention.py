@@ -14,7 +14,8 @@ from aam_nb.explain.attention.heads import NOT_IMPORTANCE, HeadMaps
 from aam_nb.show.widgets.attention import attention, folded_positions
 from aam_nb.show.widgets.names import AsvNames
 from aam_nb.show.widgets.twin import ExplorerError
-from aam_nb.study.study import EmptySampleError, Study, UnknownIdError
+from aam_nb.study.errors import EmptySampleError, UnknownIdError
+from aam_nb.study.study import Study
 from aam_nb.train.estimator import NotFittedError
 
 explorers = import_module("aam_nb.show.widgets.attention")  # the face has a function of that name

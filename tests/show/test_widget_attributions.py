@@ -17,7 +17,8 @@ from aam_nb.explain.attribution.result import Attributions
 from aam_nb.show import plots
 from aam_nb.show.widgets.attributions import HOLDERS, attributions, induced
 from aam_nb.show.widgets.twin import ExplorerError
-from aam_nb.study.study import Study, UnknownIdError
+from aam_nb.study.errors import UnknownIdError
+from aam_nb.study.study import Study
 
 HOSTILE = '<img src=x onerror="alert(1)"></script><script>alert(2)</script>'
 FEW = FaithfulnessConfig(

@@ -19,7 +19,8 @@ from aam_nb.error_analysis.analysis import ErrorAnalysis
 from aam_nb.error_analysis.calibration import Calibration
 from aam_nb.show.widgets.errors import ErrorsExplorer, asv_names, errors
 from aam_nb.show.widgets.twin import ExplorerError
-from aam_nb.study.study import Study, UnknownIdError
+from aam_nb.study.errors import UnknownIdError
+from aam_nb.study.study import Study
 
 HOSTILE = '<img src=x onerror="alert(1)"></script><script>alert(2)</script>'
 FAST = ErrorsConfig(num_permutations=199, num_resamples=50, min_slice=2, num_worst=3, num_neighbours=2)

@@ -22,7 +22,8 @@ import aam_nb as aam
 from aam_nb.config import UserError
 from aam_nb.show.widgets import ExplorerError
 from aam_nb.show.widgets.counted import described, expected_asvs, expected_richness
-from aam_nb.study.study import EmptySampleError, MissingTipError, Study, UnknownIdError
+from aam_nb.study.errors import EmptySampleError, MissingTipError, UnknownIdError
+from aam_nb.study.study import Study
 
 HOSTILE = '<img src=x onerror="alert(1)">'
 

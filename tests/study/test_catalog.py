@@ -35,7 +35,7 @@ from aam_nb.study.catalog import (
     fetch,
     fetch_entry,
 )
-from aam_nb.study.readers.tables import MissingExtraError
+from aam_nb.study.errors import MissingExtraError
 from aam_nb.study.tree import Tree
 
 pytest.importorskip("pooch", reason="pooch is not installed: it comes with the extra `data`")

@@ -16,7 +16,8 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from aam_nb.config import UserError
-from aam_nb.study.readers.archives import FormatError, Source
+from aam_nb.study.errors import FormatError
+from aam_nb.study.readers.archives import Source
 from aam_nb.study.readers.columns import MISSING, MetadataError, guess, typed
 from aam_nb.study.readers.metadata import parse_metadata, read_metadata, write_metadata
 

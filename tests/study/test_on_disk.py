@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 import aam_nb as aam
 from aam_nb.batch.batches import Batches
 from aam_nb.study import write
-from aam_nb.study.readers.archives import FormatError, StudyError
+from aam_nb.study.errors import FormatError, StudyError
 from aam_nb.study.readers.disk import DiskTable
 from aam_nb.study.study import Study
 

@@ -19,7 +19,7 @@ from test_tables import write_qza
 
 import aam_nb as aam
 from aam_nb.config import UserError
-from aam_nb.study.readers.archives import FormatError, StudyError
+from aam_nb.study.errors import FormatError, StudyError
 
 COUNTS = [[3, 0, 1], [0, 5, 2]]  # samples x ASVs
 SAMPLES, ASVS = ["0012", "b"], ["ACGT", "ACGG", "TTTT"]

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from scipy import sparse
 from sklearn.metrics import balanced_accuracy_score, r2_score
 
+from aam_nb.study.errors import TargetError, UnknownIdError
 from aam_nb.study.splits import (
     SplitError,
     SplitWarning,
@@ -24,7 +25,7 @@ from aam_nb.study.splits import (
     leave_one_group_out,
     warn_if_function,
 )
-from aam_nb.study.study import Study, TargetError, UnknownIdError
+from aam_nb.study.study import Study
 
 
 def with_metadata(**columns: Any) -> Study:

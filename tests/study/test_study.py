@@ -16,7 +16,8 @@ from scipy import sparse
 from scipy.stats import hypergeom
 
 import aam_nb as aam
-from aam_nb.study.study import EmptySampleError, Study, StudyError, TargetError, UnknownIdError
+from aam_nb.study.errors import EmptySampleError, StudyError, TargetError, UnknownIdError
+from aam_nb.study.study import Study
 
 EVIL = "<img src=x onerror=alert(1)>"
 

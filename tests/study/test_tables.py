@@ -22,9 +22,10 @@ from scipy import sparse
 
 import aam_nb as aam
 from aam_nb.config import UserError
+from aam_nb.study.errors import FormatError, StudyError
 from aam_nb.study.read import NeedsSequencesError
 from aam_nb.study.readers import archives, tables
-from aam_nb.study.readers.archives import FormatError, Source, StudyError
+from aam_nb.study.readers.archives import Source
 from aam_nb.study.study import Study
 
 SAMPLES = ["0012", "b"]

@@ -12,7 +12,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from aam_nb.config import UserError
-from aam_nb.study.readers.archives import FormatError, Source
+from aam_nb.study.errors import FormatError
+from aam_nb.study.readers.archives import Source
 from aam_nb.study.readers.taxonomy import (
     RANKS,
     TaxonomyError,

@@ -21,7 +21,7 @@ from scipy import sparse
 import aam_nb as aam
 from aam_nb.config import UserError
 from aam_nb.study.atomic import NotWrittenError, whole_file
-from aam_nb.study.readers.archives import FormatError, StudyError
+from aam_nb.study.errors import FormatError, StudyError
 from aam_nb.study.study import Study
 
 EVIL = ["<script>alert(1)</script>", 'it\'s "quoted"', "two\nlines", "x" * 10_000, "blank in it", "café ☕", "#hash"]

@@ -15,8 +15,9 @@ from scipy import sparse
 
 import aam_nb as aam
 from aam_nb.model.objectives import ObjectiveError
+from aam_nb.study.errors import EmptySampleError, MissingTipError, TargetError, UnknownIdError
 from aam_nb.study.splits import SplitError
-from aam_nb.study.study import EmptySampleError, MissingTipError, Study, TargetError, UnknownIdError
+from aam_nb.study.study import Study
 from aam_nb.train.estimator import NotFittedError
 
 

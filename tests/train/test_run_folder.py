@@ -22,7 +22,8 @@ from safetensors.torch import load_file, save_file
 
 import aam_nb as aam
 from aam_nb.model.objectives import ObjectiveError
-from aam_nb.study.study import MissingTipError, Study
+from aam_nb.study.errors import MissingTipError
+from aam_nb.study.study import Study
 from aam_nb.train.run import RunError
 
 EXACT = {"check_exact": True}

@@ -27,8 +27,9 @@ from aam_nb.evaluate.comparison.result import Comparison
 from aam_nb.evaluate.comparison.significance import Exchange, permutation_null
 from aam_nb.evaluate.leaks import confounding, find_in_folds
 from aam_nb.model.objectives import class_names, task_for
+from aam_nb.study.errors import TargetError
 from aam_nb.study.splits import SplitWarning
-from aam_nb.study.study import Study, TargetError
+from aam_nb.study.study import Study
 from aam_nb.train.estimator import AAM
 
 FEW_SAMPLES, FEW_OF_CLASS, FEW_GROUPS = 50, 10, 5

@@ -17,7 +17,7 @@ from aam_nb.evaluate.baselines import guessing
 from aam_nb.evaluate.leaks import Leak
 from aam_nb.evaluate.metrics import METRICS
 from aam_nb.study.atomic import whole_file
-from aam_nb.study.study import UnknownIdError
+from aam_nb.study.errors import UnknownIdError
 
 ALPHA = 0.05
 """Adjusted p-value below which two models are told apart, where the interval of their difference says so too."""

@@ -19,7 +19,8 @@ from aam_nb.evaluate.resampling import number_groups
 from aam_nb.explain.attention.heads import NOT_IMPORTANCE
 from aam_nb.explain.attention.maps import AttentionMaps, attention
 from aam_nb.explain.ids import as_id_list
-from aam_nb.study.study import Study, UnknownIdError
+from aam_nb.study.errors import UnknownIdError
+from aam_nb.study.study import Study
 from aam_nb.train.estimator import AAM
 
 Array = npt.NDArray[np.float64]

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from aam_nb.diversity.branches import tip_ranges
-from aam_nb.study.study import UnknownIdError
+from aam_nb.study.errors import UnknownIdError
 from aam_nb.study.tree import Tree
 
 Array = npt.NDArray[np.float64]

@@ -15,7 +15,8 @@ from aam_nb.config import AttentionConfig, ConfigError, configured, cut_list
 from aam_nb.explain.attention.gathering import Gathered
 from aam_nb.explain.attention.heads import NOT_IMPORTANCE, STATISTICS, Array, HeadMaps, similarity
 from aam_nb.explain.ids import as_id_list
-from aam_nb.study.study import Study, UnknownIdError
+from aam_nb.study.errors import UnknownIdError
+from aam_nb.study.study import Study
 from aam_nb.train.estimator import AAM
 
 LEVELS = ("nucleotide", "nucleotide_pooling", "asv", "pooling")

@@ -17,7 +17,8 @@ from aam_nb.diversity.branches import tip_ranges
 from aam_nb.explain.attention.gathering import nucleotide_maps
 from aam_nb.explain.attention.heads import NOT_IMPORTANCE
 from aam_nb.explain.attention.maps import known_asvs
-from aam_nb.study.study import MissingTipError, Study, UnknownIdError
+from aam_nb.study.errors import MissingTipError, UnknownIdError
+from aam_nb.study.study import Study
 from aam_nb.train.estimator import AAM
 
 NUCLEOTIDES = "ACGT"

@@ -19,7 +19,8 @@ from aam_nb.explain.attribution.nucleotides import of_nucleotides
 from aam_nb.explain.attribution.probe import ExplainError, Output, Reference
 from aam_nb.explain.attribution.result import Attributions
 from aam_nb.explain.attribution.taxa_and_clades import Groups
-from aam_nb.study.study import Study, UnknownIdError
+from aam_nb.study.errors import UnknownIdError
+from aam_nb.study.study import Study
 from aam_nb.train.estimator import AAM
 
 __all__ = ["Attributions", "GapWarning", "attribute"]

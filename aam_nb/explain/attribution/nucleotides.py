@@ -30,7 +30,8 @@ from aam_nb.explain.attribution.methods import (
     integrated_gradients,
 )
 from aam_nb.explain.attribution.probe import ExplainError, Output, Probe, Reference, probes
-from aam_nb.study.study import Study, UnknownIdError
+from aam_nb.study.errors import UnknownIdError
+from aam_nb.study.study import Study
 from aam_nb.train.asv_cache import encode_asvs
 from aam_nb.train.estimator import AAM
 

@@ -18,7 +18,8 @@ from aam_nb.batch.batch import Batch
 from aam_nb.config import UserError, cut_list
 from aam_nb.model.encoder import States
 from aam_nb.model.objectives import Classification
-from aam_nb.study.study import EmptySampleError, Study, UnknownIdError
+from aam_nb.study.errors import EmptySampleError, UnknownIdError
+from aam_nb.study.study import Study
 from aam_nb.train.estimator import AAM
 
 BATCH = 16

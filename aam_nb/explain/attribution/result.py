@@ -18,7 +18,8 @@ from aam_nb.evaluate.resampling import draw_groups, number_groups, percentile_in
 from aam_nb.explain.attribution.methods import PRECISION
 from aam_nb.explain.attribution.probe import ExplainError
 from aam_nb.study.atomic import whole_file
-from aam_nb.study.study import Study, UnknownIdError
+from aam_nb.study.errors import UnknownIdError
+from aam_nb.study.study import Study
 
 if TYPE_CHECKING:
     from aam_nb.train.estimator import AAM

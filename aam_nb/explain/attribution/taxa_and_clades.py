@@ -13,7 +13,8 @@ from scipy import sparse
 from aam_nb.config import cut_list
 from aam_nb.diversity.branches import tip_ranges
 from aam_nb.explain.attribution.probe import ExplainError
-from aam_nb.study.study import Study, UnknownIdError
+from aam_nb.study.errors import UnknownIdError
+from aam_nb.study.study import Study
 from aam_nb.study.tree import Tree
 from aam_nb.train.estimator import AAM
 

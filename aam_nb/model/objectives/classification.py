@@ -19,7 +19,8 @@ from aam_nb.config import ModelConfig, TargetConfig, configured, cut_list, liste
 from aam_nb.model.encoder import States
 from aam_nb.model.objectives.base import Array, Objective, class_names, full, precise
 from aam_nb.model.objectives.heads import make_head
-from aam_nb.study.study import Study, TargetError, UnknownIdError
+from aam_nb.study.errors import TargetError, UnknownIdError
+from aam_nb.study.study import Study
 
 
 class Classification(Objective):

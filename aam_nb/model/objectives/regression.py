@@ -23,7 +23,8 @@ from aam_nb.model.encoder import States
 from aam_nb.model.objectives.base import Array, Objective, ObjectiveError, class_names, full, precise, scores
 from aam_nb.model.objectives.heads import last_layer, make_head
 from aam_nb.model.objectives.transforms import Transform
-from aam_nb.study.study import Study, TargetError, UnknownIdError
+from aam_nb.study.errors import TargetError, UnknownIdError
+from aam_nb.study.study import Study
 
 HANDFUL = 5
 """Known values that a group must have, at least two of them different, to get a transform of its own."""

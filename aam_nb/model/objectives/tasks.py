@@ -10,7 +10,8 @@ from pandas.api.types import is_bool_dtype, is_numeric_dtype
 from aam_nb.config import TargetConfig, cut_list, listed, shown
 from aam_nb.model.objectives.classification import Classification
 from aam_nb.model.objectives.regression import Regression, refuse_dates
-from aam_nb.study.study import Study, TargetError
+from aam_nb.study.errors import TargetError
+from aam_nb.study.study import Study
 
 Task = Regression | Classification
 """What `fit` learns to predict; `Quantiles` is a `Regression`."""

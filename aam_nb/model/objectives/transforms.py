@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from aam_nb.config import shown, typed
-from aam_nb.study.study import TargetError
+from aam_nb.study.errors import TargetError
 
 Values = npt.NDArray[np.float64]
 KINDS = ("standardise", "minmax", "log", "power", "quantile", "none")

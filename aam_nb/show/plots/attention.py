@@ -22,7 +22,7 @@ from aam_nb.explain.attention.maps import AttentionMaps
 from aam_nb.explain.attention.motifs import NUCLEOTIDES, Motifs
 from aam_nb.explain.attention.uniform import UniformControl
 from aam_nb.show.plots.style import LETTERS, MARKERS, PALETTE, cut, new_axes, short
-from aam_nb.study.study import UnknownIdError
+from aam_nb.study.errors import UnknownIdError
 
 LEVEL_NAMES = {
     "nucleotide": "among nucleotides",

@@ -17,7 +17,7 @@ from aam_nb.explain.attribution.probe import ExplainError
 from aam_nb.explain.attribution.result import Attributions
 from aam_nb.explain.attribution.taxa_and_clades import UNCLASSIFIED
 from aam_nb.show.plots.style import LETTERS, PALETTE, cut, legend_below, new_axes, short
-from aam_nb.study.study import UnknownIdError
+from aam_nb.study.errors import UnknownIdError
 
 UP, DOWN = PALETTE[4], PALETTE[0]
 """Colours of what pushes a prediction up and down; the side says the same."""

@@ -15,7 +15,8 @@ from aam_nb.show.report import provenance
 from aam_nb.show.report.pictures import Picture, picture
 from aam_nb.show.widgets.attributions import CHECKS
 from aam_nb.show.widgets.explorer import Explorer
-from aam_nb.study.study import Study, UnknownIdError
+from aam_nb.study.errors import UnknownIdError
+from aam_nb.study.study import Study
 from aam_nb.train.estimator import AAM
 from aam_nb.train.run import as_json
 

@@ -24,7 +24,8 @@ from aam_nb.show import plots
 from aam_nb.show.plots.style import cut
 from aam_nb.show.widgets.explorer import Explorer, one_of, plain, within
 from aam_nb.show.widgets.names import AsvNames
-from aam_nb.study.study import Study, UnknownIdError
+from aam_nb.study.errors import UnknownIdError
+from aam_nb.study.study import Study
 from aam_nb.train.estimator import AAM
 
 PREDICTED = 500

@@ -30,7 +30,8 @@ from aam_nb.show.plots.style import cut, short
 from aam_nb.show.widgets.explorer import Explorer, one_of, plain, within
 from aam_nb.show.widgets.names import AsvNames
 from aam_nb.show.widgets.twin import ExplorerError
-from aam_nb.study.study import MissingTipError, Study, UnknownIdError
+from aam_nb.study.errors import MissingTipError, UnknownIdError
+from aam_nb.study.study import Study
 from aam_nb.study.tree import Tree
 from aam_nb.train.estimator import AAM
 

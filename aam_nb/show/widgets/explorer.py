@@ -22,7 +22,8 @@ from aam_nb.config import UserError, cut_list
 from aam_nb.show.widgets.page import page
 from aam_nb.show.widgets.sources import css, esm
 from aam_nb.show.widgets.twin import ExplorerError, Twin, bundle_of, in_notebook
-from aam_nb.study.study import Study, UnknownIdError
+from aam_nb.study.errors import UnknownIdError
+from aam_nb.study.study import Study
 
 DIGITS = 5
 """Significant digits of the numbers that are sent to the browser."""

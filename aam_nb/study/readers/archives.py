@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import IO, cast
 
 from aam_nb.config import UserError
+from aam_nb.study.errors import FormatError
 
 MOST_BYTES = 8 * 2**30
 """Most bytes that one packed file may unpack to."""
@@ -23,14 +24,6 @@ FREE_BYTES = 64 * 2**20
 MOST_MEMBERS = 10_000
 """Most files in an archive."""
 GZIP, ZIP, HDF5 = b"\x1f\x8b", b"PK", b"\x89HDF\r\n\x1a\n"
-
-
-class FormatError(UserError, ValueError):
-    """A file is not of the format it must have."""
-
-
-class StudyError(UserError, ValueError):
-    """What was given is not a study: ids, counts or sequences are not what they must be."""
 
 
 @dataclass(frozen=True)

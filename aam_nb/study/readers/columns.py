@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from aam_nb.config import cut_list
-from aam_nb.study.readers.archives import FormatError
+from aam_nb.study.errors import FormatError
 from aam_nb.study.readers.sheets import quoted
 
 ColumnType = Literal["numeric", "categorical", "date"]

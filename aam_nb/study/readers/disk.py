@@ -18,7 +18,8 @@ import numpy.typing as npt
 from scipy import sparse
 
 from aam_nb.config import cut_list
-from aam_nb.study.readers.archives import FormatError, StudyError, first_line
+from aam_nb.study.errors import FormatError, StudyError
+from aam_nb.study.readers.archives import first_line
 
 Ints = npt.NDArray[np.int64]
 Step = Callable[[sparse.csr_array, Ints], sparse.csr_array]

@@ -10,7 +10,8 @@ from typing import TypeVar
 import pandas as pd
 
 from aam_nb.config import cut_list
-from aam_nb.study.readers.archives import FormatError, Source, StudyError, unpacked
+from aam_nb.study.errors import FormatError, StudyError
+from aam_nb.study.readers.archives import Source, unpacked
 
 NUCLEOTIDES = re.compile("[ACGTURYSWKMBDHVN]+", re.IGNORECASE | re.ASCII)
 """DNA or RNA, with IUPAC's codes for ambiguity."""

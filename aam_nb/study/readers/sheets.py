@@ -7,7 +7,7 @@ import re
 from dataclasses import dataclass
 
 from aam_nb.config import cut_list
-from aam_nb.study.readers.archives import FormatError
+from aam_nb.study.errors import FormatError
 
 ID_NAMES = {"id", "sampleid", "samplename", "featureid", "otuid", "asvid"}
 """What a header calls its column of ids, as `plain` writes it: the names that QIIME 2 and Qiita use."""

@@ -20,9 +20,10 @@ import numpy as np
 import pandas as pd
 from scipy import sparse
 
-from aam_nb.config import UserError, cut_list
+from aam_nb.config import cut_list
+from aam_nb.study.errors import FormatError, MissingExtraError, StudyError
 from aam_nb.study.letters import DNA_LETTERS
-from aam_nb.study.readers.archives import HDF5, FormatError, Source, StudyError, first_line
+from aam_nb.study.readers.archives import HDF5, Source, first_line
 from aam_nb.study.readers.columns import NUMBER
 from aam_nb.study.readers.disk import (
     READ_ERRORS,
@@ -521,10 +522,6 @@ def _try_out(source: Source) -> None:
         raise FormatError(
             f"{source.name} makes the HDF5 library crash or never end. Expected a whole `.h5ad`. It is damaged: copy or write it again."
         )
-
-
-class MissingExtraError(UserError, ImportError):
-    """A package that a feature needs is not installed."""
 
 
 # -- counts -----------------------------------------------------------------------------------------------------------

@@ -12,7 +12,8 @@ import numpy as np
 import pandas as pd
 
 from aam_nb.config import cut_list
-from aam_nb.study.readers.archives import FormatError, Source, unpacked
+from aam_nb.study.errors import FormatError
+from aam_nb.study.readers.archives import Source, unpacked
 from aam_nb.study.readers.sheets import HASHED_NAMES, Row, Sheet, plain, quoted, read_sheet
 
 RANKS = ("domain", "phylum", "class", "order", "family", "genus", "species")
