@@ -76,7 +76,7 @@ def find_curve(
                 "shares in `learning_curve`."
             )
         whole = set(part.sample_ids) == had
-        judged = model if whole else refit(model, part, seed=model._train_config.seed)
+        judged = model if whole else refit(model, part, seed=model.train_config.seed)
         found = judged.predict(test)
         low, high = bootstrap(truth, found, task, unit, settings)[metric]
         value = score(truth, found, task)[metric]

@@ -70,6 +70,12 @@ class AAM:
         The last result of `evaluate`, None before.
     covariates
         What `fit` learned of the metadata columns that samples bring along, None where there are none.
+    train_config
+        How the last training was done; the default settings before.
+    pretrained
+        Weights of the encoder as `pretrain` left them, where each `fit` starts from; None where there was no pre-training.
+    reference_asvs
+        ASVs whose mean vector is the encoder's reference.
     interrupted
         Whether the last training was stopped early (Ctrl-C, stop button); it then has the best weights until there.
     """
@@ -85,9 +91,9 @@ class AAM:
         self.covariates: Covariates | None = None
         self.interrupted = False
         self.vectors = AsvVectors()
+        self.train_config = TrainConfig()
+        self.pretrained: dict[str, Tensor] | None = None
         self._network: Network | None = None
-        self._pretrained: dict[str, Tensor] | None = None
-        self._train_config = TrainConfig()
 
     # -- learning -----------------------------------------------------------------------------------------------------
 
@@ -132,7 +138,7 @@ class AAM:
         chosen = _chosen_objectives(objectives)
         self._run(train, chosen, config, "pretrain", None, None, callbacks, out, resume)
         assert self._network is not None
-        self._pretrained = {k: v.clone() for k, v in self._network.encoder.state_dict().items()}
+        self.pretrained = {k: v.clone() for k, v in self._network.encoder.state_dict().items()}
         self.evaluation = None
         return self
 
@@ -175,7 +181,7 @@ class AAM:
         """
         task, train = _task_and_samples(train, target)
         known = _learned(train, covariates)
-        self._run(train, [task], config, "fit", known, self._pretrained, callbacks, out, resume)
+        self._run(train, [task], config, "fit", known, self.pretrained, callbacks, out, resume)
         self.train_study, self.evaluation = train, None
         return self
 
@@ -214,7 +220,7 @@ class AAM:
             self.history[self.history["stage"] != stage] if len(self.history) and stage == "fit" else pd.DataFrame()
         )
         self.history = pd.concat([earlier, history], ignore_index=True) if len(earlier) else history
-        self._network, self._train_config, self.reference_asvs = trainer.plain.eval(), config, reference
+        self._network, self.train_config, self.reference_asvs = trainer.plain.eval(), config, reference
         self.covariates, self.vectors, self.interrupted = covariates, trainer.vectors, trainer.interrupted
         if stage == "pretrain":
             self.samples, self.record = {"pretrain": list(train.sample_ids)}, {}
@@ -284,7 +290,7 @@ class AAM:
             chosen = _chosen_objectives(objectives)
         else:
             task, train = _task_and_samples(train, target)
-            chosen, start = [task], self._pretrained
+            chosen, start = [task], self.pretrained
             known = _learned(train, covariates)
         train.require_reads()
         network, _ = self._new_network(train, chosen, config, known, start)
@@ -382,6 +388,29 @@ class AAM:
             self.samples["test"] = list(test.sample_ids)
         return self.evaluation
 
+    def untrained_copy(self) -> AAM:
+        """A model that stands where this one's `fit` started: the same shape, and the same pre-trained weights and reference ASVs.
+
+        Without pre-training it is a new `AAM` of the same `config`. This model stays as it is.
+        """
+        fresh = AAM(self.config)
+        if self.pretrained is not None:
+            fresh.pretrained, fresh.reference_asvs = self.pretrained, self.reference_asvs
+            fresh.samples = {use: list(ids) for use, ids in self.samples.items() if use == "pretrain"}
+            fresh.record = {stage: entry for stage, entry in self.record.items() if stage == "pretrain"}
+        return fresh
+
+    def with_network(self, network: Network) -> AAM:
+        """A copy of this model that predicts with another network of the same shape; this one keeps its own."""
+        other = copy.copy(self)
+        other._network, other.vectors = network.eval(), AsvVectors()
+        return other
+
+    @property
+    def is_trained(self) -> bool:
+        """Whether there is a network to embed or predict with: after `pretrain`, `fit` or `aam.load`."""
+        return self._network is not None
+
     @property
     def network(self) -> Network:
         """The trained network, in evaluation mode, on the device of the last training."""
@@ -399,7 +428,7 @@ class AAM:
     @property
     def shows_progress(self) -> bool:
         """Whether the last training was asked to show progress bars; what follows it does the same."""
-        return self._train_config.progress
+        return self.train_config.progress
 
     def batches(
         self, study: Study, *, batch_size: int | None = None, desc: str = "samples", draw: int = 0
@@ -409,7 +438,7 @@ class AAM:
         `batch_size` is four times that of training by default; `desc` names the progress bar; `draw` counts random draws of the same
         samples, where the model makes any.
         """
-        config, network = self._train_config, self.network
+        config, network = self.train_config, self.network
         makers = [m for o in network.objectives.values() if (m := o.inputs(study))]
         if self.covariates is not None:
             makers.append(self.covariates.maker(study))
@@ -438,7 +467,7 @@ class AAM:
     @property
     def _draws(self) -> bool:
         """Whether what the model sees of a sample is drawn at random."""
-        config = self._train_config
+        config = self.train_config
         return bool(config.rarefy or (config.max_asvs and config.asv_choice == "random"))
 
     def summary(self) -> pd.DataFrame:
@@ -475,7 +504,7 @@ class AAM:
         config = {
             "format_version": FORMAT_VERSION,
             "model": to_dict(self.config),
-            "train": to_dict(self._train_config),
+            "train": to_dict(self.train_config),
             "record": self.record,
             "reference_asvs": list(self.reference_asvs),
             "covariates": self.covariates.to_dict() if self.covariates else None,
@@ -491,8 +520,8 @@ class AAM:
             files["evaluation.json"] = as_json(self.evaluation.to_dict())
             files["predictions.csv"] = self.evaluation.predictions.to_csv()
         weights = dict(network.state_dict().items())
-        if self._pretrained is not None and self.task is not None:
-            weights |= {f"pretrained.{k}": v for k, v in self._pretrained.items()}
+        if self.pretrained is not None and self.task is not None:
+            weights |= {f"pretrained.{k}": v for k, v in self.pretrained.items()}
         return write_run(folder, files, weights)
 
     def __repr__(self) -> str:
@@ -589,7 +618,7 @@ def load(folder: str | Path, *, device: str = "auto") -> AAM:
     config, target = found["config"], found["target"]
     try:
         model = AAM(from_dict(ModelConfig, config["model"]))
-        model._train_config = from_dict(TrainConfig, config["train"] | {"device": device})
+        model.train_config = from_dict(TrainConfig, config["train"] | {"device": device})
         model.record = _sound_record(config["record"])
         model.reference_asvs = tuple(config["reference_asvs"])
         model.covariates = Covariates.from_dict(config["covariates"]) if config["covariates"] else None
@@ -599,16 +628,16 @@ def load(folder: str | Path, *, device: str = "auto") -> AAM:
         raise RunError(
             f"The JSON files of {folder} lack {error}. Expected what `model.save(folder)` wrote. Restore the folder from a copy."
         ) from error
-    uncertainty = model._train_config.loss_weighting == "uncertainty"
+    uncertainty = model.train_config.loss_weighting == "uncertainty"
     network = Network(model.config, objectives, covariates=model.covariates, uncertainty=uncertainty)
     network.encoder.asv.set_reference(model.reference_asvs)
     pretrained = {k.removeprefix("pretrained."): v for k, v in weights.items() if k.startswith("pretrained.")}
     load_weights(network, {k: v for k, v in weights.items() if not k.startswith("pretrained.")}, folder)
     if pretrained:
         load_weights(Encoder(model.config), pretrained, folder)
-    model.vectors = AsvVectors(disk=model._train_config.cache == "disk")
-    model._network = network.eval().to(make_accelerator(replace(model._train_config, precision="fp32")).device)
-    model._pretrained = pretrained or (None if model.task else network.encoder.state_dict())
+    model.vectors = AsvVectors(disk=model.train_config.cache == "disk")
+    model._network = network.eval().to(make_accelerator(replace(model.train_config, precision="fp32")).device)
+    model.pretrained = pretrained or (None if model.task else network.encoder.state_dict())
     history = Path(folder) / "history.csv"
     model.history = pd.read_csv(history) if history.is_file() and history.stat().st_size > 1 else pd.DataFrame()
     if "evaluation" in found:

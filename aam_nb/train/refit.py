@@ -32,7 +32,7 @@ def refit(model: AAM, train: Study, *, seed: int, shuffle: bool = False, progres
     seed
         Of weights, order of samples and what is held back; the other settings are those recorded.
     shuffle
-        Permute the target among the training samples first (`shuffled`), so that nothing but chance is left to learn.
+        Permute the target among the training samples first (`shuffle_target`), so that nothing but chance is left to learn.
     progress
         Whether to show progress bars.
 
@@ -44,19 +44,14 @@ def refit(model: AAM, train: Study, *, seed: int, shuffle: bool = False, progres
         As in `fit`: `train` lacks a column, or is too small.
     """
     task = fresh_task(model.require_task())
-    again = AAM(model.config)
-    again._pretrained, again.reference_asvs = model._pretrained, model.reference_asvs
-    if model._pretrained is not None and "pretrain" in model.samples:
-        again.samples = {"pretrain": list(model.samples["pretrain"])}
-        again.record = {k: v for k, v in model.record.items() if k == "pretrain"}
     if train.split_info is None and model.group in train.metadata.columns:
         part = Split(part="train", target=task.target, group=model.group, test_size=0.0, seed=0)
         train = replace(train, split_info=part)
     if shuffle:
-        train = shuffled(train, task, seed=seed)
-    config = replace(model._train_config, seed=seed, progress=progress, tensorboard=False)
+        train = shuffle_target(train, task, seed=seed)
+    config = replace(model.train_config, seed=seed, progress=progress, tensorboard=False)
     covariates = model.covariates.names if model.covariates else ()
-    return again.fit(train, target=task, covariates=covariates, config=config)
+    return model.untrained_copy().fit(train, target=task, covariates=covariates, config=config)
 
 
 def fresh_task(task: Task) -> Task:
@@ -65,7 +60,7 @@ def fresh_task(task: Task) -> Task:
     return type(task)(**spec | {"config": task.config})
 
 
-def shuffled(study: Study, task: Task, *, seed: int) -> Study:
+def shuffle_target(study: Study, task: Task, *, seed: int) -> Study:
     """The study with its target permuted; samples that lack it are left as they are.
 
     Whole groups of the study's split change places where the target is constant in each of them, since samples of a group then are

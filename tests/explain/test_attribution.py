@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
 
 import numpy as np
 import numpy.typing as npt
@@ -31,12 +30,9 @@ def diet(sides: tuple[Study, Study]) -> aam.AAM:
 
 
 @pytest.fixture
-def model(fitted: aam.AAM) -> Iterator[aam.AAM]:
-    """The fitted model, whose network a test may change: it is put back."""
-    kept = fitted._network
-    fitted._network = copy.deepcopy(kept)
-    yield fitted
-    fitted._network = kept
+def model(fitted: aam.AAM) -> aam.AAM:
+    """The fitted model with a network of its own, which a test may change."""
+    return fitted.with_network(copy.deepcopy(fitted.network))
 
 
 def head_of(model: aam.AAM, sample_BD: torch.Tensor) -> torch.Tensor:

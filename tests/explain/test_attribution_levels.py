@@ -173,8 +173,7 @@ def test_captums_deeplift_does_not_add_up(fitted: aam.AAM, sides: tuple[Study, S
 def test_gradient_x_input_is_a_finite_difference(fitted: aam.AAM, few: Study) -> None:
     """Central differences in double precision: of one gate, and of a gate that all ASVs of a taxon share."""
     one = few.keep_samples(few.sample_ids[:1])
-    model = copy.copy(fitted)
-    model._network = copy.deepcopy(fitted.network).double()
+    model = fitted.with_network(copy.deepcopy(fitted.network).double())
     encoder, task = model.network.encoder, model.require_task()
     (batch,) = [b for b, _ in model.batches(one)]
     asvs = one.asv_ids[batch.asv_N[batch.asv_E.numpy()]]

@@ -85,8 +85,7 @@ def test_gradients_are_those_of_a_letter_that_fades(
         sides[1].sample_ids[sides[1].table.toarray()[:, sides[1].asv_ids.get_loc(asvs[0])] > 0][:1]
     )
     found = attribute(fitted, one, level="nucleotide", asvs=asvs[:1], method="gradient_x_input")
-    model = copy.copy(fitted)
-    model._network = copy.deepcopy(fitted.network).double()
+    model = fitted.with_network(copy.deepcopy(fitted.network).double())
     token = model.network.encoder.asv.token.weight
     own, spare = tokenize(asvs[:1])[0].tolist(), 15
     values = found.values.toarray()[0]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
 from dataclasses import replace
 
 import numpy as np
@@ -12,7 +13,7 @@ from conftest import QUICK, TINY
 import aam_nb as aam
 from aam_nb.study.study import Study
 from aam_nb.train.estimator import NotFittedError
-from aam_nb.train.refit import fresh_task, refit, shuffled
+from aam_nb.train.refit import fresh_task, refit, shuffle_target
 
 Sides = tuple[Study, Study]
 
@@ -57,6 +58,29 @@ def test_settings_and_covariates_come_along(task: aam.Quantiles | aam.Classifica
     pd.testing.assert_frame_equal(again.predict(sides[1]), model.predict(sides[1]))
 
 
+def test_an_untrained_copy_starts_where_the_fit_started(sides: Sides) -> None:
+    """Also of a pre-trained model, whose weights and reference ASVs it shares; the model itself keeps what it learned."""
+    model = aam.AAM(TINY).pretrain(sides[0], config=QUICK).fit(sides[0], target="age", config=QUICK)
+    before = model.predict(sides[1])
+    copy = model.untrained_copy()
+    assert not copy.is_trained
+    assert copy.task is None
+    assert copy.seen == set(sides[0].sample_ids), "what it was pre-trained on is not unseen"
+    copy.fit(sides[0], target="age", config=model.train_config)
+    pd.testing.assert_frame_equal(copy.predict(sides[1]), before)
+    pd.testing.assert_frame_equal(model.predict(sides[1]), before)
+    assert aam.AAM(TINY).untrained_copy().pretrained is None
+
+
+def test_a_copy_with_another_network_leaves_the_model_as_it_is(fitted: aam.AAM, sides: Sides) -> None:
+    before = fitted.predict(sides[1])
+    other = fitted.with_network(deepcopy(fitted.network))
+    for weight in other.network.encoder.asv.parameters():
+        weight.data.zero_()
+    assert not np.allclose(other.predict(sides[1]), before)
+    pd.testing.assert_frame_equal(fitted.predict(sides[1]), before)
+
+
 def test_a_fresh_task_has_learned_nothing(fitted: aam.AAM) -> None:
     fresh = fresh_task(fitted.require_task())
     assert isinstance(fresh, aam.Regression)
@@ -65,18 +89,18 @@ def test_a_fresh_task_has_learned_nothing(fitted: aam.AAM) -> None:
 
 def test_labels_are_permuted_among_samples(sides: Sides) -> None:
     train = sides[0]
-    found = shuffled(train, aam.Regression("age"), seed=1).metadata["age"]
+    found = shuffle_target(train, aam.Regression("age"), seed=1).metadata["age"]
     assert sorted(found) == sorted(train.metadata["age"])
     assert (found != train.metadata["age"]).mean() > 0.8
     assert found.index.equals(train.sample_ids)
-    pd.testing.assert_series_equal(found, shuffled(train, aam.Regression("age"), seed=1).metadata["age"])
+    pd.testing.assert_series_equal(found, shuffle_target(train, aam.Regression("age"), seed=1).metadata["age"])
 
 
 def test_whole_groups_change_places_where_they_share_a_label(sides: Sides) -> None:
     host = sides[0].metadata["host_id"]
     label = host.map({h: "ab"[k % 2] for k, h in enumerate(host.unique())}).where(host.index != host.index[0])
     train = replace(sides[0], metadata=sides[0].metadata.assign(kind=label))
-    found = shuffled(train, aam.Classification("kind"), seed=3).metadata["kind"]
+    found = shuffle_target(train, aam.Classification("kind"), seed=3).metadata["kind"]
     assert found.isna().tolist() == label.isna().tolist(), "samples without a label still have none"
     assert (found.groupby(host).nunique() == 1).all()
     assert found.groupby(host).first().value_counts().to_dict() == label.groupby(host).first().value_counts().to_dict()

@@ -186,7 +186,7 @@ def _name(given: str | AAM) -> str:
 
 
 def _notes(name: str, model: AAM, study: Study) -> list[str]:
-    if model._network is None:
+    if not model.is_trained:
         return []
     seen = int(study.sample_ids.isin(model.seen).sum())
     had = f", which saw {seen} of the {study.num_samples} samples," if seen else ""

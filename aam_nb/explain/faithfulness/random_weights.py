@@ -11,7 +11,6 @@ import torch
 from torch import nn
 
 from aam_nb.model.module import Network
-from aam_nb.train.asv_cache import AsvVectors
 from aam_nb.train.estimator import AAM
 
 Array = npt.NDArray[np.float64]
@@ -70,14 +69,7 @@ def randomised(model: AAM, *, seed: int) -> Iterator[tuple[str, AAM]]:
             for name in names:
                 own = network.get_parameter(name)
                 own.copy_(new[name].to(own.device))
-        yield stage, with_network(model, network)
-
-
-def with_network(model: AAM, network: Network) -> AAM:
-    """The model with another network; its own is left as it is."""
-    other = copy.copy(model)
-    other._network, other.vectors = network.eval(), AsvVectors()
-    return other
+        yield stage, model.with_network(network)
 
 
 def ranked_alike(a: Array, b: Array, held: npt.NDArray[np.bool_], *, signed: bool) -> Array:

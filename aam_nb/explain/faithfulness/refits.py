@@ -46,7 +46,7 @@ def refit_checks(
     own, held = asked.values(asked.study)
     rows, within = [], {"seeds": [], "labels": []}  # type: ignore[var-annotated]
     for kind, number, shuffle in asked.bar(wanted, "fit anew"):
-        other = refit(asked.model, train, seed=asked.model._train_config.seed + number, shuffle=shuffle)
+        other = refit(asked.model, train, seed=asked.model.train_config.seed + number, shuffle=shuffle)
         found = explained_again(asked.attributions, other, asked.study)
         alike = ranked_alike(own, found, held, signed=True)
         within[kind].append(alike)
