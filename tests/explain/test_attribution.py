@@ -13,7 +13,6 @@ from conftest import QUICK, TINY
 from scipy import sparse
 
 import aam_nb as aam
-from aam_nb.model.encoder import States
 from aam_nb.study.errors import EmptySampleError, UnknownIdError
 from aam_nb.study.study import Study
 from aam_nb.train.estimator import NotFittedError
@@ -38,11 +37,9 @@ def model(fitted: aam.AAM) -> aam.AAM:
 def head_of(model: aam.AAM, sample_BD: torch.Tensor) -> torch.Tensor:
     """Predictions, in the target's units, from samples' vectors."""
     task = model.require_task()
-    none = torch.zeros(0)
     assert model.train_study is not None
     some_batch = next(model.batches(model.train_study))[0]  # says to what groups samples belong; here there are none
-    states = States(nucleotide_NPD=None, asv_ND=none, entry_BSD=none, sample_BD=sample_BD)
-    return task.outputs(task(states), some_batch)
+    return task.outputs(task.predict_from(sample_BD), some_batch)
 
 
 def test_attributions_sum_to_the_prediction_minus_the_reference(

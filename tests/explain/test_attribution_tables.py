@@ -17,7 +17,13 @@ import aam_nb as aam
 from aam_nb.explain.attribution.attribute import attribute
 from aam_nb.explain.attribution.probe import ExplainError
 from aam_nb.explain.attribution.result import Attributions
-from aam_nb.explain.attribution.taxa_and_clades import UNCLASSIFIED, clades, taxa
+from aam_nb.explain.attribution.taxa_and_clades import (
+    UNCLASSIFIED,
+    choose_clades,
+    find_clades,
+    find_taxa,
+    join_taxonomy,
+)
 from aam_nb.study.errors import UnknownIdError
 from aam_nb.study.study import Study
 
@@ -46,7 +52,7 @@ def test_clades_are_the_branches_of_the_tree(fitted: aam.AAM, named: Study, num_
     """Walked by scikit-bio: sets of the ASVs held, each once, with the lengths of all branches above it."""
     part = named.keep_samples(named.sample_ids[:num_samples])
     held = (part.prevalence > 0).to_numpy()
-    groups = clades(fitted, part, part.asv_ids, held)
+    groups = find_clades(part.require_tree(), part.asv_ids, held)
     assert part.tree is not None
     root, there = TreeNode.read([part.tree.to_newick()], convert_underscores=False), set(part.asv_ids[held])
     walked: dict[frozenset[str], float] = {}
@@ -71,7 +77,7 @@ def test_clades_have_names(fitted: aam.AAM, hand_study: Study) -> None:
     held = np.ones(4, dtype=bool)
 
     def names(study: Study) -> dict[int, str]:
-        found = clades(fitted, study, study.asv_ids, held).features
+        found = find_clades(study.require_tree(), study.asv_ids, held, study.taxonomy).features
         return dict(zip(found["node"], found["name"], strict=True))
 
     assert names(hand_study) == {1: "", 4: ""}
@@ -86,6 +92,24 @@ def test_clades_have_names(fitted: aam.AAM, hand_study: Study) -> None:
     }
 
 
+def test_clades_are_chosen_small_and_apart() -> None:
+    """Of six ASVs; worked out by hand. Going down the order 0, 1, …: half of six is three."""
+    clades = sparse.csr_array(
+        np.array(
+            [
+                [1, 1, 1, 1, 0, 0],  # too large
+                [1, 1, 1, 0, 0, 0],  # chosen
+                [1, 1, 0, 0, 0, 0],  # within it
+                [0, 0, 0, 0, 1, 1],  # chosen
+                [0, 0, 0, 1, 1, 1],  # holds it
+            ]
+        )
+    )
+    assert choose_clades(clades, range(5), 10).tolist() == [1, 3]
+    assert choose_clades(clades, range(5), 1).tolist() == [1]
+    assert choose_clades(clades, [4, 3, 2, 1], 10).tolist() == [4, 2]
+
+
 def test_namesakes_of_other_lineages_are_taxa_of_their_own(fitted: aam.AAM, hand_study: Study) -> None:
     """Of three genera called uncultured two share a family's name too; samples that hold but one call it the same."""
     ranks = {
@@ -95,13 +119,13 @@ def test_namesakes_of_other_lineages_are_taxa_of_their_own(fitted: aam.AAM, hand
     }
     study = replace(hand_study, taxonomy=pd.DataFrame(ranks, index=hand_study.asv_ids))
     want = {"uncultured (f, P)": 2, "uncultured (f, Q)": 1, "uncultured (h, Q)": 1}
-    found = taxa(fitted, study, study.asv_ids, np.ones(4, dtype=bool), "genus")
+    found = find_taxa(study.taxonomy, np.ones(4, dtype=bool), "genus")
     assert dict(zip(found.features["name"], found.features["num_asvs"], strict=True)) == want
     np.testing.assert_array_equal(found.members.toarray(), [[1, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]])
-    part = taxa(fitted, study, study.asv_ids, np.array([False, True, False, False]), None)
+    part = find_taxa(study.taxonomy, np.array([False, True, False, False]))
     assert part.features.index.tolist() == ["phylum: P", "family: f (P)", "genus: uncultured (f, P)"]
     # What lies below node 1 shares all, what lies below node 4 the phylum.
-    named = clades(fitted, study, study.asv_ids, np.ones(4, dtype=bool)).features
+    named = find_clades(study.require_tree(), study.asv_ids, np.ones(4, dtype=bool), study.taxonomy).features
     assert dict(zip(named["node"], named["name"], strict=True)) == {1: "uncultured (genus)", 4: "Q (phylum)"}
     assert named["share"].tolist() == [0.5, 0.5]
 
@@ -142,7 +166,7 @@ def test_sums_over_members(fitted: aam.AAM, few: Study) -> None:
 
 def test_taxa_of_one_rank_and_those_of_the_reference(fitted: aam.AAM, few: Study) -> None:
     held = (few.prevalence > 0).to_numpy()
-    phyla = taxa(fitted, few, few.asv_ids, held, "phylum")
+    phyla = find_taxa(join_taxonomy(few, few.asv_ids), held, "phylum")
     assert phyla.features.index.tolist() == ["phylum: Bacteroidota", "phylum: Firmicutes"]
     assert phyla.features["num_asvs"].sum() == held.sum()
     # ASVs of the training mean that the test study has no taxon of are among the unclassified.

@@ -18,7 +18,7 @@ from aam_nb.explain.attribution.methods import TOLERANCE, Explained
 from aam_nb.explain.attribution.nucleotides import of_nucleotides
 from aam_nb.explain.attribution.probe import ExplainError, Output, Reference
 from aam_nb.explain.attribution.result import Attributions
-from aam_nb.explain.attribution.taxa_and_clades import Groups
+from aam_nb.explain.attribution.taxa_and_clades import AsvSets
 from aam_nb.study.errors import UnknownIdError
 from aam_nb.study.study import Study
 from aam_nb.train.estimator import AAM
@@ -147,7 +147,7 @@ def attribute(
 
 
 def answered(
-    model: AAM, study: Study, asked: dict[str, Any], reference: Reference, groups: Groups | None = None
+    model: AAM, study: Study, asked: dict[str, Any], reference: Reference, groups: AsvSets | None = None
 ) -> tuple[Attributions, float]:
     """What was asked for, and the largest gap of integrated gradients that is too large, 0 where none is.
 

@@ -25,7 +25,14 @@ from aam_nb.explain.attribution.methods import (
     shapley,
 )
 from aam_nb.explain.attribution.probe import BATCH, Output, Probe, Reference, probes
-from aam_nb.explain.attribution.taxa_and_clades import Groups, clades, single, summed, taxa
+from aam_nb.explain.attribution.taxa_and_clades import (
+    AsvSets,
+    find_clades,
+    find_taxa,
+    join_taxonomy,
+    single_asvs,
+    sum_over_sets,
+)
 from aam_nb.study.study import Study
 from aam_nb.train.estimator import AAM
 
@@ -44,7 +51,7 @@ def of_community(
     reference: Reference,
     rank: str | None,
     config: ExplainConfig,
-    groups: Groups | None = None,
+    groups: AsvSets | None = None,
 ) -> Explained:
     """Attributions at level "asv", "taxon" or "clade"; see `attribute`. `groups`, where given, are the features."""
     gradients = method in ("integrated_gradients", "gradient_x_input")
@@ -61,7 +68,7 @@ def of_community(
             parts.append(_by_occlusion(probe, groups))
     values, check, missed = assembled(parts)
     if gradients and level != "asv":
-        values = summed(values, groups)
+        values = sum_over_sets(values, groups)
     meaning = reference.meaning
     if method == "occlusion":
         meaning = {"asv": "the sample without the ASV", "taxon": "the sample without the taxon"}.get(
@@ -71,13 +78,16 @@ def of_community(
     return Explained(values, check, asv_ids, groups.features, groups.members, meaning, missed)
 
 
-def _groups(model: AAM, study: Study, level: str, rank: str | None, asv_ids: pd.Index, reference: Reference) -> Groups:
+def _groups(model: AAM, study: Study, level: str, rank: str | None, asv_ids: pd.Index, reference: Reference) -> AsvSets:
     """The features of a level: sets of the ASVs that samples, or the reference, hold."""
     held = np.isin(np.arange(len(asv_ids)), asv_ids.get_indexer(reference.asv_ids))
     held[: study.num_asvs] |= study.prevalence.to_numpy() > 0
+    taxonomy = join_taxonomy(study, asv_ids, train=model.train_study)
     if level == "taxon":
-        return taxa(model, study, asv_ids, held, rank)
-    return clades(model, study, asv_ids, held) if level == "clade" else single(model, study, asv_ids)
+        return find_taxa(taxonomy, held, rank)
+    if level == "clade":
+        return find_clades(study.require_tree(), asv_ids, held, taxonomy)
+    return single_asvs(asv_ids, taxonomy)
 
 
 # -- gradients ----------------------------------------------------------------------------------------------------------
@@ -112,7 +122,7 @@ def opening(probe: Probe) -> Ask:
 # -- asked anew ---------------------------------------------------------------------------------------------------------
 
 
-def _by_shapley(probe: Probe, groups: Groups, config: ExplainConfig) -> Part:
+def _by_shapley(probe: Probe, groups: AsvSets, config: ExplainConfig) -> Part:
     """Shapley values of a single sample's ASVs or taxa; those of each rank play by themselves."""
     own, other = (mask[0].to(probe.entry_BSD.dtype) for mask in (probe.own_BS, probe.other_BS))
     column = probe.column_BS[0].cpu().numpy()
@@ -139,7 +149,7 @@ def _by_shapley(probe: Probe, groups: Groups, config: ExplainConfig) -> Part:
     return _of_one(probe, np.concatenate(features), np.concatenate(values), len(groups), ends, worst)
 
 
-def _owners(groups: Groups, column_S: Codes) -> list[Codes]:
+def _owners(groups: AsvSets, column_S: Codes) -> list[Codes]:
     """The feature that each slot belongs to: one array, or one for each rank."""
     if groups.features.index.name != "taxon":
         return [column_S]
@@ -153,7 +163,7 @@ def _owners(groups: Groups, column_S: Codes) -> list[Codes]:
     return found
 
 
-def _by_occlusion(probe: Probe, groups: Groups) -> Part:
+def _by_occlusion(probe: Probe, groups: AsvSets) -> Part:
     """What a single sample's prediction loses without each of its ASVs, taxa or clades."""
     column = probe.column_BS[0].cpu().numpy()
     among = sparse.csr_array(groups.members.tocsc()[:, column])

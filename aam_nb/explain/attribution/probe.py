@@ -16,7 +16,6 @@ from torch import Tensor
 
 from aam_nb.batch.batch import Batch
 from aam_nb.config import UserError, cut_list
-from aam_nb.model.encoder import States
 from aam_nb.model.objectives import Classification
 from aam_nb.study.errors import EmptySampleError, UnknownIdError
 from aam_nb.study.study import Study
@@ -94,12 +93,12 @@ class Output:
         name = output or task.target
         return cls(names, names.index(name), name if name in task.targets else task.target, task.unit(name))
 
-    def __call__(self, model: AAM, states: States, batch: Batch) -> Tensor:
-        """All outputs, shape (n, len(names)), differentiable."""
+    def __call__(self, model: AAM, sample_MD: Tensor, batch: Batch) -> Tensor:
+        """All outputs of samples with these vectors, shape (M, len(names)), differentiable."""
         if self.direction is not None:
-            return (states.sample_BD @ self.direction.to(states.sample_BD.dtype))[:, None]
+            return (sample_MD @ self.direction.to(sample_MD.dtype))[:, None]
         task = model.require_task()
-        return task.outputs(task(states), batch)
+        return task.outputs(task.predict_from(sample_MD), batch)
 
 
 # -- what it is compared with -------------------------------------------------------------------------------------------
@@ -334,6 +333,5 @@ def _outputs(
     own = {name: t[row_M] for name, t in batch.targets.items() if batch.axes.get(name) == "B"}  # covariates, groups
     ids = tuple(batch.sample_ids[i] for i in row_M.tolist())
     here = replace(batch, targets=own, sample_ids=ids)
-    sample_MD, entries = model.network.encoder.finish(here, entry_MSD, filled_MS, gate_MS, covariate_BCD=covariate_MCD)
-    states = States(nucleotide_NPD=None, asv_ND=entry_MSD[0], entry_BSD=entries, sample_BD=sample_MD)
-    return output(model, states, here)
+    sample_MD, _ = model.network.encoder.finish(here, entry_MSD, filled_MS, gate_MS, covariate_BCD=covariate_MCD)
+    return output(model, sample_MD, here)

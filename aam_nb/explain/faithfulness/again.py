@@ -12,7 +12,7 @@ from aam_nb.evaluate.resampling import number_groups
 from aam_nb.explain.attribution.attribute import answered
 from aam_nb.explain.attribution.probe import ExplainError, Output, Reference
 from aam_nb.explain.attribution.result import Attributions
-from aam_nb.explain.attribution.taxa_and_clades import Groups
+from aam_nb.explain.attribution.taxa_and_clades import AsvSets
 from aam_nb.study.study import Study
 from aam_nb.train.estimator import AAM
 
@@ -59,7 +59,7 @@ def explained_again(
     if outputs is None:
         outputs = attributions.check["output"].reindex(study.sample_ids).to_numpy(dtype=object)
     asked, reference, members = need(attributions)[0], probed(attributions)[1], attributions.members
-    groups = None if members is None else Groups(attributions.features, members)
+    groups = None if members is None else AsvSets(attributions.features, members)
     found = np.zeros((study.num_samples, attributions.values.shape[1]))
     for output in pd.unique(outputs):
         rows = np.flatnonzero(outputs == output)

@@ -151,7 +151,11 @@ class Classification(Objective):
 
     def forward(self, states: States) -> Tensor:
         """Logits, B x C."""
-        return self.head(states.sample_BD)
+        return self.predict_from(states.sample_BD)
+
+    def predict_from(self, sample_BD: Tensor) -> Tensor:
+        """`forward` from sample vectors alone: a task reads nothing else of the states."""
+        return self.head(sample_BD)
 
     def loss(self, prediction: Tensor, truth: Tensor) -> Tensor:
         """By sample, shape B; `truth` holds class numbers (-1 where they are missing), or shares of the classes, B x C."""

@@ -165,7 +165,11 @@ class Regression(Objective):
 
     def forward(self, states: States) -> Tensor:
         """What the head gives, before bounds and transforms, B x K."""
-        return self.head(states.sample_BD)
+        return self.predict_from(states.sample_BD)
+
+    def predict_from(self, sample_BD: Tensor) -> Tensor:
+        """`forward` from sample vectors alone: a task reads nothing else of the states."""
+        return self.head(sample_BD)
 
     def compare(self, states: States, batch: Batch) -> tuple[Tensor, Tensor]:
         """Predictions and truth as the network sees them, B x K; with `transform_by`, the truth's last column is the group's number."""

@@ -15,7 +15,7 @@ from matplotlib.ticker import MaxNLocator
 from aam_nb.config import cut_list
 from aam_nb.explain.attribution.probe import ExplainError
 from aam_nb.explain.attribution.result import Attributions
-from aam_nb.explain.attribution.taxa_and_clades import UNCLASSIFIED
+from aam_nb.explain.attribution.taxa_and_clades import UNCLASSIFIED, choose_clades
 from aam_nb.show.plots.style import LETTERS, PALETTE, cut, legend_below, new_axes, short
 from aam_nb.study.errors import UnknownIdError
 
@@ -71,8 +71,7 @@ def taxa(
 def clades(result: Attributions, *, top: int = 15, ax: Axes | None = None, **artist_kw: Any) -> Axes:
     """The clades with the largest mean absolute attribution, drawn as in `attributions`.
 
-    Clades lie within one another. Those with more than half of the ASVs are passed over, and so are those that lie within, or hold, one
-    that is drawn: `result.by_feature()` has all.
+    Clades lie within one another; which are drawn is said at `choose_clades`. `result.by_feature()` has all.
 
     Raises
     ------
@@ -82,14 +81,10 @@ def clades(result: Attributions, *, top: int = 15, ax: Axes | None = None, **art
     _require(result, "clade")
     assert result.members is not None
     table = result.by_feature()
-    taken, rows = np.zeros(result.members.shape[1], dtype=bool), list[str]()
-    small = table["num_asvs"] <= (result.members.sum(0) > 0).sum() / 2
-    for clade in table.index[small]:
-        held = result.members[[result.features.index.get_loc(clade)]].indices
-        if len(rows) < top and not taken[held].any():
-            taken[held] = True
-            rows.append(clade)
-    return _bars(result, table.loc[rows], "clades that moved predictions most", (), ax, artist_kw)
+    chosen = choose_clades(result.members, result.features.index.get_indexer(table.index), top)
+    return _bars(
+        result, table.loc[result.features.index[chosen]], "clades that moved predictions most", (), ax, artist_kw
+    )
 
 
 def nucleotides(result: Attributions, asv: str | None = None, **artist_kw: Any) -> Figure:

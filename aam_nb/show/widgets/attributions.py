@@ -22,7 +22,14 @@ from aam_nb.explain.attribution.methods import TOLERANCE
 from aam_nb.explain.attribution.nucleotides import LETTERS
 from aam_nb.explain.attribution.probe import ExplainError
 from aam_nb.explain.attribution.result import Attributions
-from aam_nb.explain.attribution.taxa_and_clades import Groups, clades, summed, taxa
+from aam_nb.explain.attribution.taxa_and_clades import (
+    AsvSets,
+    choose_clades,
+    find_clades,
+    find_taxa,
+    join_taxonomy,
+    sum_over_sets,
+)
 from aam_nb.explain.faithfulness.faithfulness import PLURAL, Faithfulness, faithfulness
 from aam_nb.explain.ids import as_id_list
 from aam_nb.show import plots
@@ -33,7 +40,6 @@ from aam_nb.show.widgets.twin import ExplorerError
 from aam_nb.study.errors import MissingTipError, UnknownIdError
 from aam_nb.study.study import Study
 from aam_nb.study.tree import Tree
-from aam_nb.train.estimator import AAM
 
 CHECKS = FaithfulnessConfig(max_samples=40, num_random=10, num_samples=8, num_subsets=32, seeds=0, shuffles=0)
 """The fast checks: nothing is fitted anew."""
@@ -183,21 +189,21 @@ class AttributionsExplorer(Explorer):
         """Features that a sample, or the reference, has."""
         return np.bincount(self.found.values.indices, minlength=self.found.values.shape[1]) > 0
 
-    def _groups(self, level: str, rank: str = "") -> Groups:
+    def _groups(self, level: str, rank: str = "") -> AsvSets:
         """Taxa of a rank, or clades, as `aam.explain.attribute` makes them."""
         key = _key(level, rank)
         if key not in self._known_groups:
-            bare, study = AAM(), self._asvs_study
-            made = (
-                taxa(bare, study, study.asv_ids, self._held, rank)
+            study = self._asvs_study
+            taxonomy = join_taxonomy(study, study.asv_ids)
+            self._known_groups[key] = (
+                find_taxa(taxonomy, self._held, rank)
                 if level == "taxon"
-                else clades(bare, study, study.asv_ids, self._held)
+                else find_clades(study.require_tree(), study.asv_ids, self._held, taxonomy)
             )
-            self._known_groups[key] = made
         return self._known_groups[key]
 
     @cached_property
-    def _known_groups(self) -> dict[str, Groups]:
+    def _known_groups(self) -> dict[str, AsvSets]:
         return {}
 
     @cached_property
@@ -319,7 +325,7 @@ class AttributionsExplorer(Explorer):
                 groups = self._groups(level, rank)
                 size = sparse.csr_array(self.found.values @ groups.members.T)
                 num, columns = len(groups), _strongest(size, groups.members if level == "clade" else None)
-                part = _sums(self.found, level, Groups(groups.features.iloc[columns], groups.members[columns]))
+                part = _sums(self.found, level, AsvSets(groups.features.iloc[columns], groups.members[columns]))
             self._looked[key] = View(part, columns, plain({"items": self._items(part), "features": num}))
         return self._looked[key]
 
@@ -414,7 +420,7 @@ class AttributionsExplorer(Explorer):
         groups = self._groups("clade")
         at = groups.features.index.get_indexer(pd.Index([f"node {n}" for n in nodes]))
         there = np.flatnonzero(at >= 0)
-        own = Groups(groups.features.iloc[at[there]], groups.members[at[there]])
+        own = AsvSets(groups.features.iloc[at[there]], groups.members[at[there]])
         part = _sums(self.found, "clade", own)
         table = part.by_feature().reindex(own.features.index)
         labels = self._labels("clade", own.features)[0]
@@ -810,15 +816,14 @@ def _part(found: Attributions, columns: Ints) -> Attributions:
     )
 
 
-def _sums(found: Attributions, level: str, groups: Groups) -> Attributions:
+def _sums(found: Attributions, level: str, groups: AsvSets) -> Attributions:
     """Attributions of sets of ASVs, as `aam.explain.attribute` adds them up."""
-    values = summed(found.values, groups)
+    values = sum_over_sets(found.values, groups)
     return replace(found, level=level, values=values, features=groups.features, members=groups.members, asked=None)
 
 
 def _strongest(values: sparse.csr_array, clades_CA: sparse.csr_array | None) -> Ints:
-    """Columns with the largest mean absolute value among those that hold any; of clades, in this order, those with at most half of all ASVs
-    and none within another, as `plots.clades` picks them.
+    """Columns with the largest mean absolute value among those that hold any; of clades, those that `choose_clades` takes of them.
 
     Parameters
     ----------
@@ -832,14 +837,7 @@ def _strongest(values: sparse.csr_array, clades_CA: sparse.csr_array | None) -> 
     order = order[np.bincount(values.indices, minlength=len(size))[order] > 0]
     if clades_CA is None:
         return order[:MOST]
-    taken, kept = np.zeros(clades_CA.shape[1], dtype=bool), list[int]()
-    most = (np.bincount(clades_CA.indices, minlength=len(taken)) > 0).sum() / 2
-    for k in order.tolist():
-        held = clades_CA.indices[clades_CA.indptr[k] : clades_CA.indptr[k + 1]]
-        if len(kept) < MOST and len(held) <= most and not taken[held].any():
-            taken[held] = True
-            kept.append(k)
-    return np.array(kept, dtype=np.int64)
+    return choose_clades(clades_CA, order, MOST)
 
 
 def _far_apart(check: pd.DataFrame) -> tuple[str, str]:

@@ -15,7 +15,7 @@ from scipy.special import gammaln
 
 from aam_nb.config import cut_list
 from aam_nb.diversity.unifrac import unifrac
-from aam_nb.explain.attribution.taxa_and_clades import lineages
+from aam_nb.explain.attribution.taxa_and_clades import name_lineages
 from aam_nb.model.objectives.distances import aitchison, bray_curtis
 from aam_nb.show.widgets.explorer import column
 from aam_nb.show.widgets.names import AsvNames
@@ -188,7 +188,7 @@ def taxon_shares(study: Study, rank: str) -> TaxonShares:
         ranks = study.taxonomy.loc[:, :rank].drop(columns="confidence", errors="ignore")
         if rank == "species" and "genus" in ranks:
             ranks = ranks.assign(species=_binomials(ranks["genus"], ranks["species"]))
-        codes, names = lineages(ranks.to_numpy(dtype=object), np.ones(study.num_asvs, bool))
+        codes, names = name_lineages(ranks.to_numpy(dtype=object), np.ones(study.num_asvs, bool))
     num = study.num_asvs if names is None else len(names)
     place = sparse.csr_array((np.ones(study.num_asvs), (np.arange(study.num_asvs), codes)), shape=(study.num_asvs, num))
     over = 1 / np.maximum(1, study.depth.to_numpy())
