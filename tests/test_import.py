@@ -13,7 +13,7 @@ import aam_nb as aam
 
 HEAVY = {"torch", "matplotlib", "seaborn", "ipywidgets", "skbio"}
 LOWER_FLOORS = ["study.study", "study.read", "study.splits", "study.simulate"]
-LOWER_FLOORS += ["study.info", "study.merging", "study.write", "study.catalog", "study.readers.tables"]
+LOWER_FLOORS += ["study.info", "study.merging", "study.write", "study.catalog", "study.readers.tables", "study.rarefy"]
 LOWER_FLOORS += [
     "diversity.branches",
     "diversity.unifrac",
@@ -21,6 +21,8 @@ LOWER_FLOORS += [
     "diversity.blocks",
     "diversity.engines",
     "diversity.matrix_cache",
+    "diversity.distances",
+    "diversity.rarefaction",
 ]
 
 

@@ -17,6 +17,8 @@ import numpy as np
 import numpy.typing as npt
 from scipy import sparse
 
+from aam_nb.study.rarefy import draw_reads, keep_entries
+
 Ints = npt.NDArray[np.int64]
 Rngs = Sequence[np.random.Generator]
 
@@ -24,18 +26,6 @@ Rngs = Sequence[np.random.Generator]
 def depths(table: sparse.csr_array) -> Ints:
     """Reads of each sample, shape (B,)."""
     return _sums(table.data, table.indptr)
-
-
-def rarefy(table: sparse.csr_array, reads_B: Ints, rngs: Rngs) -> sparse.csr_array:
-    """Reads drawn without replacement, `reads_B[b]` of sample b; samples that have no more than that stay whole.
-
-    Exact: a multivariate hypergeometric draw, ASV by ASV, so that its time does not grow with reads. A sample holds fewer than 10^9.
-    """
-    drawn, offsets = table.data.copy(), table.indptr
-    for b in np.flatnonzero(depths(table) > reads_B).tolist():
-        part = slice(offsets[b], offsets[b + 1])
-        drawn[part] = rngs[b].multivariate_hypergeometric(table.data[part], int(reads_B[b]), method="marginals")
-    return _only(sparse.csr_array((drawn, table.indices, offsets), shape=table.shape), drawn > 0)
 
 
 def mix(
@@ -66,7 +56,7 @@ def mix(
         own_B = depth_B
     theirs_B = np.minimum(depth_B - own_B, depth_B[partner_B])
     rngs = [rng] * len(depth_B)
-    mixed = rarefy(table, own_B, rngs) + rarefy(table[partner_B], theirs_B, rngs)
+    mixed = draw_reads(table, own_B, rngs) + draw_reads(table[partner_B], theirs_B, rngs)
     return mixed, partner_B, own_B / np.maximum(1, own_B + theirs_B)
 
 
@@ -101,7 +91,7 @@ def limit(
             keep[found[rngs[b].permutation(len(found))[max_asvs:]]] = False
     elif max_asvs:
         keep[order] &= np.arange(len(reads)) - first_E < max_asvs
-    return _only(table, keep), _only(table, ~keep)
+    return keep_entries(table, keep), keep_entries(table, ~keep)
 
 
 def drop_asvs(table: sparse.csr_array, share: float, rng: np.random.Generator) -> sparse.csr_array:
@@ -109,7 +99,7 @@ def drop_asvs(table: sparse.csr_array, share: float, rng: np.random.Generator) -
     draw = rng.random(len(table.data))
     keep = draw >= share
     keep[[a + int(draw[a:b].argmax()) for a, b in itertools.pairwise(table.indptr) if b > a]] = True
-    return _only(table, keep)
+    return keep_entries(table, keep)
 
 
 def mutate(tokens_NL: npt.NDArray[np.uint8], share: float, rng: np.random.Generator) -> npt.NDArray[np.uint8]:
@@ -123,11 +113,3 @@ def mutate(tokens_NL: npt.NDArray[np.uint8], share: float, rng: np.random.Genera
 def _sums(values_E: npt.NDArray[Any], offsets_B1: Ints) -> Ints:
     """Sum of each sample's entries, shape (B,)."""
     return np.diff(np.concatenate([[0], np.cumsum(values_E)])[offsets_B1])
-
-
-def _only(table: sparse.csr_array, keep_E: npt.NDArray[Any]) -> sparse.csr_array:
-    """The table with those entries alone."""
-    if keep_E.all():
-        return table
-    offsets = np.concatenate([[0], np.cumsum(keep_E)])[table.indptr]
-    return sparse.csr_array((table.data[keep_E], table.indices[keep_E], offsets), shape=table.shape)

@@ -14,11 +14,12 @@ import pandas as pd
 import torch
 from scipy import sparse
 
-from aam_nb.batch.augment import Rngs, depths, drop_asvs, limit, mix, mutate, rarefy
+from aam_nb.batch.augment import Rngs, depths, drop_asvs, limit, mix, mutate
 from aam_nb.batch.batch import Batch, TargetMaker, distinct
 from aam_nb.batch.tokens import PAD, tokenize
 from aam_nb.config import TrainConfig
 from aam_nb.study.errors import StudyError
+from aam_nb.study.rarefy import draw_reads
 from aam_nb.study.readers.disk import sample_keys
 from aam_nb.study.study import DEEPEST, Study
 
@@ -239,7 +240,7 @@ class Batches:
         if views > 1 and not self._hides:
             same = (reads == depth) & (np.arange(len(depth)) % views > 0)
             reads = np.where(same, (depth + 1) // 2, reads)
-        return rarefy(table, reads, rngs)
+        return draw_reads(table, reads, rngs)
 
     def _make(self, table: sparse.csr_array, rows: Ints, rng: np.random.Generator) -> Batch:
         """The batch of the samples `rows`, whose reads are `table`."""

@@ -24,7 +24,6 @@ from aam_nb.batch.batch import Batch, TargetMaker
 from aam_nb.batch.batches import Batches
 from aam_nb.model.encoder import States
 from aam_nb.model.objectives import OBJECTIVES, ObjectiveError, make_objective, mean_loss
-from aam_nb.model.objectives.distances import aitchison, bray_curtis
 from aam_nb.study.study import Study
 
 WIDE = aam.ModelConfig(width=8, num_layers=1, num_attn_heads=2)
@@ -181,15 +180,6 @@ def test_targets_are_of_the_asvs_that_the_batch_shows(study: Study) -> None:
             )
             want = aam.unifrac(kept, engine="skbio", cache=False).data
         np.testing.assert_allclose(batch.targets[objective.name], want, atol=1e-6)
-
-
-def test_bray_curtis_by_hand_and_aitchison_by_scikit_bio(hand_study: Study, study: Study) -> None:
-    # Shares one 3/4, 1/4, 0, 0; two 0, 2/7, 5/7, 0; three 0, 0, 1/2, 1/2: 1 - the sum of the smaller ones.
-    want = np.array([[0, 1 - 1 / 4, 1], [1 - 1 / 4, 0, 1 - 1 / 2], [1, 1 - 1 / 2, 0]])
-    np.testing.assert_allclose(bray_curtis(hand_study.table[:]), want)
-    for s in (hand_study, study):
-        centred = clr(s.table[:].toarray() + 1)
-        np.testing.assert_allclose(aitchison(s.table[:]), cdist(centred, centred), atol=1e-6)
 
 
 def test_aitchison_is_scaled_by_its_mean(study: Study) -> None:

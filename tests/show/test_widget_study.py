@@ -1,7 +1,6 @@
 """The explorer of a study: its numbers are those of the study, and what is set in it is a study for the next step."""
 
 import base64
-import itertools
 import json
 import re
 import warnings
@@ -21,7 +20,7 @@ from skbio.stats.ordination import pcoa as skbio_pcoa
 import aam_nb as aam
 from aam_nb.config import UserError
 from aam_nb.show.widgets import ExplorerError
-from aam_nb.show.widgets.counted import described, expected_asvs, expected_richness
+from aam_nb.show.widgets.study_payload import described
 from aam_nb.study.errors import EmptySampleError, MissingTipError, UnknownIdError
 from aam_nb.study.study import Study
 
@@ -87,35 +86,6 @@ def test_prevalence_is_counted_from_the_data(explorer, named):
     for least in (0, 1, 5, 20):
         assert asvs[places >= least].sum() == (found >= least).sum()
         assert reads[places >= least].sum() == dense[:, found >= least].sum()
-
-
-def test_expected_richness_is_that_of_all_draws():
-    reads = np.array([3, 1, 2])
-    each = np.repeat([0, 1, 2], reads)
-    for depth in range(1, 7):
-        brute = np.mean([len({each[i] for i in draw}) for draw in itertools.combinations(range(6), depth)])
-        assert expected_richness(reads, np.array([depth]))[0] == pytest.approx(brute)
-
-
-def test_expected_richness_of_many_reads_is_exact():
-    reads, depth = [1, 1, 40, 2000, 90_000], 5_000
-    exact = sum(1 - comb(sum(reads) - n, depth) / comb(sum(reads), depth) for n in reads)
-    assert expected_richness(np.array(reads), np.array([depth]))[0] == pytest.approx(exact, rel=1e-9)
-
-
-def test_asvs_expected_in_a_rarefied_study_are_those_of_all_draws(hand_study):
-    dense = hand_study.table.toarray()
-    each = [np.repeat(range(4), row) for row in dense]
-    draws = [[{reads[i] for i in d} for d in itertools.combinations(range(len(reads)), 2)] for reads in each]
-    brute = np.mean([len(set().union(*together)) for together in itertools.product(*draws)])
-    assert expected_asvs(hand_study, 2) == pytest.approx(brute)
-    assert expected_asvs(hand_study, 5) == pytest.approx(  # sample one has 4 reads and is dropped
-        np.mean([len(a | b) for a in _sets(each[1], 5) for b in _sets(each[2], 5)])
-    )
-
-
-def _sets(reads, depth):
-    return [{reads[i] for i in draw} for draw in itertools.combinations(range(len(reads)), depth)]
 
 
 def test_the_study_that_is_drawn_has_about_so_many_asvs(explorer, named):

@@ -13,12 +13,12 @@ import numpy.typing as npt
 import torch
 import torch.nn.functional as F
 from scipy import sparse
-from scipy.spatial.distance import pdist, squareform
 from torch import Tensor, nn
 
 from aam_nb.batch.batch import Batch, TargetMaker
 from aam_nb.config import ModelConfig
 from aam_nb.diversity.branches import branches_of
+from aam_nb.diversity.distances import TABLE_METRICS
 from aam_nb.diversity.unifrac import unifrac_block
 from aam_nb.model.encoder import States
 from aam_nb.model.objectives.base import Array, ObjectiveError, Pairwise, correlation
@@ -146,29 +146,10 @@ class BetaDiversity(Distance):
         self.scale, self.scaled = self.number("scale", scale, lambda x: x > 0), metric == "aitchison"
 
     def block(self, study: Study) -> Block:
-        return bray_curtis if self.metric == "braycurtis" else aitchison
+        return TABLE_METRICS[self.metric]
 
     def spec(self) -> dict[str, Any]:
         return {"metric": self.metric, "weight": self.weight, "scale": self.scale}
-
-
-def bray_curtis(table: sparse.csr_array) -> npt.NDArray[np.float64]:
-    """Bray-Curtis dissimilarity of relative abundances, shape (n_samples, n_samples); every sample needs reads."""
-    held, column = np.unique(table.indices, return_inverse=True)
-    dense = sparse.csr_array((table.data, column, table.indptr), shape=(table.shape[0], len(held))).toarray()
-    return np.asarray(squareform(pdist(dense / dense.sum(axis=1, keepdims=True), "braycurtis")))
-
-
-def aitchison(table: sparse.csr_array) -> npt.NDArray[np.float64]:
-    """Aitchison distance of counts plus 1, shape (n_samples, n_samples): over all columns, none of which is made dense."""
-    # With l = log(counts + 1), 0 where there are none, centring takes the difference of means from every column.
-    logs = sparse.csr_array((np.log1p(table.data), table.indices, table.indptr), shape=table.shape)
-    product, total = (logs @ logs.T).toarray(), logs.sum(axis=1)
-    square = product.diagonal()[:, None] + product.diagonal()[None, :] - 2 * product
-    square -= (total[:, None] - total[None, :]) ** 2 / max(1, table.shape[1])
-    distance = np.sqrt(np.clip((square + square.T) / 2, 0.0, None))
-    np.fill_diagonal(distance, 0.0)
-    return np.asarray(distance)
 
 
 class Contrastive(Pairwise):

@@ -13,24 +13,13 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from aam_nb.config import shown
+from aam_nb.diversity.distances import TREE_METRICS, distance_matrix
 from aam_nb.diversity.ordination import pcoa
+from aam_nb.diversity.rarefaction import expected_asvs, mean_rarefaction_curve, rarefaction_curve
 from aam_nb.show import plots
 from aam_nb.show.plots.style import cut
-from aam_nb.show.widgets.counted import (
-    ASV,
-    FEW,
-    OF_TREE,
-    TaxonShares,
-    by_asv,
-    described,
-    distances,
-    doublings,
-    expected_asvs,
-    expected_richness,
-    steps,
-    taxon_shares,
-)
 from aam_nb.show.widgets.explorer import Explorer, one_of, plain
+from aam_nb.show.widgets.study_payload import ASV, FEW, TaxonShares, by_asv, described, doublings, taxon_shares
 from aam_nb.show.widgets.twin import ExplorerError
 from aam_nb.study.splits import is_whole
 from aam_nb.study.study import Study
@@ -137,7 +126,7 @@ class StudyExplorer(Explorer):
         self._curves_of: tuple[Any, ...] = ()
         self._reads_of_asvs, self._deepest = by_asv(study)
         with_tree = study.tree is not None and not study.tree.missing(study.asv_ids)
-        self.distances = tuple(d for d in DISTANCES if with_tree or d not in OF_TREE)
+        self.distances = tuple(d for d in DISTANCES if with_tree or d not in TREE_METRICS)
         ranks = [] if study.taxonomy is None else [str(c) for c in study.taxonomy if c != "confidence"]
         self.ranks = (*ranks, ASV)
         names = [c["name"] for c in self.columns]
@@ -219,7 +208,7 @@ class StudyExplorer(Explorer):
 
     @traitlets.validate("distance")
     def _check_distance(self, proposal: Any) -> str:
-        if proposal["value"] in OF_TREE and proposal["value"] not in self.distances:
+        if proposal["value"] in TREE_METRICS and proposal["value"] not in self.distances:
             self.study.require_tree()  # says what is missing
         return one_of(proposal, self.distances, "distances")
 
@@ -288,7 +277,7 @@ class StudyExplorer(Explorer):
                 "note": f"A PCoA needs 3 samples with {'so many ' if self.rarefy else ''}reads; there are {deep}.",
             }
         study = self._compared.rarefy(self.depth, seed=self.seed) if self.rarefy else self._compared
-        apart = distances(study, self.distance)
+        apart = distance_matrix(study, self.distance)
         found = pcoa(apart, num_axes=AXES, method="exact" if study.num_samples <= EXACT else "fast")
         self._ordinations[key] = found
         points, share = found.samples.to_numpy(), found.proportion_explained.to_numpy()
@@ -343,39 +332,32 @@ class StudyExplorer(Explorer):
         table, series = self.study.table[rows], []
         for k, row in enumerate(rows):
             reads = table.data[table.indptr[k] : table.indptr[k + 1]]
-            at = np.unique(np.append(steps(int(reads.sum())), [self.depth] if self.depth <= reads.sum() else []))
-            found = expected_richness(reads, at)
-            here = float(found[at == self.depth][0]) if self.depth in at else None
+            curve = rarefaction_curve(reads, depth=self.depth)
             series.append(
                 {
                     "name": str(self.study.sample_ids[row]),
                     "i": int(row),
                     "reads": int(reads.sum()),
                     "asvs": len(reads),
-                    "here": here,
-                    "points": np.column_stack([at, found]).tolist(),
+                    "here": curve.at(self.depth),
+                    "points": np.column_stack([curve.depths, curve.richness]).tolist(),
                 }
             )
         return series
 
     def _mean_curve(self, name: str, rows: Ints, num: int) -> dict[str, Any]:
-        table, depth = self.study.table[rows], self.study.depth.to_numpy()[rows]
-        reach = int(np.sort(depth)[::-1][(len(rows) - 1) // 2])  # half of them have as many reads
-        at = np.unique(np.append(steps(reach), [self.depth] if self.depth <= reach else []))
-        found = np.full((len(rows), len(at)), np.nan)
-        for k in range(len(rows)):
-            here = at <= depth[k]
-            found[k, here] = expected_richness(table.data[table.indptr[k] : table.indptr[k + 1]], at[here])
-        mean, spread = np.nanmean(found, axis=0), np.nanstd(found, axis=0)
+        table = self.study.table[rows]
+        curve = mean_rarefaction_curve(table, depth=self.depth)
+        low, high = np.maximum(0, curve.richness - curve.spread), curve.richness + curve.spread
         return {
             "name": name,
             "i": -1,
             "n": num,
-            "reads": int(np.median(depth)),
+            "reads": int(np.median(self.study.depth.to_numpy()[rows])),
             "asvs": float(np.median(np.diff(table.indptr))),
-            "here": float(mean[at == self.depth][0]) if self.depth in at else None,
-            "points": np.column_stack([at, mean]).tolist(),
-            "band": np.column_stack([at, np.maximum(0, mean - spread), mean + spread]).tolist(),
+            "here": curve.at(self.depth),
+            "points": np.column_stack([curve.depths, curve.richness]).tolist(),
+            "band": np.column_stack([curve.depths, low, high]).tolist(),
         }
 
     def _levels(self, rows: Ints) -> dict[str, Ints]:

@@ -19,6 +19,7 @@ from scipy import sparse
 
 from aam_nb.config import cut_list
 from aam_nb.study.errors import FormatError, StudyError
+from aam_nb.study.rarefy import draw_reads
 from aam_nb.study.readers.archives import first_line
 
 Ints = npt.NDArray[np.int64]
@@ -75,15 +76,12 @@ class Rarefaction:
     seed: int
 
     def __call__(self, table: sparse.csr_array, keys: Ints) -> sparse.csr_array:
-        drawn = table.data.copy()
-        for key, start, stop in zip(keys, table.indptr[:-1], table.indptr[1:], strict=True):
-            reads = table.data[start:stop]
-            # With depth and total, so that rarefying what was rarefied is a new draw.
-            rng = np.random.default_rng([self.seed, int(key), self.depth, int(reads.sum())])
-            drawn[start:stop] = rng.multivariate_hypergeometric(reads, self.depth, method="marginals")
-        found = sparse.csr_array((drawn, table.indices, table.indptr), shape=table.shape)
-        found.eliminate_zeros()
-        return found
+        # With depth and total, so that rarefying what was rarefied is a new draw.
+        rngs = [
+            np.random.default_rng([self.seed, int(key), self.depth, int(total)])
+            for key, total in zip(keys, table.sum(axis=1), strict=True)
+        ]
+        return draw_reads(table, np.full(len(keys), self.depth), rngs)
 
 
 def blocks(

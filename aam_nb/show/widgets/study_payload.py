@@ -1,31 +1,24 @@
-"""What the explorer of a study computes: distances, expected richness, shares of taxa, metadata as the browser takes it."""
+"""What the study explorer sends to the browser: metadata columns, reads of each ASV, shares of taxa."""
 
 from __future__ import annotations
 
 import base64
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 from pandas.api.types import is_bool_dtype, is_numeric_dtype
 from scipy import sparse
-from scipy.special import gammaln
 
+from aam_nb.arrays import Ints
 from aam_nb.config import cut_list
-from aam_nb.diversity.unifrac import unifrac
 from aam_nb.explain.attribution.taxa_and_clades import name_lineages
-from aam_nb.model.objectives.distances import aitchison, bray_curtis
 from aam_nb.show.widgets.explorer import column
 from aam_nb.show.widgets.names import AsvNames
 from aam_nb.study.study import Study
 
-if TYPE_CHECKING:
-    from skbio import DistanceMatrix
-
-OF_TREE = ("unweighted", "weighted_normalized", "generalized")
-CURVE_POINTS = 25
 FEW = 10
 """Whole numbers of at most so many different values are taken as categories, as a study's number or a year is."""
 MOST_COLUMNS = 80
@@ -36,8 +29,6 @@ TAXA_SENT = (12, 60)
 """Taxa of a rank that are sent, at least and at most."""
 ASV = "ASV"
 """The rank below all ranks."""
-Floats = npt.NDArray[np.floating[Any]]
-Ints = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True, eq=False)
@@ -113,70 +104,6 @@ def by_asv(study: Study) -> tuple[Ints, Ints]:
     return reads, deepest
 
 
-def distances(study: Study, name: str) -> DistanceMatrix:
-    """Distances between samples, by one of `DISTANCES`."""
-    from skbio import DistanceMatrix
-
-    if name in OF_TREE:
-        return unifrac(study, metric=name)
-    table = study.table[:]
-    of = {"braycurtis": bray_curtis, "jaccard": jaccard, "aitchison": aitchison}[name]
-    return DistanceMatrix(of(table), ids=list(study.sample_ids))
-
-
-def jaccard(table: sparse.csr_array) -> Floats:
-    """1 - ASVs found in both of two samples over those found in either, shape (n_samples, n_samples); every sample needs reads."""
-    present = sparse.csr_array((np.ones(len(table.data)), table.indices, table.indptr), shape=table.shape)
-    both = (present @ present.T).toarray()
-    one = both.diagonal()
-    distance = 1 - both / (one[:, None] + one[None, :] - both)
-    np.fill_diagonal(distance, 0.0)
-    return np.asarray(distance)
-
-
-def expected_richness(reads: npt.NDArray[Any], depths: npt.NDArray[Any]) -> Floats:
-    """ASVs expected among so many reads of a sample, drawn without replacement, shape (n_depths,).
-
-    Parameters
-    ----------
-    reads
-        Reads of each ASV of the sample.
-    depths
-        Reads drawn, at most the sample's.
-
-    References
-    ----------
-    Hurlbert 1971, Ecology 52:577.
-    """
-    values, times = np.unique(reads, return_counts=True)
-    missed = np.exp(_log_missed(values[:, None], int(np.sum(reads)), np.asarray(depths)[None, :]))
-    return np.asarray(times @ (1 - missed))
-
-
-def expected_asvs(study: Study, depth: int) -> float:
-    """ASVs expected in the whole study after rarefying: those of which at least one read is drawn in any sample."""
-    missed = np.zeros(study.num_asvs)  # log of the chance that no sample's draw has the ASV
-    total = study.depth.to_numpy().astype(np.int64)
-    for part, table in study.blocks():
-        of = np.repeat(total[part], np.diff(table.indptr))
-        deep = of >= depth
-        logs = _log_missed(table.data[deep], of[deep], depth)
-        missed += np.bincount(table.indices[deep], weights=logs, minlength=study.num_asvs)
-    return float(np.sum(-np.expm1(missed)))
-
-
-def _log_missed(reads: npt.NDArray[Any], total: Any, drawn: Any) -> Floats:
-    """Log of the chance that none of an ASV's reads is among those drawn: C(total - reads, drawn) / C(total, drawn)."""
-    rest = np.asarray(total - reads - drawn, dtype=float)
-    logs = (
-        gammaln(np.asarray(total - reads, dtype=float) + 1)
-        - gammaln(np.maximum(rest, 0) + 1)
-        - gammaln(np.asarray(total, dtype=float) + 1)
-        + gammaln(np.asarray(total - drawn, dtype=float) + 1)
-    )
-    return np.where(rest >= 0, np.minimum(logs, 0.0), -np.inf)
-
-
 def taxon_shares(study: Study, rank: str) -> TaxonShares:
     """Shares of reads of the largest taxa of a rank, or of the largest ASVs: at least 12, at most 60, as many as can be sent.
 
@@ -216,8 +143,3 @@ def _binomials(genus: pd.Series, species: pd.Series) -> pd.Series:
 def doublings(most: int) -> Ints:
     """Last numbers of bins that hold 1, 2, 3-4, 5-8, … up to at least `most`."""
     return np.asarray(2 ** np.arange(int(np.ceil(np.log2(max(1, most)))) + 1))
-
-
-def steps(reads: int) -> Ints:
-    """Depths from 1 to so many reads, close together where curves bend."""
-    return np.unique(np.round(1 + (reads - 1) * np.linspace(0, 1, CURVE_POINTS) ** 2).astype(np.int64))
