@@ -1,6 +1,6 @@
 """Figures, each drawn from a table that can also be printed. Nothing is shown, saved or computed here.
 
-Colours are told apart with any kind of colour vision; marker shapes say the same once more.
+The colours can be distinguished with any kind of colour vision, and marker shapes or line styles repeat what colours say.
 """
 
 from aam_nb.show.plots.attention import (

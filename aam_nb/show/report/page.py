@@ -1,6 +1,6 @@
-"""One self-contained HTML page: the study, the model, how well, why, and where it errs. Opens from disk, loads nothing.
+"""One self-contained HTML page: the study, the models, how well they predict, why, and where they are wrong.
 
-Its explorers are those of the notebook, drawn by the same JavaScript; without JavaScript their figures are seen instead.
+The page opens from disk and loads nothing. Its explorers are those of the notebook, drawn by the same JavaScript; without JavaScript the page shows figures instead.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from markupsafe import Markup, escape
 
 from aam_nb.show import widgets
 from aam_nb.show.report.pictures import picture
-from aam_nb.show.report.sections import model_part
+from aam_nb.show.report.sections import model_section
 from aam_nb.show.widgets.page import embed
 from aam_nb.study.atomic import whole_file
 from aam_nb.study.study import Study
@@ -45,37 +45,51 @@ def report(
     ------
     NotFittedError, UnknownIdError
         A model has no target; the study holds no sample that the model has not seen.
+
+    Examples
+    --------
+    >>> import aam_nb as aam
+    >>> study = aam.simulate_study(n_samples=24, n_asvs=20, seed=0)
+    >>> train, test = study.split(test_size=0.25, seed=0)
+    >>> model = aam.AAM(aam.ModelConfig(width=16, num_layers=1))
+    >>> model = model.fit(train, target="age", config=aam.TrainConfig(epochs=1, progress=False))
+    >>> aam.report(model, study, "report.html").name
+    'report.html'
     """
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
     models = [model] if isinstance(model, AAM) else list(model)
-    parts = [model_part(m, study) for m in models]
-    shown = [widgets.explore(study), *(e for part in parts for e in part.explorers.values())]
-    found = embed(shown)
+    sections = [model_section(m, study) for m in models]
+    explorers = [widgets.explore(study), *(e for section in sections for e in section.explorers.values())]
+    embedded = embed(explorers)
     drawn = [
         {"place": place, "still": picture(e.figure(), f"{e.title}. {e.sentence()}", "")}
-        for place, e in zip(found.places, shown, strict=True)
+        for place, e in zip(embedded.places, explorers, strict=True)
     ]
-    rest = iter(drawn[1:])
+    of_models = iter(drawn[1:])
     pages = Environment(loader=PackageLoader("aam_nb.show.report", "."), autoescape=True, undefined=StrictUndefined)
     pages.filters["code"] = _code
     text = pages.get_template("report.html.j2").render(
         title=title,
         version=__version__,
-        study_line=f"{study.num_samples} samples, {study.num_asvs} ASVs",
+        study_line=f"{_count(study.num_samples, 'sample')}, {_count(study.num_asvs, 'ASV')}",
         provenance=study.provenance,
         sha256=study.content_hash(),
         study_explorer=drawn[0],
-        models=[part.words | {name: next(rest) for name in part.explorers} for part in parts],
+        models=[section.fields | {name: next(of_models) for name in section.explorers} for section in sections],
         versions=versions(),
-        embedded=found,
+        embedded=embedded,
     )
     with whole_file(path) as fresh:
         fresh.write_text(text, encoding="utf-8")
     return Path(path)
 
 
+def _count(n: int, noun: str) -> str:
+    return f"{n:,} {noun}{'' if n == 1 else 's'}"
+
+
 def _code(text: str) -> Markup:
-    """Escaped text in which what stands between backticks is set as code."""
-    parts = text.split("`")
-    return Markup("").join(Markup("<code>{}</code>").format(t) if k % 2 else escape(t) for k, t in enumerate(parts))
+    """Escaped text; what stands between backticks is marked as code."""
+    pieces = text.split("`")
+    return Markup("").join(Markup("<code>{}</code>").format(t) if k % 2 else escape(t) for k, t in enumerate(pieces))

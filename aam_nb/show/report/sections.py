@@ -1,4 +1,4 @@
-"""What the report says of one model: whether it predicts, how it learned, why it predicts so, where it errs, how it was made."""
+"""The report's section on one model: how well it predicts, how it was trained, why it predicts so, where it is wrong, how it was made."""
 
 from __future__ import annotations
 
@@ -26,50 +26,50 @@ MOST_SAMPLES = 400
 
 
 @dataclass(frozen=True)
-class ModelPart:
-    """One model's part of the page.
+class ModelSection:
+    """The page's section on one model.
 
     Parameters
     ----------
-    words
-        What the template fills in.
+    fields
+        Values for the template, by name.
     explorers
-        The explorers of its sections, by name: "attributions", "attention", "errors".
+        The explorers of the section, by name: "attributions", "attention", "errors".
     """
 
-    words: dict[str, Any]
+    fields: dict[str, Any]
     explorers: dict[str, Explorer]
 
 
 def held_out(model: AAM, study: Study) -> Study:
-    """The samples of `study` to judge a model by: those of its last evaluation or its test side, else all it has not seen.
+    """The samples of `study` to test a model on: those of its last evaluation or its test side, else all it has not seen.
 
     Raises
     ------
     UnknownIdError
         There are none.
     """
-    judged = [] if model.evaluation is None else list(model.evaluation.predictions.index)
-    wanted = set(study.sample_ids) & set(judged or model.samples.get("test", []))
+    evaluated = [] if model.evaluation is None else list(model.evaluation.predictions.index)
+    wanted = set(study.sample_ids) & set(evaluated or model.samples.get("test", []))
     if not wanted:
         wanted = set(study.sample_ids) - model.seen
     ids = [i for i in study.sample_ids if i in wanted]
     if not ids:
         raise UnknownIdError(
-            f"None of the {study.num_samples} samples is one to judge {model!r} by: it has seen them all. Expected the test samples "
-            "too. Give the whole study, or new samples."
+            f"None of the {study.num_samples} samples can test {model!r}: it has seen them all. Expected the test samples too. Give the "
+            "whole study, or new samples."
         )
     return study.keep_samples(ids)
 
 
-def model_part(model: AAM, study: Study) -> ModelPart:
-    """What the page says of one model."""
+def model_section(model: AAM, study: Study) -> ModelSection:
+    """Evaluate and explain one model where that was not done, and put its section together."""
     task, test = model.require_task(), held_out(model, study)
     if model.evaluation is None or set(model.evaluation.predictions.index) != set(test.sample_ids):
         model.evaluate(test, train=model.training_side(study))
     result = model.evaluation
     assert result is not None
-    words = {
+    fields = {
         "target": task.target,
         "headline": _headline(result),
         "warnings": result.warnings(),
@@ -78,9 +78,7 @@ def model_part(model: AAM, study: Study) -> ModelPart:
         .rename(index=plots.MODEL_NAMES, columns=plots.METRIC_NAMES)
         .rename_axis(columns=None),
         "confidence": f"{result.config.confidence:.0%}",
-        "resampled": f", resampling the {result.num_groups} values of {result.group} whole"
-        if result.group
-        else ", resampling samples",
+        "resampled": f"whole groups of {result.group} ({result.num_groups})" if result.group else "single samples",
         "num_train": result.num_train,
         "score_figures": _score_figures(result),
         "history_figures": _history_figures(model),
@@ -88,96 +86,103 @@ def model_part(model: AAM, study: Study) -> ModelPart:
         "code": provenance.code(model),
         "config": as_json({"model": to_dict(model.config), **model.record}),
     }
-    where = errors(result, study, model=model)
-    reasons, explorers = _reasons(model, test, result, str(where.worst(1).index[0]))
-    return ModelPart(words | reasons, explorers | {"errors": widgets.errors(where, study=study)})
+    analysis = errors(result, study, model=model)
+    explained, explorers = _explanations(model, test, result, str(analysis.worst(1).index[0]))
+    return ModelSection(fields | explained, explorers | {"errors": widgets.errors(analysis, study=study)})
 
 
 def _score_figures(result: Evaluation) -> list[Picture]:
-    dots = "Dots are scores, lines their bootstrap intervals."
+    dots = "Points are scores, lines are bootstrap intervals."
     return [
-        picture(plots.metrics(result), "Scores beside the baselines.", dots),
-        picture(result.plot(), "Predictions of the test samples.", _prediction_caption(result)),
+        picture(plots.metrics(result), "Scores of the model and of the baselines.", dots),
+        picture(result.plot(), "Predictions for the test samples.", _prediction_caption(result)),
     ]
 
 
 def _history_figures(model: AAM) -> list[Picture]:
-    kept = "The weights of the best validation epoch are kept."
+    kept = "The model keeps the weights of the epoch with the lowest validation loss."
     return [
         picture(plots.history(model.history, stage=s), f"Loss by epoch, {s}.", kept)
         for s in model.history["stage"].unique()
     ]
 
 
-def _reasons(model: AAM, test: Study, result: Evaluation, worst: str) -> tuple[dict[str, Any], dict[str, Explorer]]:
-    """Attributions of the test samples with their checks, and the attention of the sample that is predicted worst."""
+def _explanations(
+    model: AAM, test: Study, result: Evaluation, worst: str
+) -> tuple[dict[str, Any], dict[str, Explorer]]:
+    """Attributions of the test samples with their checks, and the attention in the sample with the largest error."""
     explained = test.keep_samples(test.sample_ids[:MOST_SAMPLES])
-    target, found = model.require_task().target, attribute(model, explained)
-    known = test.truth and target in set(test.truth.planted["target"])
-    planted = test.truth.asvs(target) if test.truth and known else ()
-    checked = faithfulness(found, planted=planted, config=CHECKS)
+    target, attributions = model.require_task().target, attribute(model, explained)
+    has_planted = test.truth and target in set(test.truth.planted["target"])
+    planted = test.truth.asvs(target) if test.truth and has_planted else ()
+    checks = faithfulness(attributions, planted=planted, config=CHECKS)
     sample = worst if worst in explained.sample_ids else str(explained.sample_ids[0])
-    words = {
-        "attribution_text": _attribution_sentence(found, test.num_samples),
-        "recovery": str(recovery(found, planted)) if planted else "",
+    fields = {
+        "attribution_text": _attribution_sentence(attributions, test.num_samples),
+        "recovery": str(recovery(attributions, planted)) if planted else "",
         "guessing": not result.beats_guessing,
-        "sample": f"{sample}, {'the one with the largest error' if sample == worst else 'the first'}",
+        "sample": f"{sample}, {'the one with the largest error' if sample == worst else 'the first test sample'}",
         "check_figures": [
             picture(
-                checked.plot(),
+                checks.plot(),
                 "Checks of the attributions.",
-                f"Whether the attributions can be believed, on {checked.num_samples} test samples. No model was fitted anew for this page.",
+                f"Whether the attributions can be trusted, on {_samples(checks.num_samples)}. Checks that need more models to be "
+                "fitted were left out of this page.",
             )
         ],
-        "unit": found.unit,
-        "asvs": _asv_rows(found, planted),
+        "unit": attributions.unit,
+        "asvs": _asv_rows(attributions, planted),
     }
     explorers: dict[str, Explorer] = {
-        "attributions": widgets.attributions(found, faithfulness=checked, study=explained),
+        "attributions": widgets.attributions(attributions, faithfulness=checks, study=explained),
         "attention": widgets.attention(model, explained, samples=[sample]),
     }
-    return words, explorers
+    return fields, explorers
 
 
 def _headline(result: Evaluation) -> str:
     metric = METRICS[result.kind][0]
     row = result.row(metric)
-    others = ", ".join(f"{plots.MODEL_NAMES.get(m, m)} {result.value(metric, m):.2f}" for m in result.models[1:])
-    by = f" of {result.num_groups} values of {result.group}" if result.group else ""
-    by += "" if result.num_seen else " that were never trained on"
+    baselines = ", ".join(f"{plots.MODEL_NAMES.get(m, m)} {result.value(metric, m):.2f}" for m in result.models[1:])
+    groups = (
+        f" from {result.num_groups} {'group' if result.num_groups == 1 else 'groups'} of {result.group}"
+        if result.group
+        else ""
+    )
+    unseen = "" if result.num_seen else ", none of which the model was trained on"
     return (
         f"{result.target}: {plots.METRIC_NAMES[metric]} {row['value']:.2f} [{row['low']:.2f}, {row['high']:.2f}] on "
-        f"{len(result.predictions)} test samples{by}" + (f"; beside it: {others}." if others else ".")
+        f"{_samples(len(result.predictions))}{groups}{unseen}" + (f". Baselines: {baselines}." if baselines else ".")
     )
 
 
 def _split_sentence(model: AAM, result: Evaluation) -> str:
     counts = ", ".join(f"{len(ids)} {use}" for use, ids in model.samples.items())
-    by = (
-        f"All samples of one {result.group} are on the same side."
+    rule = (
+        f"All samples with the same {result.group} are on the same side of the split."
         if result.group
         else "Samples were split one by one, not by group."
     )
-    return f"Samples: {counts}. {by}"
+    return f"Samples: {counts}. {rule}"
 
 
-def _attribution_sentence(found: Attributions, of: int) -> str:
-    n = len(found.sample_ids)
-    some = "" if n == of else f" (the first {n} of {of})"
+def _attribution_sentence(attributions: Attributions, num_test: int) -> str:
+    n = len(attributions.sample_ids)
+    first = "" if n == num_test else f" (the first {n} of {num_test})"
     return (
-        f"Integrated gradients from the sample without ASVs to the sample as it is, over {len(found.sample_ids)} test samples{some}. The "
-        f"attributions of a sample sum to its prediction minus that of the empty sample; the "
-        f"largest gap is {found.largest_gap:.2%} of what was to explain in that sample or in a typical one, whichever is more."
+        f"Integrated gradients of {_samples(n)}{first}, from a sample without ASVs to the sample itself. The attributions of a sample "
+        "sum to its prediction minus the prediction for the empty sample; the largest gap is "
+        f"{attributions.largest_gap:.2%} of that difference, in the same sample or in a typical one, whichever is larger."
     )
 
 
 def _prediction_caption(result: Evaluation) -> str:
     if result.kind == "regression":
-        return "One dot a test sample; on the dashed line prediction and truth agree."
-    return "Numbers count test samples; the colour is the share of the true class (row)."
+        return "One point per test sample. On the dashed line, prediction and true value agree."
+    return "Numbers are test samples; the colour is the share of the true class (row)."
 
 
-def _asv_rows(found: Attributions, planted: Sequence[str]) -> list[dict[str, Any]]:
+def _asv_rows(attributions: Attributions, planted: Sequence[str]) -> list[dict[str, Any]]:
     return [
         {
             "dna": asv,
@@ -187,5 +192,9 @@ def _asv_rows(found: Attributions, planted: Sequence[str]) -> list[dict[str, Any
             "positive": f"{row['positive']:.0%}",
             "planted": "★" if asv in planted else "",
         }
-        for asv, row in found.by_asv().head(TOP_ASVS).iterrows()
+        for asv, row in attributions.by_asv().head(TOP_ASVS).iterrows()
     ]
+
+
+def _samples(n: int) -> str:
+    return f"{n:,} test sample{'' if n == 1 else 's'}"
