@@ -79,7 +79,7 @@ class Report:
     study: StudyArgs
     out: Path
     """HTML file to write."""
-    title: str = "What the microbes tell"
+    title: str = "Microbiome report"
     """Heading of the page."""
 
     def __call__(self) -> None:

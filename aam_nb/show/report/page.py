@@ -1,6 +1,7 @@
 """One self-contained HTML page: the study, the models, how well they predict, why, and where they are wrong.
 
-The page opens from disk and loads nothing. Its explorers are those of the notebook, drawn by the same JavaScript; without JavaScript the page shows figures instead.
+The page opens from disk and loads nothing. Its explorers are those of the notebook, drawn by the same JavaScript; without
+JavaScript the page shows figures instead.
 """
 
 from __future__ import annotations
@@ -21,9 +22,7 @@ from aam_nb.train.run import versions
 from aam_nb.version import __version__
 
 
-def report(
-    model: AAM | Sequence[AAM], study: Study, path: str | Path, *, title: str = "What the microbes tell"
-) -> Path:
+def report(model: AAM | Sequence[AAM], study: Study, path: str | Path, *, title: str = "Microbiome report") -> Path:
     """Write a report of one or several fitted models of a study.
 
     Parameters
@@ -49,8 +48,8 @@ def report(
     Examples
     --------
     >>> import aam_nb as aam
-    >>> study = aam.simulate_study(n_samples=24, n_asvs=20, seed=0)
-    >>> train, test = study.split(test_size=0.25, seed=0)
+    >>> study = aam.simulate_study(n_samples=24, n_asvs=60, seed=0)
+    >>> train, test = study.split(test_size=0.25, target="age", seed=0)
     >>> model = aam.AAM(aam.ModelConfig(width=16, num_layers=1))
     >>> model = model.fit(train, target="age", config=aam.TrainConfig(epochs=1, progress=False))
     >>> aam.report(model, study, "report.html").name
