@@ -106,7 +106,7 @@ def test_a_page_loads_nothing_and_runs_one_script(explorer):
     assert page.count("<script") == 2  # the data, which is no script, and the explorer's own
 
 
-@pytest.mark.parametrize("script", ["explore", "attention", "attributions", "errors", "compare"])
+@pytest.mark.parametrize("script", ["study", "attention", "attributions", "errors", "comparison"])
 def test_javascript_writes_no_html_and_asks_no_other_host(script):
     source = esm(script)
     for unsafe in (

@@ -124,11 +124,11 @@ def test_asvs_are_named_by_their_lowest_taxon(hand_study):
         )
     )
     keys = ["(sample token)", "GGGG", "AAAA", "AACC", "GGTT"]
-    assert names.of(keys) == [
+    assert names.labels(keys) == [
         *("(sample token)", "Bacteroides #3", "Bacteroides vulgatus #1", "Lachnospiraceae (family) #2", "GGTT #4")
     ]
     assert names.lineages(keys)[:2] == ["", "Bacteria; Bacteroidaceae; Bacteroides"]
-    assert AsvNames(hand_study).of(["AACC"]) == ["AACC #2"]
+    assert AsvNames(hand_study).labels(["AACC"]) == ["AACC #2"]
 
 
 def test_a_model_without_a_target_can_be_looked_at(sides):

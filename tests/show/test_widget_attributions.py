@@ -15,7 +15,8 @@ from aam_nb.config import FaithfulnessConfig
 from aam_nb.explain.attribution.probe import ExplainError
 from aam_nb.explain.attribution.result import Attributions
 from aam_nb.show import plots
-from aam_nb.show.widgets.attributions import HOLDERS, attributions, induced
+from aam_nb.show.widgets.attributions import attributions
+from aam_nb.show.widgets.attributions_payload import HOLDERS, induced
 from aam_nb.show.widgets.twin import ExplorerError
 from aam_nb.study.errors import UnknownIdError
 from aam_nb.study.study import Study
@@ -221,7 +222,7 @@ def test_letters_are_those_of_attribute_over_the_samples_that_hold_the_asv(explo
 def test_an_asv_that_only_the_reference_holds_says_so(fitted, samples):
     lacking = samples.asv_ids[samples.prevalence == 0]
     explorer = attributions(aam.explain.attribute(fitted, samples, reference="mean"))
-    explorer.asv = next(a for a in lacking if (dense(explorer.found)[a] != 0).any())
+    explorer.asv = next(a for a in lacking if (dense(explorer.attributions)[a] != 0).any())
     (sent,) = explorer.inside.values()
     assert sent["missing"] == "No explained sample holds this ASV; only the reference does."
 
@@ -316,7 +317,7 @@ def test_without_taxonomy_asvs_are_named_by_their_ends(fitted, samples):
     assert [name for name, _ in explorer.data["levels"]] == ["asv"]
     row = items(explorer)[0]
     assert row["label"] == f"{row['id'][:9]}…{row['id'][-9:]} #{samples.asv_ids.get_loc(row['id']) + 1}"
-    assert items(explorer)[0]["mean"] == pytest.approx(dense(explorer.found)[row["id"]].mean(), rel=1e-3)
+    assert items(explorer)[0]["mean"] == pytest.approx(dense(explorer.attributions)[row["id"]].mean(), rel=1e-3)
     explorer.figure()
 
 

@@ -13,7 +13,7 @@ from aam_nb.explain import Attributions, attribute, faithfulness, recovery
 from aam_nb.show import plots, widgets
 from aam_nb.show.report import provenance
 from aam_nb.show.report.pictures import Picture, picture
-from aam_nb.show.widgets.attributions import CHECKS
+from aam_nb.show.widgets.attributions_payload import CHECKS
 from aam_nb.show.widgets.explorer import Explorer
 from aam_nb.study.errors import UnknownIdError
 from aam_nb.study.study import Study

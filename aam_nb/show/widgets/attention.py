@@ -242,7 +242,7 @@ class AttentionExplorer(Explorer):
                 "predictions": predictions,
                 "keys": {
                     "ids": list(keys),
-                    "labels": self.names.of(keys),
+                    "labels": self.names.labels(keys),
                     "lineages": self.names.lineages(keys),
                     "reads": [
                         *(counts.get(key) for key in keys),
@@ -271,7 +271,7 @@ class AttentionExplorer(Explorer):
         return plain(
             {
                 "id": asv,
-                "label": self.names.of([asv])[0],
+                "label": self.names.labels([asv])[0],
                 "lineage": self.names.lineages([asv])[0],
                 "prevalence": int(self.study.prevalence[asv]),
                 "together": int(ends[0] - starts[0]),
@@ -302,7 +302,7 @@ class AttentionExplorer(Explorer):
         left, right = figure.subfigures(1, 2, width_ratios=[6.4, side * H + 0.8], squeeze=False)[0]
         ax = plots.attention(table, sample=self.sample, top=IN_FIGURE, ax=left.subplots())
         ax.tick_params(axis="x", labelsize=8, rotation=0 if H <= 4 else 90)
-        labels = [cut(label, 40) for label in self.names.of(table.index[:rows])]
+        labels = [cut(label, 40) for label in self.names.labels(table.index[:rows])]
         ax.set_yticks(range(rows), labels, family="DejaVu Sans", fontsize=8)
         sent = self._samples[self.sample].sent
         _small_multiples(right, found, min(len(sent["keys"]["ids"]), sent["tokens"] + self.top))
@@ -317,7 +317,7 @@ class AttentionExplorer(Explorer):
         frame.insert(0, "reads", reads)
         if self.names.ranks is not None:
             frame.insert(0, "lineage", self.names.lineages(table.index))
-        frame.insert(0, "name", self.names.of(table.index))
+        frame.insert(0, "name", self.names.labels(table.index))
         return frame.rename_axis("asv_id")
 
     def sentence(self) -> str:

@@ -314,7 +314,7 @@ def asv_names(asvs: Iterable[str], study: Study | None) -> tuple[list[str], list
     if study is None:
         return [short(a) for a in asvs], ["" for _ in asvs]
     found = AsvNames(study)
-    return [short(a) if a == n else n for a, n in zip(asvs, found.of(asvs), strict=True)], found.lineages(asvs)
+    return [short(a) if a == n else n for a, n in zip(asvs, found.labels(asvs), strict=True)], found.lineages(asvs)
 
 
 def errors(analysis: ErrorAnalysis, *, study: Study | None = None) -> ErrorsExplorer:

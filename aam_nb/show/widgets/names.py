@@ -29,7 +29,7 @@ class AsvNames:
         named = "both ends of their DNA" if self.ranks is None else "their lowest known taxon"
         return f"ASVs are named by {named}; #n is the n-th ASV of the study."
 
-    def of(self, keys: Iterable[object]) -> list[str]:
+    def labels(self, keys: Iterable[object]) -> list[str]:
         """Names of ASVs; tokens keep theirs."""
         names = pd.Index([str(key) for key in keys], dtype=str)
         places = self.asv_ids.get_indexer(names).tolist()

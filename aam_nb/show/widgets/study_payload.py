@@ -130,7 +130,7 @@ def taxon_shares(study: Study, rank: str) -> TaxonShares:
         shares[part] = (table @ column_of).toarray() * over[part][:, None]
     if names is None:
         full = [str(a) for a in study.asv_ids[top]]
-        return TaxonShares(AsvNames(study).of(full), full, shares, num)
+        return TaxonShares(AsvNames(study).labels(full), full, shares, num)
     return TaxonShares([names[k] for k in top], [""] * len(top), shares, num)
 
 
