@@ -8,13 +8,13 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from pandas.api.types import is_bool_dtype, is_numeric_dtype
 from scipy.stats import false_discovery_control, kruskal, rankdata, spearmanr
 from tqdm.auto import tqdm
 
 from aam_nb.config import ErrorsConfig
 from aam_nb.evaluate.resampling import permute_groups
 from aam_nb.model.objectives import class_names
+from aam_nb.study.columns import is_numeric_column
 
 FEWEST = 5
 """Known values that a column must have."""
@@ -91,7 +91,7 @@ Design = tuple[npt.NDArray[np.bool_], npt.NDArray[np.int64] | None, npt.NDArray[
 
 def _design(values: pd.Series) -> Design | None:
     """None where a column is constant, has too few values, or is different in nearly every sample."""
-    number = is_numeric_dtype(values) and not is_bool_dtype(values)
+    number = is_numeric_column(values)
     known = np.isfinite(values.to_numpy(float, na_value=np.nan)) if number else values.notna().to_numpy()
     count = values[known].nunique()
     if known.sum() < FEWEST or count < 2 or (not number and count > known.sum() / 2):

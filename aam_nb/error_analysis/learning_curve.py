@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from pandas.api.types import is_bool_dtype, is_numeric_dtype
 from tqdm.auto import tqdm
 
 from aam_nb.config import ErrorsConfig, EvaluateConfig
@@ -15,6 +14,7 @@ from aam_nb.error_analysis.samples import ErrorsError
 from aam_nb.evaluate.metrics import METRICS, bootstrap, score
 from aam_nb.evaluate.resampling import number_groups
 from aam_nb.model.objectives import Task
+from aam_nb.study.columns import is_numeric_column
 from aam_nb.study.study import Study
 from aam_nb.train.estimator import AAM
 from aam_nb.train.refit import refit
@@ -89,7 +89,7 @@ def _nested(train: Study, task: Task, group: str | None, seed: int) -> npt.NDArr
     """A number in [0, 1) of each sample, the same within a group: those below a share are that share, of every stratum alike."""
     unit = number_groups(train.metadata[group] if group in train.metadata.columns else None, train.num_samples)
     values = train.column(task.target)
-    if is_numeric_dtype(values) and not is_bool_dtype(values) and task.kind == "regression":
+    if is_numeric_column(values) and task.kind == "regression":
         middle = values.groupby(unit).mean()
         stratum = pd.qcut(middle.rank(method="first"), min(BINS, len(middle)), labels=False)
     else:

@@ -12,12 +12,12 @@ from itertools import combinations, pairwise
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from pandas.api.types import is_bool_dtype, is_numeric_dtype
 from tqdm.auto import tqdm
 
 from aam_nb.config import ErrorsConfig, cut_list, one_line
 from aam_nb.evaluate.resampling import draw_groups, percentile_interval, permute_groups
 from aam_nb.model.objectives import class_names
+from aam_nb.study.columns import is_numeric_column
 
 FEWEST_GROUPS = 3
 """Groups inside and outside of a slice from which an interval is given: the mean of one or two does not vary as a new one would."""
@@ -114,7 +114,7 @@ def slices_of(facts: pd.DataFrame, config: ErrorsConfig) -> tuple[list[Slice], l
 def _by_column(name: str, values: pd.Series, config: ErrorsConfig) -> Iterator[Slice]:
     missing = values.isna().to_numpy()
     label = one_line(name)
-    if is_numeric_dtype(values) and not is_bool_dtype(values) and values.nunique() > config.num_bins:
+    if is_numeric_column(values) and values.nunique() > config.num_bins:
         yield from _by_bins(name, label, values.to_numpy(float, na_value=np.nan), config.num_bins)
     else:
         names = class_names(values)

@@ -13,6 +13,7 @@ from tqdm.auto import tqdm
 from aam_nb.config import cut_list
 from aam_nb.evaluate.baselines import group_columns, guessing, labels, lookup, relative_abundance
 from aam_nb.model.objectives import Classification, Task
+from aam_nb.study.columns import is_numeric_column
 from aam_nb.study.splits import NEARLY, candidate_groups, function_of_group
 from aam_nb.study.study import Study
 
@@ -152,7 +153,7 @@ def confounding(metadata: pd.DataFrame, target: str) -> str | None:
     be held out: of two values, or with one value alone for some class.
     """
     found, able = [], candidate_groups(metadata, target)
-    number = pd.api.types.is_numeric_dtype(metadata[target]) and not pd.api.types.is_bool_dtype(metadata[target])
+    number = is_numeric_column(metadata[target])
     for column in metadata.columns.drop([target, *able]):
         values = metadata[column]
         known = values.dropna()

@@ -13,7 +13,6 @@ from importlib import metadata as installed
 from pathlib import Path
 from typing import Literal
 
-import numpy as np
 import pandas as pd
 from tqdm.auto import tqdm
 
@@ -21,7 +20,6 @@ from aam_nb.config import UserError, cache_folder
 from aam_nb.study.errors import MissingExtraError
 from aam_nb.study.read import read_study
 from aam_nb.study.study import Study
-from aam_nb.study.tree import Tree
 
 Role = Literal["table", "metadata", "tree", "sequences", "taxonomy"]
 TIMEOUT = 30.0
@@ -292,7 +290,7 @@ def _read_infants_peru(table: Path, *, metadata: Path, tree: Path) -> Study:
     rows = known.metadata.drop(columns="sex_group")
     rows.insert(0, "age_months", known.column("sex_group").str[1:].astype(int))
     step = f"age_months taken from sex_group; {study.num_samples - known.num_samples} samples without it left out"
-    return _with_shorn_tree(replace(known, metadata=rows, provenance=(*study.provenance, step)))
+    return _with_pruned_tree(replace(known, metadata=rows, provenance=(*study.provenance, step)))
 
 
 def _read_soils88(table: Path, *, metadata: Path, sequences: Path, tree: Path) -> Study:
@@ -317,40 +315,15 @@ def _read_soils88(table: Path, *, metadata: Path, sequences: Path, tree: Path) -
         f"took the pseudocount of 1 off every count of {table.name}, and gave the branch above k__Bacteria, which has no length in "
         f"{tree.name}, length 0"
     )
-    return _with_shorn_tree(replace(study, provenance=(step, *study.provenance)))
+    return _with_pruned_tree(replace(study, provenance=(step, *study.provenance)))
 
 
-def _with_shorn_tree(study: Study) -> Study:
+def _with_pruned_tree(study: Study) -> Study:
     """With the tree of the study's ASVs alone, where it came with that of a reference database."""
     tree = study.require_tree()
-    shorn = _shorn(tree, study.asv_ids)
-    step = f"tree shorn from {len(tree.tips)} to {len(shorn.tips)} tips"
-    return replace(study, tree=shorn, provenance=(*study.provenance, step))
-
-
-def _shorn(tree: Tree, tips: pd.Index) -> Tree:
-    """The tree of these tips alone: branches that lead to none of them go, nodes with one child join its branch, and the root is
-    their last common ancestor."""
-    parent, length = tree.parent, tree.length
-    keep = np.zeros(len(parent), dtype=bool)
-    keep[tree.tip_nodes[pd.Index(tree.tips).isin(tips)]] = True
-    for node in range(len(parent) - 1, 0, -1):  # children come after parents
-        keep[parent[node]] |= keep[node]
-    children = np.bincount(parent[1:][keep[1:]], minlength=len(parent))
-    stays = keep & (children != 1)
-    above, long = np.full(len(parent), -1), np.zeros(len(parent))  # nearest ancestor that stays, and the way to it
-    for node in range(1, len(parent)):
-        up = parent[node]
-        above[node], long[node] = (up, length[node]) if stays[up] else (above[up], long[up] + length[node])
-    kept = np.flatnonzero(stays)
-    number = np.zeros(len(parent), dtype=np.int64)
-    number[kept] = np.arange(len(kept))
-    rooted = above[kept] >= 0
-    return Tree(
-        parent=np.where(rooted, number[above[kept]], -1),
-        length=np.where(rooted, long[kept], 0.0),
-        names=tuple(tree.names[node] for node in kept),
-    )
+    pruned = tree.pruned(study.asv_ids)
+    step = f"tree pruned from {len(tree.tips)} to {len(pruned.tips)} tips"
+    return replace(study, tree=pruned, provenance=(*study.provenance, step))
 
 
 # -- the studies ------------------------------------------------------------------------------------------------------

@@ -8,9 +8,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-from pandas.api.types import is_datetime64_any_dtype, is_numeric_dtype
+from pandas.api.types import is_datetime64_any_dtype
 
 from aam_nb.config import UserError, cut_list
+from aam_nb.study.columns import is_numeric_column
 from aam_nb.study.errors import FormatError
 from aam_nb.study.read import NeedsSequencesError, study_of
 from aam_nb.study.readers.archives import Source, unpacked
@@ -255,7 +256,7 @@ def _distances(source: Source) -> str:
 def _metadata(source: Source) -> str:
     rows, notes = parse_metadata(source)
     kinds = rows.dtypes.map(
-        lambda t: "numbers" if is_numeric_dtype(t) else "dates" if is_datetime64_any_dtype(t) else "text"
+        lambda t: "numbers" if is_numeric_column(t) else "dates" if is_datetime64_any_dtype(t) else "text"
     )
     counts = ", ".join(f"{n} columns of {k}" for k, n in kinds.value_counts().items())
     return _with(f"metadata, {len(rows)} samples, {counts}", notes)

@@ -10,6 +10,7 @@ import pandas as pd
 from scipy import sparse
 
 from aam_nb.config import UserError, cut_list, one_line
+from aam_nb.study.columns import is_numeric_column
 from aam_nb.study.readers.disk import Columns
 from aam_nb.study.study import Study
 from aam_nb.study.tree import Tree
@@ -155,7 +156,7 @@ def _kind(values: pd.Series) -> str | None:
         return "dates"
     if pd.api.types.is_bool_dtype(known):
         return "truth values"
-    return "numbers" if pd.api.types.is_numeric_dtype(known) else "text"
+    return "numbers" if is_numeric_column(known) else "text"
 
 
 def _tree(sides: list[Study], asvs: pd.Index, steps: list[str]) -> Tree | None:

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from pandas.api.types import is_bool_dtype, is_numeric_dtype
 
 from aam_nb.config import Notice, UserError, cut_list
+from aam_nb.study.columns import is_numeric_column
 
 if TYPE_CHECKING:
     from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
@@ -166,7 +166,7 @@ def k_fold(
             + (f"Try `folds={num_units}`." if num_units >= 2 else "Use more samples or another group.")
         )
     sizes_only = np.zeros(len(sample_ids), dtype=np.int64)
-    classes = None if target is None or _is_number(target) else target
+    classes = None if target is None or is_numeric_column(target) else target
     if target is None:
         stratum = sizes_only
     elif classes is None:
@@ -219,7 +219,7 @@ def leave_one_group_out(
         raise SplitError(
             f"There is {_counted(len(values), group)}. Leaving one out needs at least two. Use another group, or `study.split()`."
         )
-    if target is not None and not _is_number(target):
+    if target is not None and not is_numeric_column(target):
         _refuse_lone(target, group)
     return [(value, unit == number) for number, value in enumerate(values)]
 
@@ -255,9 +255,9 @@ def candidate_groups(metadata: pd.DataFrame, target: Hashable) -> list[Any]:
         known = values.dropna()
         if not 2 < known.nunique() <= len(known) / 2:
             continue
-        if _is_number(values) and ((known % 1 != 0).any() or _follows(values, truth)):
+        if is_numeric_column(values) and ((known % 1 != 0).any() or _follows(values, truth)):
             continue
-        if not _is_number(truth) and values.groupby(truth.astype(str).where(truth.notna())).nunique().min() < 2:
+        if not is_numeric_column(truth) and values.groupby(truth.astype(str).where(truth.notna())).nunique().min() < 2:
             continue
         found.append(column)
     return found
@@ -375,7 +375,7 @@ def _tell(target: pd.Series, group: pd.Series) -> _Told:
     """Predict each sample from the others of its group."""
     both = pd.DataFrame({"value": target.to_numpy(), "group": group.to_numpy()}).dropna()
     both = both[both.groupby("group")["group"].transform("size") > 1]
-    number = _is_number(target)
+    number = is_numeric_column(target)
     num_values = both["value"].nunique()
     if num_values < 2:
         return _Told(score=float("nan"), guessing=0.0, metric="R²" if number else "balanced accuracy")
@@ -406,14 +406,10 @@ def _tell(target: pd.Series, group: pd.Series) -> _Told:
     return _Told(score=float(score), guessing=1 / num_values, metric="balanced accuracy")
 
 
-def _is_number(values: pd.Series) -> bool:
-    return is_numeric_dtype(values) and not is_bool_dtype(values)
-
-
 def _follows(values: pd.Series, target: pd.Series) -> bool:
     """Whether a numeric column is nearly a monotone function of a numeric target, as a month is of a day."""
     both = pd.DataFrame({"column": values, "target": target}).dropna()
-    if not _is_number(target) or both.nunique().min() < 2:
+    if not is_numeric_column(target) or both.nunique().min() < 2:
         return False
     return abs(float(both["column"].corr(both["target"], method="spearman"))) >= 0.95
 
@@ -427,7 +423,7 @@ def _numbers(target: pd.Series, group: pd.Series) -> tuple[int, str, int]:
     """How many values the group has, how many hold each class (in words), and the folds that can be had, at most 5."""
     known = group[target.notna()]
     count = known.nunique()
-    if _is_number(target):
+    if is_numeric_column(target):
         return count, "", min(5, count)
     per_class = known.groupby(target[target.notna()].astype(str).to_numpy()).nunique()
     return (
@@ -439,7 +435,7 @@ def _numbers(target: pd.Series, group: pd.Series) -> tuple[int, str, int]:
 
 def _strata(values: pd.Series) -> npt.NDArray[np.int64]:
     """Class numbers, or five quantile bins of a numeric target."""
-    if _is_number(values):
+    if is_numeric_column(values):
         return _bins(values, min(5, max(1, len(values) // 10)))
     _refuse_rare(values, 2)
     return pd.factorize(values, sort=True)[0].astype(np.int64)

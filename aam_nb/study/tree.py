@@ -7,13 +7,15 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, reduce
+from operator import add
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
+from aam_nb.arrays import Floats, Ints
 from aam_nb.config import UserError, cut_list
 from aam_nb.study.readers.archives import first_line
 
@@ -21,7 +23,7 @@ if TYPE_CHECKING:
     from skbio import TreeNode
 
 
-Arrays: TypeAlias = tuple[npt.NDArray[np.int64], npt.NDArray[np.float64], tuple[str | None, ...]]
+Arrays: TypeAlias = tuple[Ints, Floats, tuple[str | None, ...]]
 
 
 class TreeError(UserError, ValueError):
@@ -53,8 +55,8 @@ class Tree:
         More than two branches leave the root, which is how Newick writes an unrooted tree.
     """
 
-    parent: npt.NDArray[np.int64]
-    length: npt.NDArray[np.float64]
+    parent: Ints
+    length: Floats
     names: tuple[str | None, ...]
 
     def __post_init__(self) -> None:
@@ -78,7 +80,7 @@ class Tree:
             )
 
     @cached_property
-    def tip_nodes(self) -> npt.NDArray[np.int64]:
+    def tip_nodes(self) -> Ints:
         """Node number of each tip, in the order of `tips`."""
         inner = np.zeros(len(self.parent), dtype=bool)
         inner[self.parent[1:]] = True
@@ -149,6 +151,77 @@ class Tree:
         for tip, node in self.tip_node.items():
             new[node] = names.get(tip, tip)
         return replace(self, names=tuple(new))
+
+    def pruned(self, tips: Iterable[str]) -> Tree:
+        """The tree of some of its tips alone, as scikit-bio's `TreeNode.shear` gives it.
+
+        Branches that lead to none of the tips are removed, a node that is left with one child becomes part of that child's branch (their
+        lengths are summed), and the last common ancestor of the tips becomes the root. One thing differs: where three or more branches
+        leave that root, which Newick reads as unrooted, all but the first leave a new node at distance 0 from it.
+
+        Parameters
+        ----------
+        tips
+            Names of the tips to keep, in any order; names that are not tips are ignored.
+
+        Raises
+        ------
+        TreeError
+            None of the names is a tip.
+
+        Examples
+        --------
+        >>> import aam_nb as aam
+        >>> study = aam.simulate_study(n_samples=8, n_asvs=20, seed=0)
+        >>> study.tree.pruned(study.asv_ids[:3])
+        Tree(3 tips, 5 nodes)
+        """
+        names = list(tips)
+        nodes = np.array(sorted({self.tip_node[tip] for tip in names if tip in self.tip_node}), dtype=np.int64)
+        if not len(nodes):
+            raise TreeError(
+                f"None of the {len(names)} names is a tip of the tree ({cut_list(names)}). Its {len(self.tips)} tips look like "
+                f"{cut_list(self.tips[:1])}. Take names from `study.tree.tips`."
+            )
+        kept, parent, length = self.prune_nodes(nodes)
+        return Tree(*_split_root(parent, length, tuple(self.names[node] for node in kept)))
+
+    def prune_nodes(self, nodes: npt.ArrayLike) -> tuple[Ints, Ints, Floats]:
+        """What `pruned` keeps, by node numbers: the nodes given, and the nodes where the ways to them part.
+
+        Parameters
+        ----------
+        nodes
+            Node numbers, shape (n,), usually of tips.
+
+        Returns
+        -------
+        Numbers of the kept nodes, parents first; for each the position of its parent among them, -1 for the first; for each the summed
+        length of the branches up to that parent, 0 for the first.
+        """
+        chosen = {int(node) for node in np.asarray(nodes)}
+        # Walk up from each node until a way that was walked before; where two ways meet, the tree branches.
+        seen, num_children = set(chosen), Counter[int]()
+        for start in chosen:
+            node = start
+            while node > 0:
+                node = int(self.parent[node])
+                num_children[node] += 1
+                if node in seen:
+                    break
+                seen.add(node)
+        kept = sorted(chosen | {node for node, count in num_children.items() if count > 1})
+        position = {node: k for k, node in enumerate(kept)}
+        parent, length = np.full(len(kept), -1, dtype=np.int64), np.zeros(len(kept))
+        # Sum each branch from the top down, up to the nearest node that is kept.
+        for k, node in enumerate(kept):
+            pieces, above = [float(self.length[node])], int(self.parent[node])
+            while above >= 0 and above not in position:
+                pieces.append(float(self.length[above]))
+                above = int(self.parent[above])
+            if above >= 0:
+                parent[k], length[k] = position[above], reduce(add, reversed(pieces))
+        return np.array(kept, dtype=np.int64), parent, length
 
     def digest(self) -> str:
         """SHA-256 of the tree as Newick: the same for the same tree on any machine, however its nodes are numbered."""
@@ -235,16 +308,20 @@ def _at_midpoint(node: TreeNode) -> Arrays:
     if len(farthest) > 1 and not np.isclose(farthest[-1], farthest[-2], rtol=1e-12):
         # Where the root is the midpoint already, scikit-bio might lose a tip that hangs from it.
         parent, length, names = _arrays(node.root_at_midpoint(branch_attrs=[]))
+    return _split_root(parent, length, names)
+
+
+def _split_root(parent: Ints, length: Floats, names: tuple[str | None, ...]) -> Arrays:
+    """A root that three or more branches leave, written as rooted: all but the first leave a new node at no distance from it."""
     at_root = np.flatnonzero(parent == 0)
     if len(at_root) <= 2:
         return parent, length, names
-    # The midpoint is a node that three or more branches leave: all but the first leave a new node at no distance from it.
     parent = np.where(parent > 0, parent + 1, parent)
     parent[at_root[1:]] = 1
     return np.insert(parent, 1, 0), np.insert(length, 1, 0.0), (names[0], None, *names[1:])
 
 
-def _refuse_lengths(length: npt.NDArray[np.float64], names: tuple[str | None, ...]) -> None:
+def _refuse_lengths(length: Floats, names: tuple[str | None, ...]) -> None:
     bad = np.flatnonzero(~(length >= 0) | np.isinf(length))
     if len(bad):
         raise TreeError(

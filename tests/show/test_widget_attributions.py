@@ -16,7 +16,7 @@ from aam_nb.explain.attribution.probe import ExplainError
 from aam_nb.explain.attribution.result import Attributions
 from aam_nb.show import plots
 from aam_nb.show.widgets.attributions import attributions
-from aam_nb.show.widgets.attributions_payload import HOLDERS, induced
+from aam_nb.show.widgets.attributions_payload import HOLDERS
 from aam_nb.show.widgets.twin import ExplorerError
 from aam_nb.study.errors import UnknownIdError
 from aam_nb.study.study import Study
@@ -140,13 +140,6 @@ def test_clades_are_those_of_attribute_none_within_another(explorer, fitted, sam
 
 
 # -- the tree -------------------------------------------------------------------------------------------------------------
-
-
-def test_a_tree_of_some_tips_is_worked_out_by_hand(hand_study):
-    tree = hand_study.tree  # AAAA is 2, AACC 3, GGGG 5, GGTT 6
-    assert induced(tree, [2, 3, 5]) == ([0, 1, 2, 3, 5], [-1, 0, 1, 1, 0], [0.0, 0.5, 1.0, 2.0, 1.75])
-    assert induced(tree, [5, 6]) == ([4, 5, 6], [-1, 0, 0], [0.0, 0.25, 3.0])
-    assert induced(tree, [3]) == ([3], [-1], [0.0])
 
 
 def test_branches_have_what_all_asvs_below_were_given(explorer, found, samples):

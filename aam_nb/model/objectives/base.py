@@ -12,12 +12,12 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 import torch
-from pandas.api.types import is_bool_dtype, is_numeric_dtype
 from torch import Tensor, nn
 
 from aam_nb.batch.batch import Batch, TargetMaker
 from aam_nb.config import ModelConfig, UserError, listed, shown, typed
 from aam_nb.model.encoder import States
+from aam_nb.study.columns import is_numeric_column
 from aam_nb.study.study import Study
 
 Array = npt.NDArray[Any]
@@ -232,7 +232,7 @@ def precise(x: Tensor) -> Tensor:
 
 def class_names(values: pd.Series) -> pd.Series:
     """Classes as text; whole numbers lose their '.0', and truth values stay True and False. Missing stays missing."""
-    if is_numeric_dtype(values) and not is_bool_dtype(values):
+    if is_numeric_column(values):
         return values.map(
             lambda v: str(int(v)) if float(v).is_integer() else repr(float(v)), na_action="ignore"
         ).astype(object)

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import pandas as pd
-from pandas.api.types import is_bool_dtype, is_numeric_dtype
 
 from aam_nb.config import TargetConfig, cut_list, listed, shown
 from aam_nb.model.objectives.classification import Classification
 from aam_nb.model.objectives.regression import Regression, refuse_dates
+from aam_nb.study.columns import is_numeric_column
 from aam_nb.study.errors import TargetError
 from aam_nb.study.study import Study
 
@@ -31,7 +31,7 @@ def task_for(study: Study, target: str | Sequence[str], *, config: TargetConfig 
     columns = [study.target(t) for t in targets]
     for values in columns:
         refuse_dates(values)
-    numeric = [is_numeric_dtype(values) and not is_bool_dtype(values) for values in columns]
+    numeric = [is_numeric_column(values) for values in columns]
     if len(targets) == 1 and not numeric[0]:
         return Classification(targets[0], config=config)
     if not all(numeric):

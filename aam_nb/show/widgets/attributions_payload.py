@@ -23,7 +23,6 @@ from aam_nb.show.plots.style import cut
 from aam_nb.show.widgets.attributions_levels import MOST, AttributionLevels, select_features, sum_by_set
 from aam_nb.show.widgets.explorer import plain
 from aam_nb.study.study import Study
-from aam_nb.study.tree import Tree
 
 CHECKS = FaithfulnessConfig(max_samples=40, num_random=10, num_samples=8, num_subsets=32, seeds=0, shuffles=0)
 """The fast checks: no model is fitted again."""
@@ -280,7 +279,7 @@ def tree_payload(levels: AttributionLevels) -> dict[str, Any]:
     """The tree of the ASVs shown: nodes, parents first, and what each clade was given, its ASVs that are not drawn included."""
     tree, ids = levels.asv_study.require_tree(), levels.strongest("asv")[0].asv_ids
     tips = {tree.tip_node[asv]: k for k, asv in enumerate(ids) if asv in tree.tip_node}
-    nodes, parents, lengths = induced(tree, list(tips))
+    nodes, parents, lengths = (array.tolist() for array in tree.prune_nodes(list(tips)))
     # Clades whose node is drawn, and what they were given.
     sets = levels.asv_sets("clade")
     columns = sets.features.index.get_indexer(pd.Index([f"node {n}" for n in nodes]))
@@ -299,44 +298,6 @@ def tree_payload(levels: AttributionLevels) -> dict[str, Any]:
             row |= {c: statistics[c] for c in ("mean", "low", "high", "samples")}
         rows.append(row)
     return {"nodes": rows, "lost": len(ids) - len(tips)}
-
-
-def induced(tree: Tree, tips: Sequence[int]) -> tuple[list[int], list[int], list[float]]:
-    """The tree of some tips alone: nodes at which they part, the tips, and nothing else.
-
-    Parameters
-    ----------
-    tree
-        The whole tree.
-    tips
-        Numbers of its nodes.
-
-    Returns
-    -------
-    Node numbers, parents first; the place of each one's parent among them (-1 for the first); lengths of the branches above them, those
-    that became one summed.
-    """
-    num = np.zeros(len(tree.parent), dtype=np.int64)  # children that lead to a tip
-    seen = set(tips)
-    for tip in tips:
-        node = int(tip)
-        while node > 0:
-            above = int(tree.parent[node])
-            num[above] += 1
-            if above in seen:
-                break
-            seen.add(above)
-            node = above
-    kept = sorted({*map(int, tips), *(n for n in seen if num[n] > 1)})
-    place = {node: k for k, node in enumerate(kept)}
-    parents, lengths = [], []
-    for node in kept:
-        long, above = float(tree.length[node]), int(tree.parent[node])
-        while above >= 0 and above not in place:
-            long, above = long + float(tree.length[above]), int(tree.parent[above])
-        parents.append(place.get(above, -1))
-        lengths.append(long if above >= 0 else 0.0)
-    return kept, parents, lengths
 
 
 # -- nucleotides ------------------------------------------------------------------------------------------------------------

@@ -16,12 +16,13 @@ import pandas as pd
 import traitlets
 from IPython.display import display
 from ipywidgets.widgets.trait_types import TypedTuple
-from pandas.api.types import is_bool_dtype, is_datetime64_any_dtype, is_numeric_dtype
+from pandas.api.types import is_datetime64_any_dtype
 
 from aam_nb.config import UserError, cut_list
 from aam_nb.show.widgets.page import page
 from aam_nb.show.widgets.sources import css, esm
 from aam_nb.show.widgets.twin import ExplorerError, Twin, bundle_of, in_notebook
+from aam_nb.study.columns import is_numeric_column
 from aam_nb.study.errors import UnknownIdError
 from aam_nb.study.study import Study
 
@@ -216,7 +217,7 @@ def column(values: pd.Series, name: str | None = None) -> dict[str, Any]:
     label = str(values.name if name is None else name)
     if is_datetime64_any_dtype(values):
         values = values.dt.strftime("%Y-%m-%d")
-    if is_numeric_dtype(values) and not is_bool_dtype(values):
+    if is_numeric_column(values):
         return {"name": label, "kind": "numbers", "values": plain(values.to_numpy(float, na_value=np.nan))}
     codes, levels = pd.factorize(values.astype(object), sort=False)
     return {"name": label, "kind": "categories", "values": codes.tolist(), "levels": [str(v) for v in levels]}

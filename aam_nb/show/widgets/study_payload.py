@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from pandas.api.types import is_bool_dtype, is_numeric_dtype
 from scipy import sparse
 
 from aam_nb.arrays import Ints
@@ -17,6 +16,7 @@ from aam_nb.config import cut_list
 from aam_nb.explain.attribution.taxa_and_clades import name_lineages
 from aam_nb.show.widgets.explorer import column
 from aam_nb.show.widgets.names import AsvNames
+from aam_nb.study.columns import is_numeric_column
 from aam_nb.study.study import Study
 
 FEW = 10
@@ -71,7 +71,7 @@ def described(study: Study) -> tuple[list[dict[str, Any]], str]:
     for name in study.metadata.columns:
         values = study.metadata[name]
         known = values.dropna()
-        numbers = is_numeric_dtype(values) and not is_bool_dtype(values)
+        numbers = is_numeric_column(values)
         unlike = not numbers and len(known) > 2 and known.astype(str).nunique() == len(known)
         if known.empty or unlike or len(columns) == MOST_COLUMNS:
             dropped.append(str(name))

@@ -15,6 +15,7 @@ import pandas as pd
 
 from aam_nb.config import UserError, cut_list
 from aam_nb.study.atomic import whole_file
+from aam_nb.study.columns import is_numeric_column
 from aam_nb.study.readers.archives import Source, unpacked
 from aam_nb.study.readers.columns import NUMBER, ColumnType, MetadataError, guess, is_missing, typed
 from aam_nb.study.readers.sheets import ID_NAMES, Row, Sheet, plain, quoted, read_sheet
@@ -258,7 +259,7 @@ def _written(column: pd.Series, path: Path) -> tuple[ColumnType, list[object]]:
     if types.is_datetime64_any_dtype(column):
         kind, days = "date", bool((known == known.dt.normalize()).all())
         texts = [str(t.date() if days else t) for t in known]
-    elif types.is_numeric_dtype(column) and not types.is_bool_dtype(column) and not types.is_complex_dtype(column):
+    elif is_numeric_column(column) and not types.is_complex_dtype(column):
         # With values missing, whole numbers are read back as floats however they are written: then without ".0".
         gaps = len(known) < len(column) and all(abs(v) < 1e15 and v == int(v) for v in known)
         kind, whole = "numeric", types.is_integer_dtype(column) or gaps
