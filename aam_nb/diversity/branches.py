@@ -1,18 +1,17 @@
-"""What UniFrac and Faith PD need of a tree: which branches lie above which ASVs, in memory that does not grow with depth."""
+"""Which branches of a tree lie above which ASVs: what UniFrac and Faith PD need, in memory that does not grow with the tree's height."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 from scipy import sparse
 
+from aam_nb.arrays import Bools, Floats, Ints
 from aam_nb.study.study import Study
 from aam_nb.study.tree import Tree
 
-Ints = npt.NDArray[np.int64]
 BLOCK_BYTES = 2**28
 """Most bytes of one dense block (a value for every tip and branch of each of its samples)."""
 
@@ -21,9 +20,9 @@ BLOCK_BYTES = 2**28
 class Branches:
     """The branches above a set of ASVs, each a run of neighbouring tips.
 
-    ASVs are ranked as the tips of the tree stand from left to right, so the ASVs below a branch have consecutive ranks, and the
-    reads below it are the difference of two running sums. That is exact (counts are whole numbers) and costs the same in a
-    balanced tree and in a caterpillar. Branches above the same ASVs are one, as long as all of them together.
+    ASVs are ranked in the order of the tree's tips from left to right, so the ASVs below a branch have consecutive ranks, and the
+    reads below it are the difference of two running sums. This is exact (counts are whole numbers) and costs the same in a
+    balanced tree and in one whose nodes form a single chain. Branches above the same ASVs are joined, and their lengths added.
 
     Parameters
     ----------
@@ -40,62 +39,64 @@ class Branches:
     rank: Ints
     first: Ints
     last: Ints
-    length: npt.NDArray[np.float64]
+    length: Floats
     num_tips: int
 
     @classmethod
-    def of(cls, tree: Tree, asv_ids: pd.Index) -> Branches:
+    def from_tree(cls, tree: Tree, asv_ids: pd.Index) -> Branches:
         """The branches of `tree` that lie above any of `asv_ids`, all of which must be tips."""
         first, last = tip_ranges(tree)
         rank = first[[tree.tip_node[asv] for asv in asv_ids]]
-        held = np.zeros(int(last[0]), dtype=bool)
-        held[rank] = True
-        return cls(rank, first[1:], last[1:], tree.length[1:], len(held))._over(held)
+        kept_ranks = np.zeros(int(last[0]), dtype=bool)
+        kept_ranks[rank] = True
+        return cls(rank, first[1:], last[1:], tree.length[1:], len(kept_ranks))._restrict_to_ranks(kept_ranks)
 
-    def within(self, *tables: sparse.csr_array) -> Branches:
-        """The branches above the ASVs that these tables hold, ranked anew: those above the same ASVs become one."""
-        held = np.zeros(self.num_tips, dtype=bool)
+    def restrict_to(self, *tables: sparse.csr_array) -> Branches:
+        """The branches above the ASVs that any of these tables holds; ASVs get new ranks, and branches above the same ASVs are joined."""
+        kept_ranks = np.zeros(self.num_tips, dtype=bool)
         for table in tables:
-            held[self.rank[table.indices]] = True
-        return self._over(held)
+            kept_ranks[self.rank[table.indices]] = True
+        return self._restrict_to_ranks(kept_ranks)
 
-    def shared(self, one: sparse.csr_array, other: sparse.csr_array) -> Branches:
-        """Those of `within(one, other)` that lie above ASVs of both."""
-        near = self.within(one, other)
-        both = np.ones(len(near.length), dtype=bool)
-        for table in (one, other):
-            before = np.zeros(near.num_tips + 1, dtype=np.int64)
-            before[near.rank[table.indices] + 1] = 1
-            np.cumsum(before, out=before)
-            both &= before[near.last] > before[near.first]
-        return replace(near, first=near.first[both], last=near.last[both], length=near.length[both])
+    def restrict_to_shared(self, table_i: sparse.csr_array, table_j: sparse.csr_array) -> Branches:
+        """Those of `restrict_to(table_i, table_j)` that lie above ASVs of both tables."""
+        branches = self.restrict_to(table_i, table_j)
+        shared = np.ones(len(branches.length), dtype=bool)
+        for table in (table_i, table_j):
+            present_before = np.zeros(branches.num_tips + 1, dtype=np.int64)  # ASVs of the table with a smaller rank
+            present_before[branches.rank[table.indices] + 1] = 1
+            np.cumsum(present_before, out=present_before)
+            shared &= present_before[branches.last] > present_before[branches.first]
+        return replace(
+            branches, first=branches.first[shared], last=branches.last[shared], length=branches.length[shared]
+        )
 
-    def _over(self, held: npt.NDArray[np.bool_]) -> Branches:
-        before = np.concatenate([[0], np.cumsum(held)])  # ranks held that are smaller
-        first, last, n = before[self.first], before[self.last], int(before[-1])
+    def _restrict_to_ranks(self, kept_ranks: Bools) -> Branches:
+        # The new rank of an ASV is the number of kept ranks before its own.
+        kept_before = np.concatenate([[0], np.cumsum(kept_ranks)])
+        first, last, n = kept_before[self.first], kept_before[self.last], int(kept_before[-1])
         used = last > first
-        place, branch = np.unique(
-            first[used] * (n + 1) + n - last[used], return_inverse=True
-        )  # by first, the widest first
+        # One number for each pair of first and last, sorted by first, the widest branch first: equal pairs are joined.
+        pairs, branch = np.unique(first[used] * (n + 1) + n - last[used], return_inverse=True)
         return Branches(
-            rank=np.where((self.rank >= 0) & held[self.rank], before[self.rank], -1),
-            first=place // (n + 1),
-            last=n - place % (n + 1),
-            length=np.bincount(branch, weights=self.length[used], minlength=len(place)).astype(np.float64),
+            rank=np.where((self.rank >= 0) & kept_ranks[self.rank], kept_before[self.rank], -1),
+            first=pairs // (n + 1),
+            last=n - pairs % (n + 1),
+            length=np.bincount(branch, weights=self.length[used], minlength=len(pairs)).astype(np.float64),
             num_tips=n,
         )
 
-    def reads(self, table: sparse.csr_array) -> npt.NDArray[np.float64]:
+    def sum_reads(self, table: sparse.csr_array) -> Floats:
         """Reads of each sample below each branch, shape (n_branches, n_samples)."""
         running = np.zeros((self.num_tips + 1, table.shape[0]))
-        running[self.rank[table.indices] + 1, samples_of(table)] = table.data
+        running[self.rank[table.indices] + 1, rows_of_counts(table)] = table.data
         np.cumsum(running, axis=0, out=running)
         return np.asarray(running[self.last] - running[self.first])
 
-    def spans(self, table: sparse.csr_array) -> npt.NDArray[np.float64]:
-        """Branch length that each sample's ASVs span up to the root (Faith PD), shape (n_samples,)."""
-        near = self.within(table)
-        return np.asarray(near.length @ (near.reads(table) > 0))
+    def faith_pd(self, table: sparse.csr_array) -> Floats:
+        """Faith PD: the branch length from each sample's ASVs up to the root, shape (n_samples,)."""
+        branches = self.restrict_to(table)
+        return np.asarray(branches.length @ (branches.sum_reads(table) > 0))
 
     def samples_per_block(self, most: int) -> int:
         """Samples whose dense values fit `BLOCK_BYTES`, at most `most`."""
@@ -104,7 +105,7 @@ class Branches:
     def to_newick(self) -> str:
         """The branches as a tree in Newick, each ASV a tip named t and its rank."""
         out = ["("]
-        above: list[tuple[int, str]] = []  # where the branches end that we are below, and how their text does
+        above: list[tuple[int, str]] = []  # of each open branch above: one past its last rank, and the end of its text
         for first, last, length in zip(self.first.tolist(), self.last.tolist(), self.length.tolist(), strict=True):
             while above and above[-1][0] <= first:
                 out.append(above.pop()[1])
@@ -120,7 +121,7 @@ class Branches:
         return f"Branches({len(self.length)} above {self.num_tips} ASVs)"
 
 
-def samples_of(table: sparse.csr_array) -> Ints:
+def rows_of_counts(table: sparse.csr_array) -> Ints:
     """Row of each stored count."""
     return np.repeat(np.arange(table.shape[0]), np.diff(table.indptr))
 
@@ -152,4 +153,4 @@ def branches_of(study: Study) -> Branches:
     """
     tree = study.require_tree()
     study.require_reads()
-    return Branches.of(tree, study.asv_ids)
+    return Branches.from_tree(tree, study.asv_ids)

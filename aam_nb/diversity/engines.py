@@ -1,7 +1,7 @@
-"""The programs that compute a whole UniFrac matrix, and which of them `auto` takes: torch.
+"""The programs that can compute a whole UniFrac matrix; `auto` takes torch.
 
-Seconds on one core for the 2,537 samples and 1,260 ASVs of oral_age in float64, from a study in memory to a matrix in memory, which
-for ssu takes temporary files (tests/bench/test_diversity.py measures it anew):
+Seconds on one core for the 2,537 samples and 1,260 ASVs of oral_age in float64, from a study in memory to a matrix in memory (ssu
+needs temporary files for this); tests/bench/test_diversity.py measures them again:
 
     metric                                  torch     ssu
     unweighted                                0.6     1.3
@@ -9,23 +9,23 @@ for ssu takes temporary files (tests/bench/test_diversity.py measures it anew):
     weighted_unnormalized                     1.8     4.9
     generalized, half of the samples          1.8     8.4
 
-In a larger, sparser table (1,500 samples of 200 of 20,000 ASVs) unweighted takes 6.4 s by torch and 5.6 s by ssu, weighted 10.8 s and
-24.9 s. scikit-bio takes minutes. All engines give scikit-bio's numbers within 1e-6 in float64, and within 1e-4 in float32. What each does
-differently by itself, found on 300 random trees and on trees made for it, and what is done about it here:
+In a larger, sparser table (1,500 samples with 200 ASVs each, of 20,000) unweighted takes 6.4 s with torch and 5.6 s with ssu, weighted
+10.8 s and 24.9 s. scikit-bio takes minutes. All engines give scikit-bio's numbers within 1e-6 in float64, and within 1e-4 in float32.
+Their differences, found on 300 random trees and on trees made to show them, and what is done about each here:
 
 - `ssu` reads branch lengths as float32, whatever its method: its distances differ by 1e-8 or so, and weighted_unnormalized, which has
-  the unit of the lengths, by 6e-8 of the tree's height. Nothing can be done about it; it stays below 1e-6 up to a height of 10.
-- `ssu -m unweighted` computes in float32 and writes float64 on request. Here the number format is always part of the method.
-- `ssu` and scikit-bio (weighted_normalized) divide 0 by 0 for two samples that span no length at all, such as ASVs whose branches are
-  all of length 0. Their distance is 0 here, as it is in scikit-bio's unweighted UniFrac.
+  the unit of the lengths, by 6e-8 of the tree's height. This cannot be changed; it is below 1e-6 up to a height of 10.
+- `ssu -m unweighted` computes in float32, also where it writes float64. Here the number format is always part of the method's name.
+- `ssu` and scikit-bio (weighted_normalized) divide 0 by 0 for two samples without any branch length, such as ASVs whose branches all
+  have length 0. Their distance is 0 here, as it is in scikit-bio's unweighted UniFrac.
 - `ssu` takes missing branch lengths as 0 and trees with more than two branches at the root as rooted; `Tree` refuses both.
-- `ssu -f` leaves tips out and is an approximation; it is not used. `ssu`'s default alpha is 1, ours 0.5.
-- `ssu` refuses a table whose ASVs are not all tips of the tree; so do we, by name. Its tree and table are written with numbers for
-  names here, so that no quote, blank or underscore in a label matters, and with only the branches above the study's ASVs.
-- All count the branches between the root and the last common ancestor of the ASVs, and all take a root with one child.
-- The unifrac package refuses a table of one sample, whose matrix is a 0, and is `ssu`'s library in all else. It was run here with
-  Debian's 1.2-3 (100 random trees, every metric); pip has no wheel of it, so its tests are skipped where it is absent.
-- scikit-bio has generalized UniFrac for no alpha but 1.
+- `ssu -f` leaves out tips and is an approximation; it is not used. `ssu`'s default alpha is 1, ours 0.5.
+- `ssu` refuses a table whose ASVs are not all tips of the tree; so do we, and we name them. Its tree and table are written with numbers
+  for names here, so that quotes, blanks and underscores in labels do not matter, and with only the branches above the study's ASVs.
+- All count the branches between the root and the last common ancestor of the ASVs, and all accept a root with one child.
+- The unifrac package refuses a table of one sample (its matrix is a single 0), and otherwise is the library behind `ssu`. It was tested
+  with Debian's 1.2-3 (100 random trees, every metric); pip has no wheel of it, so its tests are skipped where it is absent.
+- scikit-bio has generalized UniFrac only for alpha 1.
 """
 
 from __future__ import annotations
@@ -43,26 +43,26 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from aam_nb.arrays import Array
 from aam_nb.config import UnifracConfig, UserError
-from aam_nb.diversity.blocks import Floats, Pairs, Side
+from aam_nb.diversity.blocks import BlockUnifrac, CountBlocks, Distances
 from aam_nb.diversity.branches import Branches, branches_of
 from aam_nb.study.study import Study
 from aam_nb.study.write import write_counts
 
 
 class EngineError(UserError, ValueError):
-    """An engine is not installed, failed, or cannot compute what was asked."""
+    """An engine is not installed, failed, or does not have the metric."""
 
 
-def chosen(config: UnifracConfig) -> str:
-    """The engine that a config asks for.
+def choose_engine(config: UnifracConfig) -> str:
+    """The engine that a config names; torch for "auto".
 
     Raises
     ------
     EngineError
-        It is not installed, cannot compute the metric, or there is no such device.
+        It is not installed or does not have the metric, or there is no such device.
     """
     if config.engine in ("auto", "torch"):
         if config.device == "cuda":
@@ -85,90 +85,90 @@ def chosen(config: UnifracConfig) -> str:
         )
     if config.engine == "skbio" and config.metric == "generalized" and config.alpha != 1:
         raise EngineError(
-            f"engine is 'skbio' and metric 'generalized' with alpha {config.alpha:g}. scikit-bio has it for alpha 1 alone, where it is "
+            f"engine is 'skbio' and metric 'generalized' with alpha {config.alpha:g}. scikit-bio has it only for alpha 1, where it is "
             "weighted_normalized. Use `engine='torch'`."
         )
     return config.engine
 
 
-def distances(study: Study, config: UnifracConfig) -> Floats:
+def compute_distances(study: Study, config: UnifracConfig) -> Distances:
     """UniFrac between all samples of a study, shape (n_samples, n_samples)."""
-    engine = chosen(config)
+    engine = choose_engine(config)
     branches = branches_of(study)
     if engine == "torch":
-        return _by_torch(study, branches, config)
+        return _compute_by_torch(study, branches, config)
     if study.num_samples == 1 or not len(branches.length):
-        # Nothing to compare, or no branch to differ in: the package refuses the first, ssu the second.
+        # Nothing to compare, or no branch at all: the package refuses the first, ssu the second.
         return np.zeros((study.num_samples, study.num_samples), dtype=config.dtype)
     if config.metric == "generalized" and config.alpha == 1:
         config = replace(
             config, metric="weighted_normalized"
-        )  # as it is defined; the package warns that it does the same
-    by = {"skbio": _by_skbio, "ssu": _by_ssu, "unifrac": _by_package}[engine]
-    # All three divide 0 by 0 where neither of two samples spans any length.
-    return np.nan_to_num(by(study, branches, config), nan=0.0).astype(config.dtype, copy=False)
+        )  # the same by definition; the package would do so too, with a warning
+    compute = {"skbio": _compute_by_skbio, "ssu": _compute_by_ssu, "unifrac": _compute_by_package}[engine]
+    # All three divide 0 by 0 for two samples without any branch length.
+    return np.nan_to_num(compute(study, branches, config), nan=0.0).astype(config.dtype, copy=False)
 
 
-def _by_torch(study: Study, branches: Branches, config: UnifracConfig) -> Floats:
-    whole = np.empty((study.num_samples, study.num_samples), dtype=config.dtype)
-    for rows, cols, block in Pairs(config, branches).upper(Side(study)):
-        whole[rows, cols] = block
-        whole[cols, rows] = block.T
-    return whole
+def _compute_by_torch(study: Study, branches: Branches, config: UnifracConfig) -> Distances:
+    matrix = np.empty((study.num_samples, study.num_samples), dtype=config.dtype)
+    for rows, cols, block in BlockUnifrac(config, branches).compute_upper(CountBlocks(study)):
+        matrix[rows, cols] = block
+        matrix[cols, rows] = block.T
+    return matrix
 
 
-def _by_skbio(study: Study, branches: Branches, config: UnifracConfig) -> Floats:
+def _compute_by_skbio(study: Study, branches: Branches, config: UnifracConfig) -> Distances:
     from skbio import TreeNode
     from skbio.diversity import beta_diversity
 
     newick = study.require_tree().to_newick()
     tree = TreeNode.read(io.StringIO(newick), format="newick", convert_underscores=False, verify=False)
-    given: dict[str, Any] = {"metric": "unweighted_unifrac"}
+    settings: dict[str, Any] = {"metric": "unweighted_unifrac"}
     if config.metric != "unweighted":
-        given = {"metric": "weighted_unifrac", "normalized": config.metric != "weighted_unnormalized"}
+        settings = {"metric": "weighted_unifrac", "normalized": config.metric != "weighted_unnormalized"}
     with np.errstate(invalid="ignore"):
-        # validate=False: a root with one child is rooted too, and our own checks have been made.
+        # validate=False: scikit-bio would refuse a root with one child, and our own checks have been made.
         counts, taxa = study.table[:].toarray(), list(study.asv_ids)
-        return np.asarray(beta_diversity(counts=counts, taxa=taxa, tree=tree, validate=False, **given).data)
+        return np.asarray(beta_diversity(counts=counts, taxa=taxa, tree=tree, validate=False, **settings).data)
 
 
-def _by_ssu(study: Study, branches: Branches, config: UnifracConfig) -> Floats:
+def _compute_by_ssu(study: Study, branches: Branches, config: UnifracConfig) -> Distances:
     import h5py
 
     bits = "fp64" if config.dtype == "float64" else "fp32"
-    with _files(study, branches) as folder:
+    with _write_inputs(study, branches) as folder:
         command = ["ssu", "-i", "table.biom", "-t", "tree.nwk", "-o", "out.h5", "-m", f"{config.metric}_{bits}"]
         command += ["-a", repr(float(config.alpha)), "--format", f"hdf5_{bits}", "--pcoa", "0"]
-        done = subprocess.run(command, cwd=folder, capture_output=True, text=True, errors="replace", check=False)
-        if done.returncode or not (folder / "out.h5").exists():
-            last = (done.stderr.strip() or done.stdout.strip()).splitlines()[-1:]
+        process = subprocess.run(command, cwd=folder, capture_output=True, text=True, errors="replace", check=False)
+        if process.returncode or not (folder / "out.h5").exists():
+            last = (process.stderr.strip() or process.stdout.strip()).splitlines()[-1:]
             raise EngineError(
-                f"ssu ended with exit code {done.returncode} ({''.join(last) or 'it said nothing'}). Expected a distance matrix. "
+                f"ssu ended with exit code {process.returncode} ({''.join(last) or 'without a message'}). Expected a distance matrix. "
                 "Try `engine='torch'`, which needs no other program."
             )
         with h5py.File(folder / "out.h5") as file:
-            return _in_order(file["matrix"][:], file["order"].asstr()[:])
+            return _sort_samples(file["matrix"][:], file["order"].asstr()[:])
 
 
-def _by_package(study: Study, branches: Branches, config: UnifracConfig) -> Floats:
-    unifrac = import_module("unifrac")  # by name, for type checkers that have it not
+def _compute_by_package(study: Study, branches: Branches, config: UnifracConfig) -> Distances:
+    unifrac = import_module("unifrac")  # by name: type checkers do not find it
     bits = "fp64" if config.dtype == "float64" else "fp32"
-    more = {"alpha": config.alpha} if config.metric == "generalized" else {}
-    with _files(study, branches) as folder:
-        verb = getattr(unifrac, f"{config.metric}_{bits}")
-        found = verb(str(folder / "table.biom"), str(folder / "tree.nwk"), **more)
-    return _in_order(found.data, found.ids)
+    alpha = {"alpha": config.alpha} if config.metric == "generalized" else {}
+    with _write_inputs(study, branches) as folder:
+        function = getattr(unifrac, f"{config.metric}_{bits}")
+        matrix = function(str(folder / "table.biom"), str(folder / "tree.nwk"), **alpha)
+    return _sort_samples(matrix.data, matrix.ids)
 
 
-def _in_order(matrix: npt.NDArray[np.floating], ids: npt.NDArray[np.object_]) -> Floats:
-    """The matrix with its samples, called by number, in the study's order."""
-    place = np.argsort(np.array(ids).astype(np.int64))
-    return np.asarray(matrix[np.ix_(place, place)])
+def _sort_samples(matrix: Distances, ids: Array) -> Distances:
+    """The matrix in the study's order of samples; the ids are the samples' numbers in the study."""
+    order = np.argsort(np.array(ids).astype(np.int64))
+    return np.asarray(matrix[np.ix_(order, order)])
 
 
 @contextmanager
-def _files(study: Study, branches: Branches) -> Iterator[Path]:
-    """A temporary folder with the study as `table.biom` and `tree.nwk`; samples and ASVs are called by number."""
+def _write_inputs(study: Study, branches: Branches) -> Iterator[Path]:
+    """A temporary folder with the study as `table.biom` and `tree.nwk`; samples and ASVs have numbers for names."""
     with tempfile.TemporaryDirectory(prefix="aam_nb-") as name:
         folder = Path(name)
         samples, asvs = map(str, range(study.num_samples)), (f"t{rank}" for rank in branches.rank)

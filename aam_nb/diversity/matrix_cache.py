@@ -1,4 +1,4 @@
-"""Distance matrices in HDF5, as `ssu`, the unifrac package, QIIME 2 and scikit-bio ("binary_dm") lay them out, and a cache of them."""
+"""Distance matrices in HDF5, in the layout of `ssu`, the unifrac package, QIIME 2 and scikit-bio ("binary_dm"), and a cache of them."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ if TYPE_CHECKING:
     from skbio import DistanceMatrix
 
 CACHE_BYTES = 4 * 2**30
-"""Most bytes of all matrices in the cache; the ones not used for longest make room for a new one."""
+"""Most bytes of all matrices in the cache; the least recently used ones are deleted to make room for a new one."""
 CACHE_VERSION = 1
-"""Changes when the same study and settings would give other numbers, so that old files are not found."""
+"""Raised when the same study and settings would give other numbers, so that old files are no longer used."""
 log = logging.getLogger("aam_nb")
 
 
 @contextlib.contextmanager
 def matrix_file(path: Path, ids: pd.Index, dtype: str) -> Iterator[h5py.Dataset]:
-    """A new file for a square matrix, to be filled by blocks; it takes its name when it is complete.
+    """A new file for a square matrix, to be filled by blocks; it gets its name when it is complete.
 
-    Checksums are written with the values, so that a damaged file is found out when it is read.
+    Checksums are written with the values, so that damage is noticed when the file is read.
     """
     import h5py
 
@@ -50,8 +50,8 @@ def cache_key(content: str, settings: dict[str, Any]) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def cached(folder: Path, key: str, ids: pd.Index) -> DistanceMatrix | None:
-    """The matrix kept under a key, or None; a damaged file counts as none, is removed and told."""
+def read_matrix(folder: Path, key: str, ids: pd.Index) -> DistanceMatrix | None:
+    """The matrix saved under a key, or None; a damaged file is deleted with a warning, and counts as none."""
     import h5py
     from skbio import DistanceMatrix
 
@@ -60,24 +60,24 @@ def cached(folder: Path, key: str, ids: pd.Index) -> DistanceMatrix | None:
         return None
     try:
         with h5py.File(path) as file:
-            found = file["order"].asstr()[:].tolist()
-            if found != list(ids):
+            samples = file["order"].asstr()[:].tolist()
+            if samples != list(ids):
                 raise ValueError("it holds other samples")
-            matrix = DistanceMatrix(file["matrix"][:], ids=found)
+            matrix = DistanceMatrix(file["matrix"][:], ids=samples)
         os.utime(path)
-    except Exception as error:  # whatever is wrong with it, the matrix can be computed anew
-        log.warning("The cached distances %s cannot be read (%s) and are computed anew.", path, error)
+    except Exception as error:  # whatever is wrong with the file, the matrix can be computed again
+        log.warning("The cached distances %s cannot be read (%s) and are computed again.", path, error)
         with contextlib.suppress(OSError):
             path.unlink()
         return None
     return matrix
 
 
-def keep(folder: Path, key: str, matrix: DistanceMatrix) -> None:
-    """Keep a matrix under a key, and drop the ones not used for longest where all are more than `CACHE_BYTES`."""
+def save_matrix(folder: Path, key: str, matrix: DistanceMatrix) -> None:
+    """Save a matrix under a key, and delete the least recently used ones where all together are larger than `CACHE_BYTES`."""
     try:
         if matrix.data.nbytes > CACHE_BYTES:
-            log.warning("%d distances are more than the cache may hold and are not kept.", matrix.data.size)
+            log.warning("A matrix of %d distances is larger than the cache and is not saved in it.", matrix.data.size)
             return
         with matrix_file(folder / f"unifrac-{key}.h5", pd.Index(matrix.ids), str(matrix.data.dtype)) as dataset:
             dataset[:] = matrix.data
@@ -86,5 +86,5 @@ def keep(folder: Path, key: str, matrix: DistanceMatrix) -> None:
             total += path.stat().st_size
             if total > CACHE_BYTES:
                 path.unlink(missing_ok=True)
-    except OSError as error:  # a full disk, a folder that cannot be written: the result is there all the same
-        log.warning("The distances are not kept in the cache %s (%s).", folder, error)
+    except OSError as error:  # a full disk, a read-only folder: the result itself is not affected
+        log.warning("The distances cannot be saved in the cache %s (%s).", folder, error)

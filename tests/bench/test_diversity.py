@@ -152,7 +152,7 @@ import skbio
 start = time.perf_counter()
 tree = Tree.read(sys.argv[1])
 loaded = time.perf_counter()
-branches = Branches.of(tree, pd.Index(tree.tips))
+branches = Branches.from_tree(tree, pd.Index(tree.tips))
 indexed = time.perf_counter()
 assert branches.num_tips == 200_000
 print(loaded - start, indexed - loaded, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
@@ -181,7 +181,7 @@ def test_a_tree_of_200_000_tips_loads_and_indexes_within_a_minute_and_4_gib(shap
     said = subprocess.run(run, check=True, capture_output=True, text=True).stdout.split()
     load, index, peak = map(float, said)
     size = (tmp_path / "tree.nwk").stat().st_size / 2**20
-    rows = [("Tree.read", load, f"{size:.0f} MiB of Newick"), ("Branches.of", index, "all 200,000 tips")]
+    rows = [("Tree.read", load, f"{size:.0f} MiB of Newick"), ("Branches.from_tree", index, "all 200,000 tips")]
     table(f"A {shape} tree of 200,000 tips; peak memory {peak / 2**30:.2f} GiB", rows, (load + index) / 60)
     assert load + index < 60
     assert peak < 4 * 2**30

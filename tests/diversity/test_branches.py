@@ -21,7 +21,7 @@ from aam_nb.study.tree import Tree
 
 def by_asvs(branches: Branches, asv_ids: pd.Index) -> dict[frozenset[str], float]:
     """Length of the branch above each set of ASVs."""
-    below = branches.reads(sparse.csr_array(np.eye(len(asv_ids), dtype=int))) > 0
+    below = branches.sum_reads(sparse.csr_array(np.eye(len(asv_ids), dtype=int))) > 0
     found = {frozenset(asv_ids[asvs]): length for asvs, length in zip(below, branches.length, strict=True)}
     assert len(found) == len(branches.length), "branches above the same ASVs are one"
     return found
@@ -40,7 +40,7 @@ def test_branches_by_hand(hand_study: Study) -> None:
     branches = branches_of(hand_study)
     assert branches.length.tolist() == [0.5, 1, 2, 1.5, 0.25, 3]
     assert list(zip(branches.first, branches.last, strict=True)) == [(0, 2), (0, 1), (1, 2), (2, 4), (2, 3), (3, 4)]
-    assert branches.reads(hand_study.table[[0, 2]]).T.tolist() == [[4, 3, 1, 0, 0, 0], [0, 0, 0, 8, 4, 4]]
+    assert branches.sum_reads(hand_study.table[[0, 2]]).T.tolist() == [[4, 3, 1, 0, 0, 0], [0, 0, 0, 8, 4, 4]]
     assert branches.to_newick() == "((t0:1.0,t1:2.0):0.5,(t2:0.25,t3:3.0):1.5);"
     assert repr(branches) == "Branches(6 above 4 ASVs)"
 
@@ -69,7 +69,7 @@ def test_a_part_of_the_samples_has_the_branches_above_its_own_asvs(
     branches = branches_of(study)
     one, other = study.table[:1], study.table[-1:]
     asvs = [set(study.asv_ids[table.indices]) for table in (one, other)]
-    near = branches.within(one, other)
+    near = branches.restrict_to(one, other)
     kept = np.flatnonzero(near.rank >= 0)
     assert set(study.asv_ids[kept]) == asvs[0] | asvs[1]
     expected = walked(tree, asvs[0] | asvs[1])
@@ -77,9 +77,9 @@ def test_a_part_of_the_samples_has_the_branches_above_its_own_asvs(
     names = study.asv_ids[kept]
     for part, want in (
         (near, expected),
-        (branches.shared(one, other), {k: v for k, v in expected.items() if k & asvs[0] and k & asvs[1]}),
+        (branches.restrict_to_shared(one, other), {k: v for k, v in expected.items() if k & asvs[0] and k & asvs[1]}),
     ):
-        below = part.reads(eye) > 0
+        below = part.sum_reads(eye) > 0
         found = {frozenset(names[b]): length for b, length in zip(below, part.length, strict=True)}
         assert found == pytest.approx(want)
 
@@ -92,9 +92,9 @@ def test_a_caterpillar_takes_no_more_memory_than_a_balanced_tree() -> None:
     tree = Tree(parent=parent, length=np.concatenate([[0.0], np.ones(2 * n - 2)]), names=names)
     assert len(tree.tips) == n
     tracemalloc.start()
-    branches = Branches.of(tree, pd.Index(tree.tips))
+    branches = Branches.from_tree(tree, pd.Index(tree.tips))
     table = sparse.csr_array((np.ones(2), ([0, 1], [0, n - 1])), shape=(2, n))
-    spans = branches.spans(table)
+    spans = branches.faith_pd(table)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert len(branches.length) == 2 * n - 2

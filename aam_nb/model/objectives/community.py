@@ -62,7 +62,7 @@ class FaithPD(Objective):
         branches = branches_of(study)
 
         def make(batch: Batch, rng: np.random.Generator) -> Batch:
-            spans = (branches.spans(batch.table(study.num_asvs)) - self.mean) / self.std
+            spans = (branches.faith_pd(batch.table(study.num_asvs)) - self.mean) / self.std
             return batch.with_target(self.name, torch.from_numpy(spans.astype(np.float32)))
 
         return make
