@@ -20,7 +20,7 @@ STAMP := .venv/.installed
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test test-anndata test-browser docs tutorials refresh-tutorials lab lint bench clean
+.PHONY: help venv demo test test-anndata test-js test-browser docs tutorials refresh-tutorials lab lint bench clean
 
 help:   ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -47,6 +47,10 @@ test-anndata: export OMP_NUM_THREADS = 1
 test-anndata: $(STAMP)   ## run the tests that need the extra `anndata`
 	test -d $(ANNDATA) || $(BIN)/python -m pip install -qq --target $(ANNDATA) 'anndata>=0.11'
 	PYTHONPATH=$(ANNDATA) $(BIN)/python -m pytest -m anndata tests
+
+# Needs node 20 or newer (`apt-get install nodejs`), and no package of npm.
+test-js:   ## test the JavaScript that the explorers share
+	node --test tests/js/*.test.mjs
 
 # Needs chromium (`apt-get install chromium`). The screenshots are there to be looked at.
 test-browser: export OMP_NUM_THREADS = 1

@@ -48,12 +48,12 @@ class SampleIds(TypedTuple):
 class Explorer(Twin, anywidget.AnyWidget):
     """A widget to look at something; see `aam.widgets`.
 
-    A class of explorers names its JavaScript (`script`, a file of `js/` that defines `build(view)`), computes `data` when it is made, and
+    A class of explorers names its JavaScript (`script`, a folder of `js/` that defines `build(view)`), computes `data` when it is made, and
     has a static twin: `figure()`, `to_frame()` and `sentence()`.
     """
 
     script: ClassVar[str]
-    """The file in `js/`, without `.js`."""
+    """The folder of `js/` with its JavaScript."""
     pages = (".html",)
     kept: ClassVar[tuple[str, ...]] = ()
     """Traits, besides `selected`, that its JavaScript reads."""

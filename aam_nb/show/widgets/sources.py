@@ -1,28 +1,30 @@
-"""The JavaScript and the style of explorers, as they are sent to a notebook or put into a page."""
+"""The JavaScript and the style of explorers, as they are sent to a notebook or put into a page.
+
+Each folder of `js/` is one text, its files put together by name: `kit` is what all explorers share, the others an explorer each. The files
+import and export nothing; one of an explorer's files defines `build(view)`.
+"""
 
 from __future__ import annotations
 
 from functools import cache
 from importlib.resources import files
 
-KIT = ("pens", "scales", "plot", "charts", "frame")
-"""The JavaScript that explorers share, in this order."""
-
 
 @cache
-def _source(name: str) -> str:
-    return (files("aam_nb.show.widgets") / name).read_text(encoding="utf-8")
+def _folder(name: str) -> str:
+    """The JavaScript of one folder."""
+    sources = [f for f in (files("aam_nb.show.widgets") / "js" / name).iterdir() if f.name.endswith(".js")]
+    return "\n".join(f.read_text(encoding="utf-8") for f in sorted(sources, key=lambda f: f.name))
 
 
-@cache
 def kit() -> str:
     """The JavaScript that all explorers share."""
-    return "\n".join(_source(f"js/kit/{part}.js") for part in KIT)
+    return _folder("kit")
 
 
 def built(script: str) -> str:
     """An expression for the `build` function of an explorer's JavaScript, whose other names stay inside."""
-    return f"(() => {{\n{_source(f'js/{script}.js')}\nreturn build;\n}})()"
+    return f"(() => {{\n{_folder(script)}\nreturn build;\n}})()"
 
 
 @cache
@@ -34,4 +36,4 @@ def esm(script: str) -> str:
 @cache
 def css() -> str:
     """The style of all explorers."""
-    return _source("js/explorer.css")
+    return (files("aam_nb.show.widgets") / "js" / "explorer.css").read_text(encoding="utf-8")

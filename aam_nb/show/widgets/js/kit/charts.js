@@ -5,9 +5,28 @@ const now = (v) => (typeof v === "function" ? v() : v);
 
 // Points {x, y, i, tip, faded} with the encoding of a column; `lasso(targets)` and `pick(target)` get targets with `i`.
 // `form` is a column of categories that shapes them instead. `under(pen, {sx, sy, box}, ink)` draws below the points, `over(pen, targets, ink)` above them.
-function scatter(view, { points, x, y, column = null, form = null, selected = () => new Set(), diagonal = false, radius = 4, under = null, over = null, rows, ...more }) {
+function scatter(
+  view,
+  {
+    points,
+    x,
+    y,
+    column = null,
+    form = null,
+    selected = () => new Set(),
+    diagonal = false,
+    radius = 4,
+    under = null,
+    over = null,
+    rows,
+    ...more
+  },
+) {
   const draw = (pen, w, h, ink) => {
-    const shown = now(points), colour = encoding(now(column)), shaped = now(form) ? encoding(now(form)) : colour, chosen = selected();
+    const shown = now(points),
+      colour = encoding(now(column)),
+      shaped = now(form) ? encoding(now(form)) : colour,
+      chosen = selected();
     const side = colour.items.length || colour.numbers || shaped !== colour ? Math.min(170, w * 0.3) : 8;
     const box = { x: 58, y: 10, w: w - 58 - side - 10, h: h - 10 - 44 };
     const xAxis = { grid: true, ...now(x) }, yAxis = now(y);
@@ -22,18 +41,37 @@ function scatter(view, { points, x, y, column = null, form = null, selected = ()
     const some = chosen.size > 0;
     const targets = shown.map((p) => ({ ...p, x: sx(p.x), y: sy(p.y), r: radius }));
     pen.inside(box.x - 6, box.y - 6, box.w + 12, box.h + 12, () => {
-      for (const front of some ? [false, true] : [false])
+      for (const front of some ? [false, true] : [false]) {
         targets.forEach((t) => {
           if (some && chosen.has(t.i) !== front) return;
           const faint = t.faded || (some && !front);
-          pen.mark(shaped.shape(t.i), t.x, t.y, front ? radius + 1 : radius, { fill: now(column) ? colour.color(t.i) : ink.main, stroke: front ? ink.text : ink.paper, width: front ? 1.2 : 0.5, alpha: faint ? 0.25 : 0.9 });
+          pen.mark(shaped.shape(t.i), t.x, t.y, front ? radius + 1 : radius, {
+            fill: now(column) ? colour.color(t.i) : ink.main,
+            stroke: front ? ink.text : ink.paper,
+            width: front ? 1.2 : 0.5,
+            alpha: faint ? 0.25 : 0.9,
+          });
         });
+      }
       if (over) over(pen, targets, ink);
     });
     if (side > 8) {
-      const left = box.x + box.w + 16, plain = (found, color) => ({ ...found, items: found.items.map((t) => ({ ...t, ...color(t) })) });
-      const tall = now(column) ? legend(pen, shaped === colour ? colour : plain(colour, () => ({ shape: 1 })), left, box.y, side - 16, ink, now(column).name) + 20 : 0;
-      if (shaped !== colour) legend(pen, plain(shaped, () => ({ color: ink.text })), left, box.y + tall, side - 16, ink, now(form).name);
+      const left = box.x + box.w + 16,
+        plain = (found, color) => ({ ...found, items: found.items.map((t) => ({ ...t, ...color(t) })) });
+      const tall = now(column)
+        ? legend(
+          pen,
+          shaped === colour ? colour : plain(colour, () => ({ shape: 1 })),
+          left,
+          box.y,
+          side - 16,
+          ink,
+          now(column).name,
+        ) + 20
+        : 0;
+      if (shaped !== colour) {
+        legend(pen, plain(shaped, () => ({ color: ink.text })), left, box.y + tall, side - 16, ink, now(form).name);
+      }
     }
     return targets;
   };
@@ -45,18 +83,39 @@ function histogram(view, { bins, x, y, shade = () => false, tip = null, ...more 
   const box = (w, h) => ({ x: 58, y: 10, w: w - 58 - 14, h: h - 10 - 44 });
   const domains = () => {
     const { edges, counts } = now(bins);
-    return { x: { ...now(x), domain: [edges[0], edges[edges.length - 1]] }, y: { ...now(y), domain: [0, Math.max(1, ...counts) * 1.05] } };
+    return {
+      x: { ...now(x), domain: [edges[0], edges[edges.length - 1]] },
+      y: { ...now(y), domain: [0, Math.max(1, ...counts) * 1.05] },
+    };
   };
   const draw = (pen, w, h, ink) => {
     const { edges, counts } = now(bins);
     const { sx, sy } = axes(pen, box(w, h), domains(), ink);
     return counts.map((n, k) => {
       const [a, b] = [sx(edges[k]), sx(edges[k + 1])], top = sy(n);
-      pen.rect(a + 0.5, top, Math.max(0.5, b - a - 1), sy(0) - top, { fill: ink.main, alpha: shade(edges[k], edges[k + 1]) ? 0.25 : 1 });
-      return { x: a, y: Math.min(top, sy(0) - 3), w: b - a, h: Math.max(3, sy(0) - top), k, tip: tip ? tip(k) : [`${number(edges[k])} to ${number(edges[k + 1])}`, `${number(n)}`] };
+      pen.rect(a + 0.5, top, Math.max(0.5, b - a - 1), sy(0) - top, {
+        fill: ink.main,
+        alpha: shade(edges[k], edges[k + 1]) ? 0.25 : 1,
+      });
+      return {
+        x: a,
+        y: Math.min(top, sy(0) - 3),
+        w: b - a,
+        h: Math.max(3, sy(0) - top),
+        k,
+        tip: tip ? tip(k) : [`${number(edges[k])} to ${number(edges[k + 1])}`, `${number(n)}`],
+      };
     });
   };
-  const plot = new Plot(view, { height: 230, rows: () => ({ columns: ["from", "to", "count"], rows: now(bins).counts.map((n, k) => [now(bins).edges[k], now(bins).edges[k + 1], n]) }), ...more, draw });
+  const plot = new Plot(view, {
+    height: 230,
+    rows: () => ({
+      columns: ["from", "to", "count"],
+      rows: now(bins).counts.map((n, k) => [now(bins).edges[k], now(bins).edges[k + 1], n]),
+    }),
+    ...more,
+    draw,
+  });
   plot.scaleX = (w, h) => {
     const b = box(w, h), d = domains().x;
     return Object.assign(scale(d.domain, [b.x, b.x + b.w], d.log), { box: b });
@@ -68,22 +127,36 @@ function histogram(view, { bins, x, y, shade = () => false, tip = null, ...more 
 function bars(view, { items, x, dots = false, zero = 0, labels = 190, selected = () => null, ...more }) {
   const line = 22;
   const draw = (pen, w, h, ink) => {
-    const shown = now(items), room = Math.min(labels, w * 0.42), box = { x: room, y: 6, w: w - room - 24, h: h - 6 - 46 };
+    const shown = now(items),
+      room = Math.min(labels, w * 0.42),
+      box = { x: room, y: 6, w: w - room - 24, h: h - 6 - 46 };
     const axis = { grid: true, ...now(x) };
     axis.domain ||= padded(extent(shown.flatMap((b) => [b.value, b.low, b.high, zero])), 0.04);
     const { sx } = axes(pen, box, { x: axis, y: { domain: [0, 1], ticks: [], grid: false } }, ink);
-    const step = box.h / Math.max(1, shown.length), thick = Math.min(15, step * 0.68), at = sx(Math.min(axis.domain[1], Math.max(axis.domain[0], zero)));
+    const step = box.h / Math.max(1, shown.length),
+      thick = Math.min(15, step * 0.68),
+      at = sx(Math.min(axis.domain[1], Math.max(axis.domain[0], zero)));
     if (!dots || axis.domain[0] <= zero) pen.line(at, box.y, at, box.y + box.h, { stroke: ink.soft });
     return shown.map((b, k) => {
-      const y = box.y + step * (k + 0.5), v = sx(b.value), color = b.color || ink.main, on = selected() !== null && selected() === b.key;
+      const y = box.y + step * (k + 0.5),
+        v = sx(b.value),
+        color = b.color || ink.main,
+        on = selected() !== null && selected() === b.key;
       if (on) pen.rect(0, y - step / 2, w, step, { fill: color, alpha: 0.14 });
-      pen.text((b.mark ? b.mark + " " : "") + cut(b.label, Math.floor((room - 8) / (b.bold || on ? 7.8 : 7))), room - 8, y, { anchor: "end", size: 11.5, fill: ink.text, weight: b.bold || on ? "bold" : "normal" });
+      pen.text(
+        (b.mark ? b.mark + " " : "") + cut(b.label, Math.floor((room - 8) / (b.bold || on ? 7.8 : 7))),
+        room - 8,
+        y,
+        { anchor: "end", size: 11.5, fill: ink.text, weight: b.bold || on ? "bold" : "normal" },
+      );
       if (isNumber(b.value)) {
         if (dots) pen.mark(b.shape || 0, v, y, 5, { fill: color });
         else pen.rect(Math.min(at, v), y - thick / 2, Math.max(1, Math.abs(v - at)), thick, { fill: color });
         if (isNumber(b.low)) {
           pen.line(sx(b.low), y, sx(b.high), y, { stroke: dots ? color : ink.text, width: dots ? 2 : 1.2 });
-          for (const end of [b.low, b.high]) pen.line(sx(end), y - 4, sx(end), y + 4, { stroke: dots ? color : ink.text, width: dots ? 2 : 1.2 });
+          for (const end of [b.low, b.high]) {
+            pen.line(sx(end), y - 4, sx(end), y + 4, { stroke: dots ? color : ink.text, width: dots ? 2 : 1.2 });
+          }
         }
       }
       return { ...b, x: 0, y: y - step / 2, w, h: step, tip: b.tip || [b.label, number(b.value)] };
@@ -91,39 +164,10 @@ function bars(view, { items, x, dots = false, zero = 0, labels = 190, selected =
   };
   return new Plot(view, {
     height: () => 52 + line * Math.max(1, now(items).length),
-    rows: () => ({ columns: ["label", "value", "low", "high"], rows: now(items).map((b) => [b.label, b.value, b.low, b.high]) }),
-    ...more,
-    draw,
-  });
-}
-
-// Parts of a whole, one row a bar: rows {label, n, shares: [..]} over `names`, coloured in that order.
-function stacked(view, { rows, names, ...more }) {
-  const colour = (k) => (k < PALETTE.length ? PALETTE[k] : GREY);
-  const draw = (pen, w, h, ink) => {
-    const shown = now(rows), parts = now(names), side = Math.min(230, w * 0.36), room = 110, step = 30;
-    const width = w - room - side - 16, targets = [];
-    shown.forEach((row, r) => {
-      const y = 8 + r * step;
-      pen.text(cut(row.label, 16), room - 8, y + 11, { anchor: "end", size: 11.5, fill: ink.text });
-      let x = room;
-      row.shares.forEach((share, k) => {
-        const wide = share * width;
-        if (wide <= 0) return;
-        pen.rect(x, y, wide, 22, { fill: colour(k), stroke: ink.paper, width: 0.5 });
-        targets.push({ x, y, w: wide, h: 22, tip: [row.label, parts[k], percent(share, 1)], k, row: r });
-        x += wide;
-      });
-    });
-    parts.forEach((name, k) => {
-      pen.rect(w - side, 8 + k * 17, 11, 11, { fill: colour(k) });
-      pen.text(cut(name, Math.floor((side - 20) / 6.4)), w - side + 17, 14 + k * 17, { size: 11, fill: ink.text });
-    });
-    return targets;
-  };
-  return new Plot(view, {
-    height: () => Math.max(24 + 30 * now(rows).length, 20 + 17 * now(names).length),
-    rows: () => ({ columns: ["group", "n", ...now(names)], rows: now(rows).map((r) => [r.label, r.n, ...r.shares]) }),
+    rows: () => ({
+      columns: ["label", "value", "low", "high"],
+      rows: now(items).map((b) => [b.label, b.value, b.low, b.high]),
+    }),
     ...more,
     draw,
   });
@@ -131,32 +175,66 @@ function stacked(view, { rows, names, ...more }) {
 
 // Cells of a matrix, rows below one another: {values: [[..]], rows: [names], columns: [names], high, signed}.
 // `tip(r, c, value)`; labels are drawn where they fit, and are always in the tip.
-function heatmap(view, { matrix, tip, labels = true, cross = () => null, room = 150, square = true, legendLabel = "", ...more }) {
+function heatmap(
+  view,
+  { matrix, tip, labels = true, cross = () => null, room = 150, square = true, ...more },
+) {
   const layout = (w) => {
-    const m = now(matrix), left = labels ? Math.min(room, w * 0.3) : 4, below = labels ? left * 0.8 : 4, width = w - left - 74;
+    const m = now(matrix),
+      left = labels ? Math.min(room, w * 0.3) : 4,
+      below = labels ? left * 0.8 : 4,
+      width = w - left - 74;
     const cell = square ? Math.min(26, width / Math.max(1, m.columns.length)) : width / Math.max(1, m.columns.length);
     const tall = square ? cell : Math.min(26, Math.max(14, 340 / Math.max(1, m.rows.length)));
     return { m, left, below, cell, tall };
   };
-  const draw = (pen, w, h, ink) => {
+  const draw = (pen, w, _h, ink) => {
     const { m, left, cell, tall } = layout(w), top = 4, targets = [], chosen = cross();
     const high = m.high || Math.max(1e-12, ...m.values.flat().filter(isNumber).map(Math.abs));
     const shade = (v) => (!isNumber(v) ? ink.faint : m.signed ? diverging(v / high) : cividis(v / high));
     m.values.forEach((row, r) =>
       row.forEach((v, c) => {
         pen.rect(left + c * cell, top + r * tall, cell + 0.3, tall + 0.3, { fill: shade(v) });
-        targets.push({ x: left + c * cell, y: top + r * tall, w: cell, h: tall, r, c, value: v, tip: tip ? tip(r, c, v) : [m.rows[r], m.columns[c], number(v)] });
+        targets.push({
+          x: left + c * cell,
+          y: top + r * tall,
+          w: cell,
+          h: tall,
+          r,
+          c,
+          value: v,
+          tip: tip ? tip(r, c, v) : [m.rows[r], m.columns[c], number(v)],
+        });
         targets.at(-1).row = r;
-      }),
+      })
     );
     if (chosen !== null) pen.rect(left + chosen.c * cell, top + chosen.r * tall, cell, tall, { stroke: UP, width: 2 });
     if (labels) {
       const every = (size) => Math.max(1, Math.ceil(12 / size));
-      m.rows.forEach((name, r) => r % every(tall) === 0 && pen.text(cut(name, Math.floor(left / 6.4)), left - 6, top + (r + 0.5) * tall, { anchor: "end", size: 10.5, fill: ink.text }));
-      m.columns.forEach((name, c) => c % every(cell) === 0 && pen.text(cut(name, Math.floor(left / 7)), left + (c + 0.5) * cell, top + m.rows.length * tall + 8, { anchor: "end", size: 10.5, angle: -55, fill: ink.text }));
+      m.rows.forEach((name, r) =>
+        r % every(tall) === 0 &&
+        pen.text(cut(name, Math.floor(left / 6.4)), left - 6, top + (r + 0.5) * tall, {
+          anchor: "end",
+          size: 10.5,
+          fill: ink.text,
+        })
+      );
+      m.columns.forEach((name, c) =>
+        c % every(cell) === 0 &&
+        pen.text(cut(name, Math.floor(left / 7)), left + (c + 0.5) * cell, top + m.rows.length * tall + 8, {
+          anchor: "end",
+          size: 10.5,
+          angle: -55,
+          fill: ink.text,
+        })
+      );
     }
     const x = left + m.columns.length * cell + 14, tallest = Math.min(120, Math.max(40, m.rows.length * tall));
-    for (let k = 0; k < 40; k++) pen.rect(x, top + (tallest * k) / 40, 10, tallest / 40 + 0.6, { fill: m.signed ? diverging(1 - (2 * k) / 39) : cividis(1 - k / 39) });
+    for (let k = 0; k < 40; k++) {
+      pen.rect(x, top + (tallest * k) / 40, 10, tallest / 40 + 0.6, {
+        fill: m.signed ? diverging(1 - (2 * k) / 39) : cividis(1 - k / 39),
+      });
+    }
     pen.text(number(high, 2), x + 14, top + 6, { size: 10.5, fill: ink.soft });
     pen.text(m.signed ? number(-high, 2) : "0", x + 14, top + tallest - 5, { size: 10.5, fill: ink.soft });
     return targets;
@@ -166,7 +244,10 @@ function heatmap(view, { matrix, tip, labels = true, cross = () => null, room = 
       const { m, below, tall } = layout(w);
       return Math.max(60, 10 + m.rows.length * tall + below);
     },
-    rows: () => ({ columns: ["row", "column", "value"], rows: now(matrix).values.flatMap((row, r) => row.map((v, c) => [now(matrix).rows[r], now(matrix).columns[c], v])) }),
+    rows: () => ({
+      columns: ["row", "column", "value"],
+      rows: now(matrix).values.flatMap((row, r) => row.map((v, c) => [now(matrix).rows[r], now(matrix).columns[c], v])),
+    }),
     ...more,
     draw,
   });
@@ -175,17 +256,31 @@ function heatmap(view, { matrix, tip, labels = true, cross = () => null, room = 
 // Lines {label, points: [[x, y]], color, dash, band: [[x, low, high]]} with a legend on the right.
 function lines(view, { series, x, y, ...more }) {
   const draw = (pen, w, h, ink) => {
-    const shown = now(series), side = shown.some((s) => s.label) ? Math.min(170, w * 0.3) : 8, box = { x: 58, y: 10, w: w - 58 - side - 10, h: h - 10 - 44 };
+    const shown = now(series),
+      side = shown.some((s) => s.label) ? Math.min(170, w * 0.3) : 8,
+      box = { x: 58, y: 10, w: w - 58 - side - 10, h: h - 10 - 44 };
     const xAxis = { grid: true, ...now(x) }, yAxis = { ...now(y) };
     xAxis.domain ||= extent(shown.flatMap((s) => s.points.map((p) => p[0])));
-    yAxis.domain ||= padded(extent(shown.flatMap((s) => [...s.points.map((p) => p[1]), ...(s.band || []).flatMap((b) => [b[1], b[2]])])));
+    yAxis.domain ||= padded(
+      extent(shown.flatMap((s) => [...s.points.map((p) => p[1]), ...(s.band || []).flatMap((b) => [b[1], b[2]])])),
+    );
     const { sx, sy } = axes(pen, box, { x: xAxis, y: yAxis }, ink);
     const targets = [];
     pen.inside(box.x - 1, box.y - 1, box.w + 2, box.h + 2, () => {
       for (const [k, s] of shown.entries()) {
         const color = s.color || PALETTE[k % PALETTE.length];
-        if (s.band) pen.path([...s.band.map((b) => [sx(b[0]), sy(b[1])]), ...[...s.band].reverse().map((b) => [sx(b[0]), sy(b[2])])], { fill: color, alpha: 0.15, close: true });
-        pen.path(s.points.map((p) => [sx(p[0]), sy(p[1])]), { stroke: color, width: s.width || 2, dash: s.dash || [], alpha: s.alpha || 1 });
+        if (s.band) {
+          pen.path([
+            ...s.band.map((b) => [sx(b[0]), sy(b[1])]),
+            ...[...s.band].reverse().map((b) => [sx(b[0]), sy(b[2])]),
+          ], { fill: color, alpha: 0.15, close: true });
+        }
+        pen.path(s.points.map((p) => [sx(p[0]), sy(p[1])]), {
+          stroke: color,
+          width: s.width || 2,
+          dash: s.dash || [],
+          alpha: s.alpha || 1,
+        });
       }
     });
     shown.forEach((s, k) => {
@@ -195,14 +290,30 @@ function lines(view, { series, x, y, ...more }) {
         pen.line(box.x + box.w + 14, at, box.x + box.w + 32, at, { stroke: color, width: 2, dash: s.dash || [] });
         pen.text(cut(s.label, Math.floor((side - 42) / 6.2)), box.x + box.w + 38, at, { size: 11, fill: ink.text });
       }
-      if (s.points.length <= 400)
-        s.points.forEach((p) => targets.push({ x: sx(p[0]), y: sy(p[1]), r: 3, series: k, tip: [s.label || s.name || "", `${xAxis.label || "x"}: ${number(p[0])}`, `${yAxis.label || "y"}: ${number(p[1])}`].filter(Boolean) }));
+      if (s.points.length <= 400) {
+        s.points.forEach((p) =>
+          targets.push({
+            x: sx(p[0]),
+            y: sy(p[1]),
+            r: 3,
+            series: k,
+            tip: [
+              s.label || s.name || "",
+              `${xAxis.label || "x"}: ${number(p[0])}`,
+              `${yAxis.label || "y"}: ${number(p[1])}`,
+            ].filter(Boolean),
+          })
+        );
+      }
     });
     return targets;
   };
   return new Plot(view, {
     height: (w) => Math.min(340, Math.max(240, w * 0.5)),
-    rows: () => ({ columns: ["series", "x", "y"], rows: now(series).flatMap((s) => s.points.map((p) => [s.label || s.name || "", ...p])) }),
+    rows: () => ({
+      columns: ["series", "x", "y"],
+      rows: now(series).flatMap((s) => s.points.map((p) => [s.label || s.name || "", ...p])),
+    }),
     ...more,
     draw,
   });

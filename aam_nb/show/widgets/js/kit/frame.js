@@ -10,7 +10,11 @@ function node(tag, props = {}, ...children) {
     else if (name === "value") el.value = value;
     else el.setAttribute(name, value === true ? "" : value);
   }
-  el.append(...children.flat().filter((c) => c !== null && c !== undefined && c !== false).map((c) => (c instanceof Node ? c : document.createTextNode(String(c)))));
+  el.append(
+    ...children.flat().filter((c) => c !== null && c !== undefined && c !== false).map((
+      c,
+    ) => (c instanceof Node ? c : document.createTextNode(String(c)))),
+  );
   return el;
 }
 
@@ -29,7 +33,10 @@ class View {
     this.watch("error", () => this.fail(model.get("error")));
     this.again = () => this.redraw();
     this.theme = new MutationObserver(this.again);
-    this.theme.observe(document.body, { attributes: true, attributeFilter: ["data-jp-theme-light", "data-jp-theme-name", "data-theme", "class"] });
+    this.theme.observe(document.body, {
+      attributes: true,
+      attributeFilter: ["data-jp-theme-light", "data-jp-theme-name", "data-theme", "class"],
+    });
     this.dark = window.matchMedia("(prefers-color-scheme: dark)");
     this.dark.addEventListener("change", this.again);
     this.fail(model.get("error"));
@@ -58,11 +65,12 @@ class View {
   // Call f when one of some traits changes.
   watch(names, f) {
     for (const name of [].concat(names)) {
-      const event = `change:${name}`, safe = () => {
-        if (this.stumbled) this.fail(this.get("error"));
-        this.stumbled = false;
-        this.guard(f);
-      };
+      const event = `change:${name}`,
+        safe = () => {
+          if (this.stumbled) this.fail(this.get("error"));
+          this.stumbled = false;
+          this.guard(f);
+        };
       this.model.on(event, safe);
       this.hooks.push([event, safe]);
     }
@@ -86,7 +94,9 @@ class View {
     const stumble = (error) => {
       console.error(error);
       this.stumbled = true;
-      this.fail(`The explorer stumbled: ${error.message}. Its figure and table are at hand in Python: \`explorer.figure()\`, \`explorer.to_frame()\`.`);
+      this.fail(
+        `The explorer stumbled: ${error.message}. Its figure and table are at hand in Python: \`explorer.figure()\`, \`explorer.to_frame()\`.`,
+      );
     };
     try {
       const found = f();
@@ -110,7 +120,13 @@ class View {
     const of = (name) => style.getPropertyValue(name).trim();
     const [r, g, b] = (style.backgroundColor.match(/[\d.]+/g) || [255, 255, 255]).map(Number);
     const dark = 0.3 * r + 0.6 * g + 0.1 * b < 128;
-    return { text: style.color, soft: of("--aam-soft"), faint: of("--aam-faint"), paper: style.backgroundColor, main: dark ? PALETTE[5] : PALETTE[0] };
+    return {
+      text: style.color,
+      soft: of("--aam-soft"),
+      faint: of("--aam-faint"),
+      paper: style.backgroundColor,
+      main: dark ? PALETTE[5] : PALETTE[0],
+    };
   }
 
   // -- parts ------------------------------------------------------------------------------------------------------------
@@ -125,7 +141,16 @@ class View {
   panel(title, { plot = null, more = [], below = [], help = "", wide = false, table = null, name = null } = {}) {
     const heading = node("h4", {}, text(title));
     const head = node("div", { class: "aam-head" }, heading);
-    const el = node("section", { class: wide ? "aam-panel aam-wide" : "aam-panel", "aria-label": text(title), "data-panel": name || text(title) }, head, ...[].concat(more));
+    const el = node(
+      "section",
+      {
+        class: wide ? "aam-panel aam-wide" : "aam-panel",
+        "aria-label": text(title),
+        "data-panel": name || text(title),
+      },
+      head,
+      ...[].concat(more),
+    );
     if (help) el.append(node("p", { class: "aam-help" }, help));
     if (plot) {
       el.append(plot.el);
@@ -142,13 +167,23 @@ class View {
   }
 
   saving(plot) {
-    const file = (kind) => `${text(plot.title).toLowerCase().replace(/[^a-z0-9]+/g, "_").replace(/^_|_$/g, "").slice(0, 60) || "figure"}.${kind}`;
+    const file = (kind) =>
+      `${
+        text(plot.title).toLowerCase().replace(/[^a-z0-9]+/g, "_").replace(/^_|_$/g, "").slice(0, 60) || "figure"
+      }.${kind}`;
     const button = (kind, make) =>
-      node("button", { class: "aam-save", type: "button", "data-save": kind, title: `Save as ${kind.toUpperCase()}`, "aria-label": `Save ${text(plot.title)} as ${kind.toUpperCase()}`, onclick: () =>
-        this.guard(async () => {
-          download(await make(), file(kind));
-          this.say(`Saved ${file(kind)}`);
-        }) }, kind.toUpperCase());
+      node("button", {
+        class: "aam-save",
+        type: "button",
+        "data-save": kind,
+        title: `Save as ${kind.toUpperCase()}`,
+        "aria-label": `Save ${text(plot.title)} as ${kind.toUpperCase()}`,
+        onclick: () =>
+          this.guard(async () => {
+            download(await make(), file(kind));
+            this.say(`Saved ${file(kind)}`);
+          }),
+      }, kind.toUpperCase());
     const drawn = plot.svg
       ? [button("png", () => plot.png()), button("svg", () => new Blob([plot.svg()], { type: "image/svg+xml" }))]
       : [];
@@ -190,7 +225,14 @@ class View {
 
   slider(name, label, { min, max, step = 1, format = number, log = false, oninput = null }) {
     const [to, from] = log ? [(v) => Math.log10(Math.max(1, v)), (v) => Math.round(10 ** v)] : [(v) => v, (v) => v];
-    const box = node("input", { type: "range", min: to(min), max: to(max), step: log ? "any" : step, "aria-label": label, "data-trait": name });
+    const box = node("input", {
+      type: "range",
+      min: to(min),
+      max: to(max),
+      step: log ? "any" : step,
+      "aria-label": label,
+      "data-trait": name,
+    });
     const shown = node("output", {});
     const show = () => {
       if (from(+box.value) !== this.get(name)) box.value = to(this.get(name));
@@ -234,37 +276,90 @@ class View {
   // Sorted by a click on a heading; the first 100 rows are shown until more are asked for.
   table({ columns, rows, pick = null, picked = () => false, caption = "", most = 100 }) {
     let by = null, down = true, shown = most;
-    const el = node("div", { class: "aam-scroll", tabindex: pick ? null : "0", role: "region", "aria-label": text(caption) || "table" });
+    const el = node("div", {
+      class: "aam-scroll",
+      tabindex: pick ? null : "0",
+      role: "region",
+      "aria-label": text(caption) || "table",
+    });
     const fresh = () => {
       const heads = now(columns);
-      let list = [...now(rows)];
+      const list = [...now(rows)];
       if (by) list.sort((a, b) => order(a[by], b[by]) * (down ? -1 : 1));
-      const head = node("tr", {}, heads.map((c) =>
-        node("th", { class: c.left ? "aam-left" : null, scope: "col", "aria-sort": by === c.key ? (down ? "descending" : "ascending") : null },
-          node("button", { type: "button", title: `Sort by ${c.label}`, onclick: () => {
-            down = by === c.key ? !down : true;
-            by = c.key;
-            fresh();
-          } }, c.label + (by === c.key ? (down ? " ▾" : " ▴") : "")))));
+      const head = node(
+        "tr",
+        {},
+        heads.map((c) =>
+          node(
+            "th",
+            {
+              class: c.left ? "aam-left" : null,
+              scope: "col",
+              "aria-sort": by === c.key ? (down ? "descending" : "ascending") : null,
+            },
+            node("button", {
+              type: "button",
+              title: `Sort by ${c.label}`,
+              onclick: () => {
+                down = by === c.key ? !down : true;
+                by = c.key;
+                fresh();
+              },
+            }, c.label + (by === c.key ? (down ? " ▾" : " ▴") : "")),
+          )
+        ),
+      );
       const body = list.slice(0, shown).map((row) => {
         const act = (e) => {
           if (e.type === "keydown" && e.key !== "Enter" && e.key !== " ") return;
           e.preventDefault();
           this.guard(() => pick(row));
         };
-        const cells = heads.map((c) => node("td", { class: c.left ? "aam-left" : null, title: c.long ? String(row[c.key] ?? "") : null }, c.format ? c.format(row[c.key], row) : number(row[c.key])));
-        return node("tr", { class: picked(row) ? "aam-picked" : null, "aria-selected": picked(row) ? "true" : null, tabindex: pick ? "0" : null, onclick: pick ? act : null, onkeydown: pick ? act : null }, cells);
+        const cells = heads.map((c) =>
+          node(
+            "td",
+            { class: c.left ? "aam-left" : null, title: c.long ? String(row[c.key] ?? "") : null },
+            c.format ? c.format(row[c.key], row) : number(row[c.key]),
+          )
+        );
+        return node("tr", {
+          class: picked(row) ? "aam-picked" : null,
+          "aria-selected": picked(row) ? "true" : null,
+          tabindex: pick ? "0" : null,
+          onclick: pick ? act : null,
+          onkeydown: pick ? act : null,
+        }, cells);
       });
-      const more = list.length > shown ? this.button(`Show ${Math.min(most, list.length - shown)} more of ${number(list.length - shown)}`, () => {
-        shown += most;
-        fresh();
-      }) : null;
-      const kept = el.querySelector("tbody")?.contains(document.activeElement) ? [...el.querySelectorAll("tbody tr")].indexOf(document.activeElement.closest("tr")) : -1;
-      el.replaceChildren(node("table", { class: pick ? "aam-pickable" : null }, caption ? node("caption", {}, text(caption)) : null, node("thead", {}, head), node("tbody", {}, body)), ...(more ? [more] : []));
+      const more = list.length > shown
+        ? this.button(`Show ${Math.min(most, list.length - shown)} more of ${number(list.length - shown)}`, () => {
+          shown += most;
+          fresh();
+        })
+        : null;
+      const kept = el.querySelector("tbody")?.contains(document.activeElement)
+        ? [...el.querySelectorAll("tbody tr")].indexOf(document.activeElement.closest("tr"))
+        : -1;
+      el.replaceChildren(
+        node(
+          "table",
+          { class: pick ? "aam-pickable" : null },
+          caption ? node("caption", {}, text(caption)) : null,
+          node("thead", {}, head),
+          node("tbody", {}, body),
+        ),
+        ...(more ? [more] : []),
+      );
       if (kept >= 0) el.querySelectorAll("tbody tr")[kept]?.focus();
     };
     fresh();
-    return { el, update: fresh, csv: () => ({ columns: now(columns).map((c) => c.label), rows: now(rows).map((r) => now(columns).map((c) => r[c.key])) }) };
+    return {
+      el,
+      update: fresh,
+      csv: () => ({
+        columns: now(columns).map((c) => c.label),
+        rows: now(rows).map((r) => now(columns).map((c) => r[c.key])),
+      }),
+    };
   }
 }
 

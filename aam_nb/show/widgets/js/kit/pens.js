@@ -10,7 +10,20 @@ const SHAPES = [
   [[0, -1.2], [1.2, 0], [0, 1.2], [-1.2, 0]],
   [[0, -1.2], [1.1, 0.9], [-1.1, 0.9]],
   [[0, 1.2], [1.1, -0.9], [-1.1, -0.9]],
-  [[-0.4, -1.2], [0.4, -1.2], [0.4, -0.4], [1.2, -0.4], [1.2, 0.4], [0.4, 0.4], [0.4, 1.2], [-0.4, 1.2], [-0.4, 0.4], [-1.2, 0.4], [-1.2, -0.4], [-0.4, -0.4]],
+  [
+    [-0.4, -1.2],
+    [0.4, -1.2],
+    [0.4, -0.4],
+    [1.2, -0.4],
+    [1.2, 0.4],
+    [0.4, 0.4],
+    [0.4, 1.2],
+    [-0.4, 1.2],
+    [-0.4, 0.4],
+    [-1.2, 0.4],
+    [-1.2, -0.4],
+    [-0.4, -0.4],
+  ],
   [[-1.2, 0], [0.9, -1.1], [0.9, 1.1]],
   [[1.2, 0], [-0.9, -1.1], [-0.9, 1.1]],
 ];
@@ -44,12 +57,35 @@ class CanvasPen {
 
   // Markers are stamped: thousands are drawn at once, of few kinds.
   mark(shape, x, y, r, { stroke = null, fill = null, width = 1, alpha = 1 } = {}) {
-    const c = this.c, ratio = (this.ratio ||= c.getTransform().a), half = Math.ceil(1.3 * r + width), snap = (v) => Math.round((v - half) * ratio) / ratio;
+    const c = this.c,
+      ratio = (this.ratio ||= c.getTransform().a),
+      half = Math.ceil(1.3 * r + width),
+      snap = (v) => Math.round((v - half) * ratio) / ratio;
     c.globalAlpha = alpha;
-    c.drawImage(stamp(shape % SHAPES.length, r, half, ratio, { stroke, fill, width }), snap(x), snap(y), 2 * half, 2 * half);
+    c.drawImage(
+      stamp(shape % SHAPES.length, r, half, ratio, { stroke, fill, width }),
+      snap(x),
+      snap(y),
+      2 * half,
+      2 * half,
+    );
   }
 
-  text(words, x, y, { fill = "#000", size = 12, anchor = "start", baseline = "middle", angle = 0, weight = "normal", font = FONT, stretch = null } = {}) {
+  text(
+    words,
+    x,
+    y,
+    {
+      fill = "#000",
+      size = 12,
+      anchor = "start",
+      baseline = "middle",
+      angle = 0,
+      weight = "normal",
+      font = FONT,
+      stretch = null,
+    } = {},
+  ) {
     const c = this.c;
     c.save();
     c.globalAlpha = 1;
@@ -135,6 +171,7 @@ function picture(columns, pixels) {
 
 const escaped = (text) =>
   String(text)
+    // deno-lint-ignore no-control-regex -- XML allows none of these
     .replace(/[\u0000-\u0008\u000b\u000c\u000e-\u001f]/g, " ")
     .replace(/[&<>"']/g, (c) => `&#${c.charCodeAt(0)};`);
 const short2 = (v) => +v.toFixed(2);
@@ -151,12 +188,17 @@ class SvgPen {
 
   path(points, style = {}) {
     if (!points.length) return;
-    const d = points.map(([x, y], i) => `${i ? "L" : "M"}${short2(x)} ${short2(y)}`).join("") + (style.close ? "Z" : "");
+    const d = points.map(([x, y], i) => `${i ? "L" : "M"}${short2(x)} ${short2(y)}`).join("") +
+      (style.close ? "Z" : "");
     this.parts.push(`<path d="${d}"${this._style(style)}/>`);
   }
 
   rect(x, y, w, h, style = {}) {
-    this.parts.push(`<rect x="${short2(x)}" y="${short2(y)}" width="${short2(Math.max(0, w))}" height="${short2(Math.max(0, h))}"${this._style(style)}/>`);
+    this.parts.push(
+      `<rect x="${short2(x)}" y="${short2(y)}" width="${short2(Math.max(0, w))}" height="${short2(Math.max(0, h))}"${
+        this._style(style)
+      }/>`,
+    );
   }
 
   mark(shape, x, y, r, style = {}) {
@@ -165,12 +207,28 @@ class SvgPen {
     this.parts.push(`<circle cx="${short2(x)}" cy="${short2(y)}" r="${short2(r)}"${this._style(style)}/>`);
   }
 
-  text(words, x, y, { fill = "#000", size = 12, anchor = "start", baseline = "middle", angle = 0, weight = "normal", font = FONT, stretch = null } = {}) {
+  text(
+    words,
+    x,
+    y,
+    {
+      fill = "#000",
+      size = 12,
+      anchor = "start",
+      baseline = "middle",
+      angle = 0,
+      weight = "normal",
+      font = FONT,
+      stretch = null,
+    } = {},
+  ) {
     const place = [`translate(${short2(x)} ${short2(y)})`];
     if (angle) place.push(`rotate(${angle})`);
     if (stretch) place.push(`scale(${stretch.map(short2).join(" ")})`);
     this.parts.push(
-      `<text transform="${place.join(" ")}" font-family="${escaped(font)}" font-size="${size}" font-weight="${weight}" fill="${escaped(fill)}" ` +
+      `<text transform="${place.join(" ")}" font-family="${
+        escaped(font)
+      }" font-size="${size}" font-weight="${weight}" fill="${escaped(fill)}" ` +
         `text-anchor="${anchor}" dominant-baseline="${BASELINES[baseline]}">${escaped(words)}</text>`,
     );
   }
@@ -178,14 +236,18 @@ class SvgPen {
   raster(x, y, w, h, columns, pixels) {
     const place = [x, y, w, h].map(short2);
     this.parts.push(
-      `<image x="${place[0]}" y="${place[1]}" width="${place[2]}" height="${place[3]}" preserveAspectRatio="none" style="image-rendering:pixelated" ` +
+      `<image x="${place[0]}" y="${place[1]}" width="${place[2]}" height="${
+        place[3]
+      }" preserveAspectRatio="none" style="image-rendering:pixelated" ` +
         `href="${picture(columns, pixels).toDataURL()}"/>`,
     );
   }
 
   inside(x, y, w, h, draw) {
     const id = `clip${(this.clips += 1)}`;
-    this.parts.push(`<clipPath id="${id}"><rect x="${x}" y="${y}" width="${w}" height="${h}"/></clipPath><g clip-path="url(#${id})">`);
+    this.parts.push(
+      `<clipPath id="${id}"><rect x="${x}" y="${y}" width="${w}" height="${h}"/></clipPath><g clip-path="url(#${id})">`,
+    );
     draw();
     this.parts.push("</g>");
   }
@@ -198,7 +260,9 @@ class SvgPen {
 
   _style({ stroke = null, fill = null, width = 1, dash = [], alpha = 1 }) {
     const dashed = dash.length ? ` stroke-dasharray="${dash.join(" ")}"` : "";
-    return ` fill="${escaped(fill || "none")}"` + (stroke ? ` stroke="${escaped(stroke)}" stroke-width="${width}"${dashed}` : "") + (alpha < 1 ? ` opacity="${alpha}"` : "");
+    return ` fill="${escaped(fill || "none")}"` +
+      (stroke ? ` stroke="${escaped(stroke)}" stroke-width="${width}"${dashed}` : "") +
+      (alpha < 1 ? ` opacity="${alpha}"` : "");
   }
 
   page(width, height, title) {

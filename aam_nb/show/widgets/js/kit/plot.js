@@ -4,12 +4,20 @@
 // plot wants back. A second canvas on top holds what follows the pointer, so that moving it redraws nothing else.
 
 class Plot {
-  constructor(view, { title, describe, height = 300, draw, rows = null, pick = null, lasso = null, hover = null, grip = null }) {
+  constructor(
+    view,
+    { title, describe, height = 300, draw, rows = null, pick = null, lasso = null, hover = null, grip = null },
+  ) {
     Object.assign(this, { view, title, describe, height, draw, rows, pick, lasso, hover, grip });
     this.targets = [];
     this.at = -1; // the target under the pointer or the keys
     this.base = node("canvas", { class: "aam-base", "aria-hidden": "true" });
-    this.over = node("canvas", { class: "aam-over", tabindex: "0", role: "application", "aria-roledescription": "plot" });
+    this.over = node("canvas", {
+      class: "aam-over",
+      tabindex: "0",
+      role: "application",
+      "aria-roledescription": "plot",
+    });
     this.tip = node("div", { class: "aam-tip", hidden: true, "aria-hidden": "true" });
     this.el = node("div", { class: "aam-plot" }, this.base, this.over, this.tip);
     this._listen();
@@ -31,7 +39,9 @@ class Plot {
       context.clearRect(0, 0, w, h);
       this.targets = this.draw(new CanvasPen(context), w, h, this.view.ink()) || [];
       if (this.at >= this.targets.length) this.at = -1;
-      const label = `${text(this.title)}. ${text(this.describe)} ${this.targets.length ? "Arrow keys walk through it, Enter chooses." : ""}`;
+      const label = `${text(this.title)}. ${text(this.describe)} ${
+        this.targets.length ? "Arrow keys walk through it, Enter chooses." : ""
+      }`;
       this.over.setAttribute("aria-label", label);
       this._mark();
     });
@@ -137,7 +147,13 @@ class Plot {
         return this._mark();
       }
       this.go(this.find(x, y));
-      this.over.style.cursor = this.grip && this.grip.takes(x, y, ...this.size) ? "ew-resize" : this.at >= 0 && this.pick ? "pointer" : this.lasso ? "crosshair" : "default";
+      this.over.style.cursor = this.grip && this.grip.takes(x, y, ...this.size)
+        ? "ew-resize"
+        : this.at >= 0 && this.pick
+        ? "pointer"
+        : this.lasso
+        ? "crosshair"
+        : "default";
     });
     const end = (e) => {
       if (!start) return;
@@ -195,11 +211,11 @@ class Plot {
   png() {
     const [w, h] = this.size, canvas = document.createElement("canvas");
     this._whole(new CanvasPen(fit(canvas, w, h + 30, 2)), w, h, LIGHT);
-    return new Promise((done, failed) => canvas.toBlob((blob) => (blob ? done(blob) : failed(new Error("the picture is too large"))), "image/png"));
+    return new Promise((done, failed) =>
+      canvas.toBlob((blob) => (blob ? done(blob) : failed(new Error("the picture is too large"))), "image/png")
+    );
   }
 }
-
-const LIGHT = { text: "#1b1b1b", soft: "#555555", faint: "#e3e3e3", paper: "#ffffff", main: PALETTE[0] };
 
 function fit(canvas, w, h, ratio = window.devicePixelRatio || 1) {
   const [cw, ch] = [Math.round(w * ratio), Math.round(h * ratio)];
@@ -225,7 +241,13 @@ function within(polygon, x, y) {
 
 // A comma-separated table: quoted where it must be.
 function csv({ columns, rows }) {
-  const cell = (v) => (v === null || v === undefined ? "" : /[",\n\r]/.test(String(v)) ? `"${String(v).replaceAll('"', '""')}"` : String(v));
+  const cell = (
+    v,
+  ) => (v === null || v === undefined
+    ? ""
+    : /[",\n\r]/.test(String(v))
+    ? `"${String(v).replaceAll('"', '""')}"`
+    : String(v));
   return [columns, ...rows].map((row) => row.map(cell).join(",")).join("\n") + "\n";
 }
 

@@ -5,10 +5,23 @@ const PALETTE = ["#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9
 const GREY = "#8c8c8c";
 const UP = "#D55E00"; // pushes a prediction upwards
 const DOWN = "#0072B2"; // pushes it downwards
+// The colours of saved pictures, whatever the theme of the page; those on the page are `view.ink()`.
+const LIGHT = { text: "#1b1b1b", soft: "#555555", faint: "#e3e3e3", paper: "#ffffff", main: PALETTE[0] };
 const LETTER_COLORS = { A: "#009E73", C: "#0072B2", G: "#E69F00", T: "#D55E00" };
 
 // Stops of cividis (Nuñez et al. 2018, https://doi.org/10.1371/journal.pone.0199239), and a ramp from blue over grey to vermilion.
-const CIVIDIS = [[0, 34, 78], [18, 53, 112], [59, 73, 108], [87, 93, 109], [112, 113, 115], [138, 134, 120], [165, 156, 116], [195, 179, 105], [225, 204, 85], [254, 232, 56]];
+const CIVIDIS = [
+  [0, 34, 78],
+  [18, 53, 112],
+  [59, 73, 108],
+  [87, 93, 109],
+  [112, 113, 115],
+  [138, 134, 120],
+  [165, 156, 116],
+  [195, 179, 105],
+  [225, 204, 85],
+  [254, 232, 56],
+];
 const DIVERGING = [[0, 90, 160], [90, 150, 200], [215, 215, 215], [225, 140, 80], [200, 75, 0]];
 
 function ramp(stops, share) {
@@ -28,7 +41,9 @@ function number(v, digits = 3) {
   if (Number.isInteger(v) && Math.abs(v) < 1e15) return Math.abs(v) < 10_000 ? String(v) : v.toLocaleString("en-US"); // 2009 may be a year
   const size = Math.abs(v);
   if (size !== 0 && (size < 1e-4 || size >= 1e6)) return v.toExponential(digits - 1);
-  return v.toLocaleString("en-US", { maximumSignificantDigits: Math.max(digits, size >= 1 ? Math.ceil(Math.log10(size + 1)) : digits) });
+  return v.toLocaleString("en-US", {
+    maximumSignificantDigits: Math.max(digits, size >= 1 ? Math.ceil(Math.log10(size + 1)) : digits),
+  });
 }
 const percent = (v, digits = 0) => (isNumber(v) ? `${(100 * v).toFixed(digits)}%` : "");
 const signed = (v) => (isNumber(v) && v > 0 ? "+" : "") + number(v);
@@ -36,9 +51,11 @@ const cut = (text, most = 28) => (String(text).length <= most ? String(text) : S
 
 function extent(values) {
   let low = Infinity, high = -Infinity;
-  for (const v of values) if (isNumber(v)) {
-    if (v < low) low = v;
-    if (v > high) high = v;
+  for (const v of values) {
+    if (isNumber(v)) {
+      if (v < low) low = v;
+      if (v > high) high = v;
+    }
   }
   return low > high ? [0, 1] : low === high ? [low - 0.5, high + 0.5] : [low, high];
 }
@@ -53,17 +70,20 @@ function ticks([low, high], most = 6) {
   const power = 10 ** Math.floor(Math.log10(raw));
   const step = [1, 2, 5, 10].map((k) => k * power).find((s) => (high - low) / s <= most) || raw;
   const found = [];
-  for (let k = Math.ceil(low / step - 1e-9); k * step <= high + step * 1e-9; k++) found.push(+(k * step).toPrecision(12));
+  for (let k = Math.ceil(low / step - 1e-9); k * step <= high + step * 1e-9; k++) {
+    found.push(+(k * step).toPrecision(12));
+  }
   return found.length < 3 && most < 5 ? ticks([low, high], most + 1) : found; // one or two ticks tell no scale
 }
 
 function logTicks([low, high]) {
   const found = [];
-  for (let p = Math.floor(Math.log10(low)); p <= Math.ceil(Math.log10(high)); p++)
+  for (let p = Math.floor(Math.log10(low)); p <= Math.ceil(Math.log10(high)); p++) {
     for (const k of high / low > 1e4 ? [1] : [1, 2, 5]) {
       const t = +(k * 10 ** p).toPrecision(3);
       if (t >= low * 0.999 && t <= high * 1.001) found.push(t);
     }
+  }
   return found;
 }
 
@@ -105,8 +125,22 @@ function axes(pen, box, { x, y }, ink) {
   }
   pen.line(box.x, box.y + box.h, box.x + box.w, box.y + box.h, { stroke: ink.soft });
   pen.line(box.x, box.y, box.x, box.y + box.h, { stroke: ink.soft });
-  if (x.label) pen.text(x.label, box.x + box.w / 2, box.y + box.h + 24, { anchor: "middle", baseline: "top", size: 12, fill: ink.text });
-  if (y.label) pen.text(y.label, box.x - (y.room || 44), box.y + box.h / 2, { anchor: "middle", angle: -90, size: 12, fill: ink.text });
+  if (x.label) {
+    pen.text(x.label, box.x + box.w / 2, box.y + box.h + 24, {
+      anchor: "middle",
+      baseline: "top",
+      size: 12,
+      fill: ink.text,
+    });
+  }
+  if (y.label) {
+    pen.text(y.label, box.x - (y.room || 44), box.y + box.h / 2, {
+      anchor: "middle",
+      angle: -90,
+      size: 12,
+      fill: ink.text,
+    });
+  }
   return { sx, sy };
 }
 
@@ -116,8 +150,17 @@ function encoding(column) {
   if (!column) return { color: () => PALETTE[0], shape: () => 0, items: [], numbers: null };
   if (column.kind === "numbers") {
     const [low, high] = extent(column.values);
-    const color = (i) => (isNumber(column.values[i]) ? cividis(Math.round((255 * (column.values[i] - low)) / (high - low || 1)) / 255) : GREY);
-    return { color, shape: (i) => (isNumber(column.values[i]) ? 0 : 5), items: [], numbers: { low, high, name: column.name } };
+    const color = (
+      i,
+    ) => (isNumber(column.values[i])
+      ? cividis(Math.round((255 * (column.values[i] - low)) / (high - low || 1)) / 255)
+      : GREY);
+    return {
+      color,
+      shape: (i) => (isNumber(column.values[i]) ? 0 : 5),
+      items: [],
+      numbers: { low, high, name: column.name },
+    };
   }
   const counts = new Map();
   for (const v of column.values) counts.set(v, (counts.get(v) || 0) + 1);
@@ -127,7 +170,14 @@ function encoding(column) {
   const rank = new Map(shown.map((v, k) => [v, k]));
   const items = shown.map((v, k) => ({ label: column.levels[v], color: PALETTE[k], shape: k, count: counts.get(v) }));
   const others = order.slice(shown.length);
-  if (others.length) items.push({ label: `${others.length} others`, color: GREY, shape: 0, count: others.reduce((n, v) => n + counts.get(v), 0) });
+  if (others.length) {
+    items.push({
+      label: `${others.length} others`,
+      color: GREY,
+      shape: 0,
+      count: others.reduce((n, v) => n + counts.get(v), 0),
+    });
+  }
   if (counts.has(-1)) items.push({ label: "missing", color: GREY, shape: 5, count: counts.get(-1) });
   const at = (i) => rank.get(column.values[i]);
   return {
@@ -140,17 +190,23 @@ function encoding(column) {
 
 // The value of a column as text.
 const told = (column, i) =>
-  column.kind === "numbers" ? (isNumber(column.values[i]) ? number(column.values[i]) : "missing") : column.values[i] < 0 ? "missing" : String(column.levels[column.values[i]]);
+  column.kind === "numbers"
+    ? (isNumber(column.values[i]) ? number(column.values[i]) : "missing")
+    : column.values[i] < 0
+    ? "missing"
+    : String(column.levels[column.values[i]]);
 
 // The legend of an encoding, in a column at x; gives its height.
 function legend(pen, found, x, y, width, ink, title = "") {
   let at = y;
   const wide = Math.max(6, Math.floor(width / 7));
-  if (title) pen.text(cut(title, wide), x, (at += 8), { size: 12, weight: "bold", fill: ink.text });
+  if (title) pen.text(cut(title, wide), x, at += 8, { size: 12, weight: "bold", fill: ink.text });
   if (found.numbers) {
     const steps = 40, h = 110;
     at += 14;
-    for (let k = 0; k < steps; k++) pen.rect(x, at + (h * k) / steps, 12, h / steps + 0.6, { fill: cividis(1 - k / (steps - 1)) });
+    for (let k = 0; k < steps; k++) {
+      pen.rect(x, at + (h * k) / steps, 12, h / steps + 0.6, { fill: cividis(1 - k / (steps - 1)) });
+    }
     pen.text(number(found.numbers.high), x + 18, at + 4, { size: 11, fill: ink.soft });
     pen.text(number((found.numbers.high + found.numbers.low) / 2), x + 18, at + h / 2, { size: 11, fill: ink.soft });
     pen.text(number(found.numbers.low), x + 18, at + h - 4, { size: 11, fill: ink.soft });
@@ -159,7 +215,12 @@ function legend(pen, found, x, y, width, ink, title = "") {
   for (const item of found.items) {
     at += 18;
     pen.mark(item.shape, x + 5, at, 4.5, { fill: item.color, stroke: ink.paper, width: 0.5 });
-    pen.text(cut(item.count === undefined ? item.label : `${item.label} (${number(item.count)})`, wide - 2), x + 15, at, { size: 11, fill: ink.text });
+    pen.text(
+      cut(item.count === undefined ? item.label : `${item.label} (${number(item.count)})`, wide - 2),
+      x + 15,
+      at,
+      { size: 11, fill: ink.text },
+    );
   }
   return at - y;
 }

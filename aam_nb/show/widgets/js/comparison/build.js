@@ -4,8 +4,12 @@ function build(view) {
   const data = view.get("data");
   const chosen = () => new Set(view.get("selected"));
   const row = (name) => data.contenders.find((c) => c.name === name);
-  const axis = () => ({ label: data.metrics[view.get("metric")] + (data.smaller.includes(view.get("metric")) ? " (smaller is better)" : "") });
-  const against = (name) => (name === view.get("a") ? view.say(`${name} is the first of the pair already`) : view.set({ b: name }));
+  const axis = () => ({
+    label: data.metrics[view.get("metric")] + (data.smaller.includes(view.get("metric")) ? " (smaller is better)" : ""),
+  });
+  const against = (
+    name,
+  ) => (name === view.get("a") ? view.say(`${name} is the first of the pair already`) : view.set({ b: name }));
 
   view.body.append(view.note(data.sentence));
   data.warnings.forEach((w) => view.body.append(view.note(w, "beware")));
@@ -14,7 +18,8 @@ function build(view) {
   const names = () => data.contenders.map((c) => c.name);
   const forest = bars(view, {
     title: () => `${data.metrics[view.get("metric")]} of each model`,
-    describe: "A dot a model, with its bootstrap interval; the best is on top. Enter makes a model the second of the pair below.",
+    describe:
+      "A dot a model, with its bootstrap interval; the best is on top. Enter makes a model the second of the pair below.",
     dots: true,
     zero: null,
     labels: 260,
@@ -24,7 +29,17 @@ function build(view) {
       const score = (c) => (isNumber(c.scores[metric][0]) ? way * c.scores[metric][0] : Infinity);
       return [...data.contenders].sort((p, q) => (score(p) === score(q) ? 0 : score(p) - score(q))).map((c) => {
         const [value, low, high] = c.scores[metric];
-        return { key: c.name, label: c.name, value, low, high, shape: c.name === data.reference ? 0 : 1, bold: c.name === data.reference, color: c.name === data.reference ? null : GREY, tip: [c.name, isNumber(value) ? `${number(value)} [${number(low)}, ${number(high)}]` : "not defined"] };
+        return {
+          key: c.name,
+          label: c.name,
+          value,
+          low,
+          high,
+          shape: c.name === data.reference ? 0 : 1,
+          bold: c.name === data.reference,
+          color: c.name === data.reference ? null : GREY,
+          tip: [c.name, isNumber(value) ? `${number(value)} [${number(low)}, ${number(high)}]` : "not defined"],
+        };
       });
     },
     selected: () => view.get("b"),
@@ -39,13 +54,39 @@ function build(view) {
     dots: true,
     labels: 260,
     x: { label: `difference of ${data.metrics[data.metric]}` },
-    items: () => data.differences.map((d) => ({ ...d, label: d.contender, key: d.contender, value: d.difference, shape: apart(d) ? 2 : 0, color: apart(d) ? null : GREY, tip: [d.contender, `${signed(d.difference)} [${number(d.low)}, ${number(d.high)}]`, `p (Holm) ${number(d.p_holm)}`, d.verdict] })),
+    items: () =>
+      data.differences.map((d) => ({
+        ...d,
+        label: d.contender,
+        key: d.contender,
+        value: d.difference,
+        shape: apart(d) ? 2 : 0,
+        color: apart(d) ? null : GREY,
+        tip: [
+          d.contender,
+          `${signed(d.difference)} [${number(d.low)}, ${number(d.high)}]`,
+          `p (Holm) ${number(d.p_holm)}`,
+          d.verdict,
+        ],
+      })),
     selected: () => view.get("b"),
     pick: (t) => against(t.key),
   });
-  if (data.differences.length) view.panel("Paired differences", { plot: paired, help: `A blue diamond where ${data.reference} is told apart from the other: the interval excludes 0 and the corrected test agrees.` });
+  if (data.differences.length) {
+    view.panel("Paired differences", {
+      plot: paired,
+      help:
+        `A blue diamond where ${data.reference} is told apart from the other: the interval excludes 0 and the corrected test agrees.`,
+    });
+  }
 
-  const table = view.table({ caption: "Every model: metrics with intervals, difference from the reference, what it cost", columns: data.table.columns.map((c, k) => ({ key: c, label: c, left: k === 0 })), rows: data.table.rows, pick: (r) => against(r.contender), picked: (r) => r.contender === view.get("b") });
+  const table = view.table({
+    caption: "Every model: metrics with intervals, difference from the reference, what it cost",
+    columns: data.table.columns.map((c, k) => ({ key: c, label: c, left: k === 0 })),
+    rows: data.table.rows,
+    pick: (r) => against(r.contender),
+    picked: (r) => r.contender === view.get("b"),
+  });
   view.panel("Table", { table, wide: true });
 
   // -- two models, sample by sample -------------------------------------------------------------------------------------
@@ -54,15 +95,31 @@ function build(view) {
   const points = () => {
     const [a, b] = [row(view.get("a")), row(view.get("b"))], [x, y] = [shows(a.name), shows(b.name)];
     return data.samples
-      .map((id, i) => ({ i, x: x[i], y: y[i], tip: () => [id, `true ${number(data.truth[i])}`, ...[a, b].map((c) => `${c.name}: ${number(c.predictions[i])}, error ${number(c.errors[i])}`)] }))
+      .map((id, i) => ({
+        i,
+        x: x[i],
+        y: y[i],
+        tip: () => [
+          id,
+          `true ${number(data.truth[i])}`,
+          ...[a, b].map((c) => `${c.name}: ${number(c.predictions[i])}, error ${number(c.errors[i])}`),
+        ],
+      }))
       .filter((p) => isNumber(p.x) && isNumber(p.y));
   };
-  const axisOf = (name) => () => ({ label: `${cut(view.get(name), 36)}: ${view.get("show") === "errors" ? data.errorLabel : "prediction"}`, domain: padded(extent([...shows(view.get("a")), ...shows(view.get("b"))])) });
+  const axisOf = (name) => () => ({
+    label: `${cut(view.get(name), 36)}: ${view.get("show") === "errors" ? data.errorLabel : "prediction"}`,
+    domain: padded(extent([...shows(view.get("a")), ...shows(view.get("b"))])),
+  });
   const help = node("p", { class: "aam-help" });
   const explain = () => {
     const [a, b] = [view.get("a"), view.get("b")];
-    const what = view.get("show") === "errors" ? `Above the dashed line ${a} errs less, below it ${b}.` : "On the dashed line both predict the same.";
-    help.textContent = `${what}${data.repeats > 1 ? ` Each dot is the mean of ${data.repeats} repeats.` : ""} Drag to lasso; the ids are in explorer.selected.`;
+    const what = view.get("show") === "errors"
+      ? `Above the dashed line ${a} errs less, below it ${b}.`
+      : "On the dashed line both predict the same.";
+    help.textContent = `${what}${
+      data.repeats > 1 ? ` Each dot is the mean of ${data.repeats} repeats.` : ""
+    } Drag to lasso; the ids are in explorer.selected.`;
   };
   explain();
   const pairs = scatter(view, {
@@ -76,14 +133,19 @@ function build(view) {
     selected: () => new Set(view.get("selected").map((id) => place.get(id))),
     lasso: (targets) => view.set({ selected: targets.map((t) => data.samples[t.i]) }),
     pick: (t) => view.set({ selected: [data.samples[t.i]] }),
-    rows: () => ({ columns: ["sample_id", "truth", view.get("a"), view.get("b")], rows: points().map((p) => [data.samples[p.i], data.truth[p.i], p.x, p.y]) }),
+    rows: () => ({
+      columns: ["sample_id", "truth", view.get("a"), view.get("b")],
+      rows: points().map((p) => [data.samples[p.i], data.truth[p.i], p.x, p.y]),
+    }),
   });
   const kinds = [["errors", "errors"], ["predictions", "predictions"]];
   const tools = view.bar(
     view.select("a", "First", names),
     view.select("b", "Second", names),
     ...(data.kind === "regression" ? [view.select("show", "Show", kinds)] : []),
-    ...(data.columns.length ? [view.select("color", "Colour", [["", "none"], ...data.columns.map((c) => c.name)])] : []),
+    ...(data.columns.length
+      ? [view.select("color", "Colour", [["", "none"], ...data.columns.map((c) => c.name)])]
+      : []),
     view.button("Clear selection", () => view.set({ selected: [] })),
   );
   view.panel("Two models on the same samples", { plot: pairs, more: [tools, help] });
@@ -92,11 +154,22 @@ function build(view) {
   const rows = () => {
     const some = (marked = chosen()), [a, b] = [row(view.get("a")), row(view.get("b"))];
     return data.samples
-      .map((id, i) => ({ id, truth: data.truth[i], a: a.predictions[i], b: b.predictions[i], errorA: a.errors[i], errorB: b.errors[i], gap: Math.abs(a.errors[i] - b.errors[i]) }))
+      .map((id, i) => ({
+        id,
+        truth: data.truth[i],
+        a: a.predictions[i],
+        b: b.predictions[i],
+        errorA: a.errors[i],
+        errorB: b.errors[i],
+        gap: Math.abs(a.errors[i] - b.errors[i]),
+      }))
       .filter((r) => !some.size || some.has(r.id))
       .sort((p, q) => q.gap - p.gap);
   };
-  const counted = () => (chosen().size ? `The ${number(chosen().size)} sample${chosen().size === 1 ? "" : "s"} chosen` : `All ${number(data.samples.length)} samples`);
+  const counted =
+    () => (chosen().size
+      ? `The ${number(chosen().size)} sample${chosen().size === 1 ? "" : "s"} chosen`
+      : `All ${number(data.samples.length)} samples`);
   const differ = view.table({
     caption: () => `${counted()}, by how differently the two models err (${data.errorLabel})`,
     columns: () => [

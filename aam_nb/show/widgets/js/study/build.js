@@ -20,27 +20,57 @@ function composition(view, { parts, groups, ...more }) {
     const step = Math.min(34, Math.max(20, (beside ? 190 : 120) / shown.length));
     return { shown, room, beside, side, step, width: w - room - side - 14, tall: step * shown.length };
   };
-  const draw = (pen, w, h, ink) => {
+  const draw = (pen, w, _h, ink) => {
     const { shown, room, beside, side, step, width, tall } = layout(w), names = now(parts), targets = [];
     const box = { x: room, y: 4, w: width, h: tall };
-    axes(pen, box, { x: { domain: [0, 1], grid: true, format: (v) => percent(v), label: "mean share of reads" }, y: { domain: [0, 1], ticks: [], grid: false } }, ink);
+    axes(pen, box, {
+      x: { domain: [0, 1], grid: true, format: (v) => percent(v), label: "mean share of reads" },
+      y: { domain: [0, 1], ticks: [], grid: false },
+    }, ink);
     shown.forEach((group, r) => {
       const y = box.y + step * r + step * 0.12, high = step * 0.76;
-      pen.text(cut(group.label, Math.floor((room - 8) / 6.4)), room - 8, y + high / 2, { anchor: "end", size: 11.5, fill: ink.text });
+      pen.text(cut(group.label, Math.floor((room - 8) / 6.4)), room - 8, y + high / 2, {
+        anchor: "end",
+        size: 11.5,
+        fill: ink.text,
+      });
       let x = room;
       group.shares.forEach((share, k) => {
         const wide = Math.max(0, share * width);
         pen.rect(x, y, wide, high, { fill: color(k), stroke: ink.paper, width: 0.7 });
-        if (wide > 15) pen.text(k + 1, x + wide / 2, y + high / 2, { anchor: "middle", size: 10.5, fill: DARK.includes(k) ? "#ffffff" : "#000000" });
-        if (wide > 0.5) targets.push({ x, y, w: wide, h: high, tip: [`${names[k].name}`, ...(names[k].full ? [names[k].full] : []), `${percent(share, 1)} of the reads, ${group.label}`] });
+        if (wide > 15) {
+          pen.text(k + 1, x + wide / 2, y + high / 2, {
+            anchor: "middle",
+            size: 10.5,
+            fill: DARK.includes(k) ? "#ffffff" : "#000000",
+          });
+        }
+        if (wide > 0.5) {
+          targets.push({
+            x,
+            y,
+            w: wide,
+            h: high,
+            tip: [
+              `${names[k].name}`,
+              ...(names[k].full ? [names[k].full] : []),
+              `${percent(share, 1)} of the reads, ${group.label}`,
+            ],
+          });
+        }
         x += wide;
       });
     });
     names.forEach((part, k) => {
-      const [x, y] = beside ? [w - side + 8, 12 + 19 * k] : [12 + (k % 2) * (w / 2), tall + 62 + 19 * Math.floor(k / 2)];
+      const [x, y] = beside
+        ? [w - side + 8, 12 + 19 * k]
+        : [12 + (k % 2) * (w / 2), tall + 62 + 19 * Math.floor(k / 2)];
       pen.rect(x, y - 7, 14, 14, { fill: color(k) });
       pen.text(k + 1, x + 7, y, { anchor: "middle", size: 10, fill: DARK.includes(k) ? "#ffffff" : "#000000" });
-      pen.text(cut(part.name, Math.floor(((beside ? side : w / 2) - 44) / 6.6)), x + 20, y, { size: 11.5, fill: ink.text });
+      pen.text(cut(part.name, Math.floor(((beside ? side : w / 2) - 44) / 6.6)), x + 20, y, {
+        size: 11.5,
+        fill: ink.text,
+      });
     });
     return targets;
   };
@@ -49,7 +79,10 @@ function composition(view, { parts, groups, ...more }) {
       const { beside, tall } = layout(w), listed = now(parts).length;
       return beside ? Math.max(tall + 52, 26 + 19 * listed) : tall + 66 + 19 * Math.ceil(listed / 2);
     },
-    rows: () => ({ columns: ["group", ...now(parts).map((p) => p.name)], rows: now(groups).map((g) => [g.label, ...g.shares]) }),
+    rows: () => ({
+      columns: ["group", ...now(parts).map((p) => p.name)],
+      rows: now(groups).map((g) => [g.label, ...g.shares]),
+    }),
     ...more,
     draw,
   });
@@ -62,11 +95,25 @@ function facets(view, { groups, sizes, numbers, label, ...more }) {
   const draw = (pen, w, h, ink) => {
     const shown = now(groups), [all, some] = sizes(), targets = [];
     const high = Math.max(0.01, ...shown.map((g) => Math.max(share(g.all, all), share(g.some, some)))) * 1.05;
-    const tip = (g) => [g.label, `${number(g.all)} of ${number(all)} samples (${percent(g.all / all, 1)})`, ...(some ? [`${number(g.some)} of ${number(some)} selected (${percent(g.some / some, 1)})`] : [])];
-    const axis = { domain: [0, high], grid: true, format: (v) => percent(v, high < 0.05 ? 1 : 0), label: "share of samples" };
+    const tip = (
+      g,
+    ) => [
+      g.label,
+      `${number(g.all)} of ${number(all)} samples (${percent(g.all / all, 1)})`,
+      ...(some ? [`${number(g.some)} of ${number(some)} selected (${percent(g.some / some, 1)})`] : []),
+    ];
+    const axis = {
+      domain: [0, high],
+      grid: true,
+      format: (v) => percent(v, high < 0.05 ? 1 : 0),
+      label: "share of samples",
+    };
     if (now(numbers)) {
       const box = { x: 58, y: 10, w: w - 58 - 14, h: h - 10 - 44 };
-      const { sx, sy } = axes(pen, box, { x: { domain: [shown[0].from, shown[shown.length - 1].to], label: text(label) }, y: axis }, ink);
+      const { sx, sy } = axes(pen, box, {
+        x: { domain: [shown[0].from, shown[shown.length - 1].to], label: text(label) },
+        y: axis,
+      }, ink);
       for (const g of shown) {
         const [a, b] = [sx(g.from) + 0.5, sx(g.to) - 0.5], wide = some ? (b - a) / 2 : b - a;
         const bar = (n, of, x, fill) => pen.rect(x, sy(share(n, of)), wide, sy(0) - sy(share(n, of)), { fill });
@@ -76,14 +123,22 @@ function facets(view, { groups, sizes, numbers, label, ...more }) {
       }
       return targets;
     }
-    const room = Math.min(w * 0.34, 14 + 6.8 * Math.max(...shown.map((g) => g.label.length))), box = { x: room, y: 4, w: w - room - 96, h: step * shown.length };
+    const room = Math.min(w * 0.34, 14 + 6.8 * Math.max(...shown.map((g) => g.label.length))),
+      box = { x: room, y: 4, w: w - room - 96, h: step * shown.length };
     const { sx } = axes(pen, box, { x: axis, y: { domain: [0, 1], ticks: [], grid: false } }, ink);
     shown.forEach((g, r) => {
       const y = box.y + step * r, thick = some ? 9 : 15;
-      pen.text(cut(g.label, Math.floor((room - 8) / 6.8)), room - 8, y + step / 2, { anchor: "end", size: 11.5, fill: g.missing ? ink.soft : ink.text });
+      pen.text(cut(g.label, Math.floor((room - 8) / 6.8)), room - 8, y + step / 2, {
+        anchor: "end",
+        size: 11.5,
+        fill: g.missing ? ink.soft : ink.text,
+      });
       pen.rect(room, y + (some ? 3 : 5), sx(share(g.all, all)) - room, thick, { fill: GREY });
       if (some) pen.rect(room, y + 13, sx(share(g.some, some)) - room, thick, { fill: ink.main });
-      pen.text(some ? `${number(g.some)} of ${number(g.all)}` : number(g.all), w - 90, y + step / 2, { size: 11, fill: ink.soft });
+      pen.text(some ? `${number(g.some)} of ${number(g.all)}` : number(g.all), w - 90, y + step / 2, {
+        size: 11,
+        fill: ink.soft,
+      });
       targets.push({ x: 0, y, w: w - 2, h: step, tip: tip(g), members: g.members });
     });
     return targets;
@@ -121,13 +176,26 @@ function build(view) {
   const samples = (n) => `${number(n)} sample${n === 1 ? "" : "s"}`;
 
   // -- at a glance --------------------------------------------------------------------------------------------------------
-  const facts = node("dl", { class: "aam-facts" }, data.facts.map(([name, value]) => node("div", {}, node("dt", {}, name), node("dd", {}, value))));
-  const steps = node("details", {}, node("summary", {}, `How it came about (${data.provenance.length} steps)`), node("ol", { class: "aam-list" }, data.provenance.map((s) => node("li", {}, s))));
+  const facts = node(
+    "dl",
+    { class: "aam-facts" },
+    data.facts.map(([name, value]) => node("div", {}, node("dt", {}, name), node("dd", {}, value))),
+  );
+  const steps = node(
+    "details",
+    {},
+    node("summary", {}, `How it came about (${data.provenance.length} steps)`),
+    node("ol", { class: "aam-list" }, data.provenance.map((s) => node("li", {}, s))),
+  );
   view.panel("At a glance", { more: [facts, steps], wide: true });
 
-  const named = data.columns.map((c) => c.name), categories = data.columns.filter((c) => c.kind === "categories").map((c) => c.name);
+  const named = data.columns.map((c) => c.name),
+    categories = data.columns.filter((c) => c.kind === "categories").map((c) => c.name);
   const count = node("span", { class: "aam-control", "data-count": true });
-  const counted = () => (count.textContent = chosen().size ? `${number(chosen().size)} of ${samples(total)} selected` : `none of ${samples(total)} selected: all are looked at`);
+  const counted =
+    () => (count.textContent = chosen().size
+      ? `${number(chosen().size)} of ${samples(total)} selected`
+      : `none of ${samples(total)} selected: all are looked at`);
   counted();
   view.body.append(
     view.bar(
@@ -147,10 +215,23 @@ function build(view) {
     () => [ordination(), view.get("axes")],
     (found) =>
       found && found.samples
-        ? found.samples.map((i, n) => ({ i, x: found.points[axis(0)][n], y: found.points[axis(1)][n], tip: () => [ids[i], ...[colour(), column(view.get("shape"))].filter((c, k, both) => c && both.indexOf(c) === k).map((c) => `${c.name}: ${told(c, i)}`), `${number(data.depth[i])} reads, ${number(data.richness[i])} ASVs`] }))
+        ? found.samples.map((i, n) => ({
+          i,
+          x: found.points[axis(0)][n],
+          y: found.points[axis(1)][n],
+          tip: () => [
+            ids[i],
+            ...[colour(), column(view.get("shape"))].filter((c, k, both) => c && both.indexOf(c) === k).map((c) =>
+              `${c.name}: ${told(c, i)}`
+            ),
+            `${number(data.depth[i])} reads, ${number(data.richness[i])} ASVs`,
+          ],
+        }))
         : [],
   );
-  const axisOf = (k) => () => ({ label: drawn() ? `PCo ${axis(k) + 1} (${percent(ordination().share[axis(k)], 1)} explained)` : "" });
+  const axisOf = (k) => () => ({
+    label: drawn() ? `PCo ${axis(k) + 1} (${percent(ordination().share[axis(k)], 1)} explained)` : "",
+  });
   const pcoa = scatter(view, {
     title: () => `PCoA, ${drawn() ? ordination().label : ""}`,
     describe: "A dot a sample. Draw around dots to select samples; Enter selects one; Escape clears the selection.",
@@ -163,7 +244,10 @@ function build(view) {
     selected: chosen,
     lasso: (targets, e) => choose(new Set([...(e.shiftKey ? chosen() : []), ...targets.map((t) => t.i)])),
     pick: (t, e) => (e.shiftKey ? toggled([t.i]) : choose([t.i])),
-    rows: () => ({ columns: ["sample_id", `PCo ${axis(0) + 1}`, `PCo ${axis(1) + 1}`], rows: points().map((p) => [ids[p.i], p.x, p.y]) }),
+    rows: () => ({
+      columns: ["sample_id", `PCo ${axis(0) + 1}`, `PCo ${axis(1) + 1}`],
+      rows: points().map((p) => [ids[p.i], p.x, p.y]),
+    }),
   });
   const kept = () => new Set(Object.keys(view.get("ordinations")).map((k) => k.split("@")[0]));
   const metrics = () => data.distances.filter(([name]) => view.live || kept().has(name));
@@ -171,7 +255,9 @@ function build(view) {
   const waits = view.note(() => {
     if (drawn()) return [ordination().note, data.drawn].filter(Boolean).join(" ");
     if (ordination()) return ordination().note;
-    return view.live ? "Distances are being computed …" : "This PCoA is not on the page: it was saved without it. Choose another distance, or leave the study as it is.";
+    return view.live
+      ? "Distances are being computed …"
+      : "This PCoA is not on the page: it was saved without it. Choose another distance, or leave the study as it is.";
   });
   const placed = () => {
     pcoa.el.hidden = !drawn();
@@ -183,9 +269,15 @@ function build(view) {
   view.panel("Samples among one another (PCoA)", {
     plot: pcoa,
     name: "pcoa",
-    more: view.bar(view.select("distance", "Distance", metrics), view.select("axes", "Axes", [["1-2", "1 and 2"], ["1-3", "1 and 3"], ["2-3", "2 and 3"]]), ...(rarefied ? [view.toggle("rarefy", "rarefied to the depth")] : [])),
+    more: view.bar(
+      view.select("distance", "Distance", metrics),
+      view.select("axes", "Axes", [["1-2", "1 and 2"], ["1-3", "1 and 3"], ["2-3", "2 and 3"]]),
+      ...(rarefied ? [view.toggle("rarefy", "rarefied to the depth")] : []),
+    ),
     below: waits,
-    help: `Drag around dots to select samples, with Shift to add some.${view.live ? " Their ids are in explorer.selected, their study in explorer.selection." : ""}`,
+    help: `Drag around dots to select samples, with Shift to add some.${
+      view.live ? " Their ids are in explorer.selected, their study in explorer.selection." : ""
+    }`,
   });
 
   // -- metadata -----------------------------------------------------------------------------------------------------------
@@ -195,12 +287,27 @@ function build(view) {
     () => {
       const c = facet(), some = chosen(), lost = [];
       if (!c) return { groups: [], missing: 0, others: 0 };
-      const group = (label, places, more = {}) => ({ label, members: places, all: places.length, some: places.filter((i) => some.has(i)).length, ...more });
+      const group = (label, places, more = {}) => ({
+        label,
+        members: places,
+        all: places.length,
+        some: places.filter((i) => some.has(i)).length,
+        ...more,
+      });
       if (c.kind === "numbers") {
         const [low, high] = extent(c.values), n = 20, bins = Array.from({ length: n }, () => []);
-        c.values.forEach((v, i) => (isNumber(v) ? bins[Math.min(n - 1, Math.floor(((v - low) / (high - low)) * n))].push(i) : lost.push(i)));
+        c.values.forEach((
+          v,
+          i,
+        ) => (isNumber(v) ? bins[Math.min(n - 1, Math.floor(((v - low) / (high - low)) * n))].push(i) : lost.push(i)));
         const edge = (k) => low + ((high - low) * k) / n;
-        return { groups: bins.map((b, k) => group(`${number(edge(k))} to ${number(edge(k + 1))}`, b, { from: edge(k), to: edge(k + 1) })), missing: lost.length, others: 0 };
+        return {
+          groups: bins.map((b, k) =>
+            group(`${number(edge(k))} to ${number(edge(k + 1))}`, b, { from: edge(k), to: edge(k + 1) })
+          ),
+          missing: lost.length,
+          others: 0,
+        };
       }
       const levels = c.levels.map(() => []);
       c.values.forEach((v, i) => (v < 0 ? lost : levels[v]).push(i));
@@ -210,7 +317,9 @@ function build(view) {
       const rest = order.slice(LEVELS);
       order = order.slice(0, LEVELS);
       const groups = order.map((k) => group(c.levels[k], levels[k]));
-      if (rest.length) groups.push(group(`${number(rest.length)} others`, rest.flatMap((k) => levels[k]), { missing: true }));
+      if (rest.length) {
+        groups.push(group(`${number(rest.length)} others`, rest.flatMap((k) => levels[k]), { missing: true }));
+      }
       if (lost.length) groups.push(group("missing", lost, { missing: true }));
       return { groups, missing: lost.length, others: rest.length };
     },
@@ -218,7 +327,8 @@ function build(view) {
   if (data.columns.length) {
     const bars = facets(view, {
       title: () => `Samples by ${view.get("facet")}`,
-      describe: "A bar for each level or bin: grey for all samples, coloured for the selection. Enter adds its samples to the selection, or takes them away.",
+      describe:
+        "A bar for each level or bin: grey for all samples, coloured for the selection. Enter adds its samples to the selection, or takes them away.",
       groups: () => split().groups,
       sizes: () => [total, chosen().size],
       numbers: () => facet().kind === "numbers",
@@ -226,8 +336,20 @@ function build(view) {
       pick: (t) => toggled(t.members),
     });
     const table = view.table({
-      caption: () => `${view.get("facet")}: ${split().missing ? `missing in ${samples(split().missing)}` : "known in all samples"}`,
-      columns: () => [{ key: "label", label: "level", left: true }, { key: "all", label: "samples" }, { key: "of", label: "of all", format: (v) => percent(v, 1) }, ...(chosen().size ? [{ key: "some", label: "selected" }, { key: "share", label: "selected, of these", format: (v) => percent(v) }] : [])],
+      caption: () =>
+        `${view.get("facet")}: ${split().missing ? `missing in ${samples(split().missing)}` : "known in all samples"}`,
+      columns: () => [
+        { key: "label", label: "level", left: true },
+        { key: "all", label: "samples" },
+        { key: "of", label: "of all", format: (v) => percent(v, 1) },
+        ...(chosen().size
+          ? [{ key: "some", label: "selected" }, {
+            key: "share",
+            label: "selected, of these",
+            format: (v) => percent(v),
+          }]
+          : []),
+      ],
       rows: () => split().groups.filter((g) => g.all).map((g) => ({ ...g, of: g.all / total, share: g.some / g.all })),
       pick: (g) => toggled(g.members),
       picked: (g) => g.some > 0 && g.some === g.all,
@@ -238,7 +360,8 @@ function build(view) {
       name: "metadata",
       more: view.bar(view.select("facet", "Column", named)),
       below: table.el,
-      help: `Grey: share of all samples; colour: share of the selection. A click on a bar or a row selects its samples, another unselects them. ${data.leftOut}`,
+      help:
+        `Grey: share of all samples; colour: share of the selection. A click on a bar or a row selects its samples, another unselects them. ${data.leftOut}`,
     });
     view.watch(["facet", "selected"], () => {
       table.update();
@@ -269,37 +392,75 @@ function build(view) {
     if (!c || c.kind === "numbers") return [];
     const within = c.levels.map(() => []);
     for (const i of members()) if (c.values[i] >= 0) within[c.values[i]].push(i);
-    return encoding(c).items.map((t) => [t.label, within[c.levels.indexOf(t.label)] || []]).filter(([, places]) => places.length);
+    return encoding(c).items.map((t) => [t.label, within[c.levels.indexOf(t.label)] || []]).filter(([, places]) =>
+      places.length
+    );
   };
   const composed = memo(
     () => [taxa(), view.get("selected"), view.get("by_level"), view.get("color")],
     (found) => {
       if (!found) return { parts: [{ name: "" }], groups: [{ label: "", shares: [0] }], list: [] };
       const all = mean(found, everyone), some = chosen().size ? mean(found, chosen()) : null;
-      const rank = all.shares.map((v, k) => [Math.max(v, some ? some.shares[k] : 0), k]).sort((a, b) => b[0] - a[0] || a[1] - b[1]).map(([, k]) => k);
+      const rank = all.shares.map((v, k) => [Math.max(v, some ? some.shares[k] : 0), k]).sort((a, b) =>
+        b[0] - a[0] || a[1] - b[1]
+      ).map(([, k]) => k);
       const top = rank.slice(0, TAXA), others = found.taxa - top.length;
       const cutUp = (label, of) => {
         const parts = top.map((k) => of.shares[k]);
-        return { label: `${label} (${number(of.n)})`, shares: others ? [...parts, Math.max(0, 1 - parts.reduce((a, b) => a + b, 0))] : parts };
+        return {
+          label: `${label} (${number(of.n)})`,
+          shares: others ? [...parts, Math.max(0, 1 - parts.reduce((a, b) => a + b, 0))] : parts,
+        };
       };
       const groups = [cutUp("all", all), ...(some ? [cutUp("selected", some)] : [])];
-      if (view.get("by_level")) for (const [name, places] of levelsOf()) groups.push(cutUp(name, mean(found, places)));
+      if (view.get("by_level")) {
+        for (const [name, places] of levelsOf()) {
+          groups.push(cutUp(name, mean(found, places)));
+        }
+      }
       return {
-        parts: [...top.map((k) => ({ name: found.names[k], full: found.full[k] })), ...(others ? [{ name: `${number(others)} others` }] : [])],
+        parts: [
+          ...top.map((k) => ({ name: found.names[k], full: found.full[k] })),
+          ...(others ? [{ name: `${number(others)} others` }] : []),
+        ],
         groups,
-        list: rank.map((k) => ({ name: found.names[k], full: found.full[k], all: all.shares[k], some: some ? some.shares[k] : null, more: some ? some.shares[k] - all.shares[k] : null })),
+        list: rank.map((k) => ({
+          name: found.names[k],
+          full: found.full[k],
+          all: all.shares[k],
+          some: some ? some.shares[k] : null,
+          more: some ? some.shares[k] - all.shares[k] : null,
+        })),
       };
     },
   );
   const bars = composition(view, {
     title: () => `Composition by ${view.get("rank")}`,
-    describe: "Bars of the mean shares of reads, of all samples and of the selection; the numbers are those of the legend.",
+    describe:
+      "Bars of the mean shares of reads, of all samples and of the selection; the numbers are those of the legend.",
     parts: () => composed().parts,
     groups: () => composed().groups,
   });
   const taxonTable = view.table({
     caption: () => `Mean share of reads, the largest ${composed().list.length} of ${number(taxa() ? taxa().taxa : 0)}`,
-    columns: () => [{ key: "name", label: view.get("rank"), left: true, long: true }, { key: "all", label: "all", format: (v) => percent(v, 2) }, ...(chosen().size ? [{ key: "some", label: "selected", format: (v) => percent(v, 2) }, { key: "more", label: "difference", format: (v) => (v > 0 ? "+" : "") + percent(v, 2) }] : []), ...(view.get("rank") === "ASV" ? [{ key: "full", label: "DNA", left: true, long: true, format: (v) => cut(v, 14) }] : [])],
+    columns: () => [
+      { key: "name", label: view.get("rank"), left: true, long: true },
+      {
+        key: "all",
+        label: "all",
+        format: (v) => percent(v, 2),
+      },
+      ...(chosen().size
+        ? [{ key: "some", label: "selected", format: (v) => percent(v, 2) }, {
+          key: "more",
+          label: "difference",
+          format: (v) => (v > 0 ? "+" : "") + percent(v, 2),
+        }]
+        : []),
+      ...(view.get("rank") === "ASV"
+        ? [{ key: "full", label: "DNA", left: true, long: true, format: (v) => cut(v, 14) }]
+        : []),
+    ],
     rows: () => composed().list,
     most: 8,
   });
@@ -307,9 +468,14 @@ function build(view) {
   view.panel("Taxa", {
     plot: bars,
     name: "taxa",
-    more: view.bar(view.select("rank", "Rank", data.ranks), view.toggle("by_level", "a bar for each level of the colour")),
+    more: view.bar(
+      view.select("rank", "Rank", data.ranks),
+      view.toggle("by_level", "a bar for each level of the colour"),
+    ),
     below: [taxaWait, taxonTable.el],
-    help: `${data.ranks.length > 1 ? "" : "The study has no taxonomy: ASVs are shown, by both ends of their DNA. "}The ${TAXA} largest, in all samples or in the selection, are drawn; a sample counts as much as any other.`,
+    help: `${
+      data.ranks.length > 1 ? "" : "The study has no taxonomy: ASVs are shown, by both ends of their DNA. "
+    }The ${TAXA} largest, in all samples or in the selection, are drawn; a sample counts as much as any other.`,
   });
   const composedAgain = () => {
     bars.el.hidden = !taxa();
@@ -334,17 +500,20 @@ function build(view) {
   const allReads = depths.reduce((a, b) => a + b, 0), allAsvs = data.prevalence[1].reduce((a, b) => a + b, 0);
   let draft = view.get("depth");
   const clamp = (d) => Math.min(deepest, Math.max(1, Math.round(d)));
-  const top = Math.max(deepest, shallow + 1), edges = Array.from({ length: 31 }, (_, k) => shallow * (top / shallow) ** (k / 30));
+  const top = Math.max(deepest, shallow + 1),
+    edges = Array.from({ length: 31 }, (_, k) => shallow * (top / shallow) ** (k / 30));
   edges[30] = top;
   const counts = edges.slice(1).map((b, k) => reach(edges[k]) - (k === 29 ? 0 : reach(b)));
-  const nudge = (by) => view.set({ depth: clamp(view.get("depth") + by * Math.max(1, Math.round(view.get("depth") / 20))) });
+  const nudge = (by) =>
+    view.set({ depth: clamp(view.get("depth") + by * Math.max(1, Math.round(view.get("depth") / 20))) });
   const depthPlot = histogram(view, {
     title: "Reads per sample",
-    describe: "A histogram of depths with the line of the rarefaction depth. Shift and an arrow key move the line; Enter moves it to a bar.",
+    describe:
+      "A histogram of depths with the line of the rarefaction depth. Shift and an arrow key move the line; Enter moves it to a bar.",
     bins: { edges, counts },
     x: { label: "reads per sample", log: true },
     y: { label: "samples" },
-    shade: (low, high) => high <= draft,
+    shade: (_low, high) => high <= draft,
     pick: (t) => view.set({ depth: clamp(Math.ceil(edges[t.k])) }),
     grip: {
       draw: (pen, w, h, ink) => {
@@ -352,10 +521,15 @@ function build(view) {
         pen.line(x, y - 4, x, y + tall, { stroke: UP, width: 2 });
         pen.path([[x - 6, y - 8], [x + 6, y - 8], [x, y + 2]], { fill: UP, close: true });
         const left = x > w - 90;
-        pen.text(number(draft), x + (left ? -9 : 9), y + 4, { size: 11.5, weight: "bold", anchor: left ? "end" : "start", fill: ink.text });
+        pen.text(number(draft), x + (left ? -9 : 9), y + 4, {
+          size: 11.5,
+          weight: "bold",
+          anchor: left ? "end" : "start",
+          fill: ink.text,
+        });
       },
-      takes: (x, y, w, h) => Math.abs(x - depthPlot.scaleX(w, h)(Math.max(shallow, draft))) < 8,
-      move: (x, y, w, h) => drafted(clamp(depthPlot.scaleX(w, h).invert(x))),
+      takes: (x, _y, w, h) => Math.abs(x - depthPlot.scaleX(w, h)(Math.max(shallow, draft))) < 8,
+      move: (x, _y, w, h) => drafted(clamp(depthPlot.scaleX(w, h).invert(x))),
       done: () => view.set({ depth: draft }),
       key: (name, shift) => {
         if (!shift || !["ArrowLeft", "ArrowRight"].includes(name)) return false;
@@ -364,8 +538,22 @@ function build(view) {
       },
     },
   });
-  const slide = node("input", { type: "range", min: 0, max: Math.log10(deepest), step: "any", "aria-label": "Rarefaction depth", "data-trait": "depth" });
-  const exact = node("input", { type: "number", min: 1, max: deepest, step: 1, class: "aam-button", "aria-label": "Rarefaction depth, exactly" });
+  const slide = node("input", {
+    type: "range",
+    min: 0,
+    max: Math.log10(deepest),
+    step: "any",
+    "aria-label": "Rarefaction depth",
+    "data-trait": "depth",
+  });
+  const exact = node("input", {
+    type: "number",
+    min: 1,
+    max: deepest,
+    step: 1,
+    class: "aam-button",
+    "aria-label": "Rarefaction depth, exactly",
+  });
   slide.addEventListener("input", () => drafted(clamp(10 ** +slide.value)));
   slide.addEventListener("change", () => view.set({ depth: draft }));
   slide.addEventListener("keydown", (e) => {
@@ -384,21 +572,37 @@ function build(view) {
     const n = reach(draft), expected = view.get("retained")[draft];
     const lost = chosen().size ? [...chosen()].filter((i) => data.depth[i] < draft).length : 0;
     return (
-      `At ${number(draft)} reads, ${number(n)} of ${samples(total)} are kept (${percent(n / total, 1)}), which hold ${number(held(draft))} of ${number(allAsvs)} ASVs; ` +
+      `At ${number(draft)} reads, ${number(n)} of ${samples(total)} are kept (${percent(n / total, 1)}), which hold ${
+        number(held(draft))
+      } of ${number(allAsvs)} ASVs; ` +
       `${number(n * draft)} reads are drawn (${percent((n * draft) / allReads, 1)} of all). ` +
-      (expected === undefined ? (view.live ? "" : "How many ASVs are expected among them is told in a notebook. ") : `Of the ASVs, ${number(Math.round(expected))} are expected among the reads drawn. `) +
+      (expected === undefined
+        ? (view.live ? "" : "How many ASVs are expected among them is told in a notebook. ")
+        : `Of the ASVs, ${number(Math.round(expected))} are expected among the reads drawn. `) +
       (chosen().size ? `Of the ${number(chosen().size)} selected, ${number(lost)} would be dropped.` : "")
     );
   });
   const levelRows = () => {
     const c = colour(), levels = c && c.kind === "categories" ? c.levels.map((name, k) => [name, (v) => v === k]) : [];
     if (c && c.kind === "categories" && c.values.includes(-1)) levels.push(["missing", (v) => v === -1]);
-    const row = (name, places) => ({ name, n: places.length, kept: places.filter((i) => data.depth[i] >= draft).length });
-    return [row("all samples", everyone), ...levels.map(([name, is]) => row(name, everyone.filter((i) => is(c.values[i])))).sort((a, b) => b.n - a.n)].map((r) => ({ ...r, share: r.n ? r.kept / r.n : 0 }));
+    const row = (name, places) => ({
+      name,
+      n: places.length,
+      kept: places.filter((i) => data.depth[i] >= draft).length,
+    });
+    return [
+      row("all samples", everyone),
+      ...levels.map(([name, is]) => row(name, everyone.filter((i) => is(c.values[i])))).sort((a, b) => b.n - a.n),
+    ].map((r) => ({ ...r, share: r.n ? r.kept / r.n : 0 }));
   };
   const depthTable = view.table({
     caption: () => `Samples kept${colour() && colour().kind === "categories" ? `, by ${view.get("color")}` : ""}`,
-    columns: [{ key: "name", label: "samples", left: true }, { key: "n", label: "all" }, { key: "kept", label: "kept" }, { key: "share", label: "kept, of these", format: (v) => percent(v, 1) }],
+    columns: [
+      { key: "name", label: "samples", left: true },
+      { key: "n", label: "all" },
+      { key: "kept", label: "kept" },
+      { key: "share", label: "kept, of these", format: (v) => percent(v, 1) },
+    ],
     rows: levelRows,
     most: 6,
   });
@@ -415,9 +619,14 @@ function build(view) {
   view.panel("Depth", {
     plot: depthPlot,
     name: "depth",
-    more: view.bar(node("label", { class: "aam-control" }, "Rarefaction depth ", slide), node("label", { class: "aam-control" }, exact, " reads")),
+    more: view.bar(
+      node("label", { class: "aam-control" }, "Rarefaction depth ", slide),
+      node("label", { class: "aam-control" }, exact, " reads"),
+    ),
     below: [depthWords, depthTable.el],
-    help: `Drag the line. Samples with fewer reads are dropped, of the others so many are drawn${view.live ? " (explorer.rarefied)" : ""}.${none ? ` ${samples(none)} without reads are not in the histogram.` : ""}`,
+    help: `Drag the line. Samples with fewer reads are dropped, of the others so many are drawn${
+      view.live ? " (explorer.rarefied)" : ""
+    }.${none ? ` ${samples(none)} without reads are not in the histogram.` : ""}`,
   });
 
   // -- rarefaction curves ---------------------------------------------------------------------------------------------------
@@ -426,7 +635,10 @@ function build(view) {
     return s.i < 0 ? s.name : c ? told(c, s.i) : "";
   };
   const series = () => {
-    const c = colour(), found = encoding(c), seen = new Set(), listed = (name) => found.items.findIndex((t) => t.label === name);
+    const c = colour(),
+      found = encoding(c),
+      seen = new Set(),
+      listed = (name) => found.items.findIndex((t) => t.label === name);
     return (view.get("curves").series || []).map((s, n) => {
       const level = curveLevel(s), k = listed(level), first = !seen.has(level);
       seen.add(level);
@@ -435,7 +647,11 @@ function build(view) {
         ...s,
         label: s.i < 0 ? `${s.name} (${number(s.n)})` : first && k >= 0 ? level : "",
         name: s.i >= 0 && c ? `${s.name}, ${level}` : s.name,
-        color: s.i < 0 ? (k >= 0 ? found.items[k].color : PALETTE[n % PALETTE.length]) : c ? found.color(s.i) : view.ink().main,
+        color: s.i < 0
+          ? (k >= 0 ? found.items[k].color : PALETTE[n % PALETTE.length])
+          : c
+          ? found.color(s.i)
+          : view.ink().main,
         dash: k >= 0 ? DASHES[k % DASHES.length] : [],
         width: s.i < 0 ? 2.2 : 1.3,
         alpha: faint ? 0.2 : 0.9,
@@ -450,39 +666,68 @@ function build(view) {
     x: () => ({ label: "reads drawn", domain: [0, longest()] }),
     y: { label: "ASVs expected" },
     grip: {
-      draw: (pen, w, h, ink) => {
-        const side = series().some((s) => s.label) ? Math.min(170, w * 0.3) : 8, x = scale([0, longest()], [58, w - side - 10])(draft);
+      draw: (pen, w, h) => {
+        const side = series().some((s) => s.label) ? Math.min(170, w * 0.3) : 8,
+          x = scale([0, longest()], [58, w - side - 10])(draft);
         if (x <= w - side - 10) pen.line(x, 10, x, h - 44, { stroke: UP, width: 1.5, dash: [4, 3] });
       },
       takes: () => false,
     },
-    rows: () => ({ columns: ["series", "reads", "asvs"], rows: (view.get("curves").series || []).flatMap((s) => s.points.map((p) => [s.name, ...p])) }),
+    rows: () => ({
+      columns: ["series", "reads", "asvs"],
+      rows: (view.get("curves").series || []).flatMap((s) => s.points.map((p) => [s.name, ...p])),
+    }),
   });
   const curveTable = view.table({
     caption: () => view.get("curves").of || "",
-    columns: () => [{ key: "name", label: view.get("curves_by") === "levels" ? "level" : "sample", left: true }, { key: "reads", label: view.get("curves_by") === "levels" ? "reads, median" : "reads" }, { key: "asvs", label: view.get("curves_by") === "levels" ? "ASVs, median" : "ASVs" }, { key: "here", label: `expected at ${number(view.get("curves").depth)} reads`, format: (v) => (isNumber(v) ? number(v) : "too shallow") }],
+    columns: () => [
+      { key: "name", label: view.get("curves_by") === "levels" ? "level" : "sample", left: true },
+      { key: "reads", label: view.get("curves_by") === "levels" ? "reads, median" : "reads" },
+      { key: "asvs", label: view.get("curves_by") === "levels" ? "ASVs, median" : "ASVs" },
+      {
+        key: "here",
+        label: `expected at ${number(view.get("curves").depth)} reads`,
+        format: (v) => (isNumber(v) ? number(v) : "too shallow"),
+      },
+    ],
     rows: () => view.get("curves").series || [],
     most: 8,
   });
   view.panel("Rarefaction curves", {
     plot: curvePlot,
     name: "curves",
-    more: view.live ? view.bar(view.select("curves_by", "Curves of", [["samples", "single samples"], ["levels", "levels of the colour, means"]])) : [],
+    more: view.live
+      ? view.bar(
+        view.select("curves_by", "Curves of", [["samples", "single samples"], [
+          "levels",
+          "levels of the colour, means",
+        ]]),
+      )
+      : [],
     below: curveTable.el,
-    help: `Where a curve is flat, more reads would find no more ASVs (exact expectation). The dashed line is the depth.${view.live ? "" : " The curves are those of the time when the page was saved."}`,
+    help:
+      `Where a curve is flat, more reads would find no more ASVs (exact expectation). The dashed line is the depth.${
+        view.live ? "" : " The curves are those of the time when the page was saved."
+      }`,
   });
 
   // -- prevalence -----------------------------------------------------------------------------------------------------------
   const [inSamples, asvs, reads] = data.prevalence, most = Math.max(...inSamples);
-  const ends = Array.from({ length: Math.ceil(Math.log2(Math.max(1, most))) + 1 }, (_, k) => 2 ** k), starts = ends.map((_, k) => (k ? ends[k - 1] + 1 : 1));
+  const ends = Array.from({ length: Math.ceil(Math.log2(Math.max(1, most))) + 1 }, (_, k) => 2 ** k),
+    starts = ends.map((_, k) => (k ? ends[k - 1] + 1 : 1));
   const binned = starts.map((a, k) => inSamples.reduce((n, p, j) => (p >= a && p <= ends[k] ? n + asvs[j] : n), 0));
   const range = (k) => (starts[k] === ends[k] ? `${number(ends[k])}` : `${number(starts[k])}–${number(ends[k])}`);
-  const common = (least) => inSamples.reduce(([n, r], p, j) => (p >= least ? [n + asvs[j], r + reads[j]] : [n, r]), [0, 0]);
+  const common = (least) =>
+    inSamples.reduce(([n, r], p, j) => (p >= least ? [n + asvs[j], r + reads[j]] : [n, r]), [0, 0]);
   const prevalencePlot = histogram(view, {
     title: "Prevalence of ASVs",
     describe: "How many ASVs are found in how many samples. Enter filters at a bar.",
     bins: { edges: [...ends.map((_, k) => k), ends.length], counts: binned },
-    x: { label: "samples in which an ASV is found", ticks: ends.map((_, k) => k + 0.5), format: (t) => range(Math.floor(t)) },
+    x: {
+      label: "samples in which an ASV is found",
+      ticks: ends.map((_, k) => k + 0.5),
+      format: (t) => range(Math.floor(t)),
+    },
     y: { label: "ASVs" },
     shade: (k) => ends[k] < view.get("min_prevalence"),
     tip: (k) => [`found in ${range(k)} sample${ends[k] === 1 ? "" : "s"}`, `${number(binned[k])} ASVs`],
@@ -491,12 +736,24 @@ function build(view) {
   });
   const prevalenceWords = view.note(() => {
     const least = view.get("min_prevalence"), [n, r] = common(least);
-    return `${number(n)} of ${number(allAsvs)} ASVs (${percent(n / allAsvs, 1)}) are found in at least ${samples(least)}; they hold ${percent(r / allReads, 2)} of the reads.`;
+    return `${number(n)} of ${number(allAsvs)} ASVs (${percent(n / allAsvs, 1)}) are found in at least ${
+      samples(least)
+    }; they hold ${percent(r / allReads, 2)} of the reads.`;
   });
   const prevalenceTable = view.table({
     caption: "ASVs that are kept",
-    columns: [{ key: "least", label: "at least so many samples" }, { key: "n", label: "ASVs" }, { key: "share", label: "of all ASVs", format: (v) => percent(v, 1) }, { key: "reads", label: "of all reads", format: (v) => percent(v, 2) }],
-    rows: () => [1, 2, 3, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000].filter((k) => k <= most).map((least) => ({ least, n: common(least)[0], share: common(least)[0] / allAsvs, reads: common(least)[1] / allReads })),
+    columns: [{ key: "least", label: "at least so many samples" }, { key: "n", label: "ASVs" }, {
+      key: "share",
+      label: "of all ASVs",
+      format: (v) => percent(v, 1),
+    }, { key: "reads", label: "of all reads", format: (v) => percent(v, 2) }],
+    rows: () =>
+      [1, 2, 3, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000].filter((k) => k <= most).map((least) => ({
+        least,
+        n: common(least)[0],
+        share: common(least)[0] / allAsvs,
+        reads: common(least)[1] / allReads,
+      })),
     pick: (r) => view.set({ min_prevalence: r.least }),
     picked: (r) => r.least === view.get("min_prevalence"),
     most: 6,
@@ -510,11 +767,27 @@ function build(view) {
   });
 
   // -- samples --------------------------------------------------------------------------------------------------------------
-  const listed = () => [...new Set([view.get("color"), view.get("shape"), view.get("facet"), ...named])].filter(Boolean).slice(0, 6);
+  const listed = () =>
+    [...new Set([view.get("color"), view.get("shape"), view.get("facet"), ...named])].filter(Boolean).slice(0, 6);
   const list = view.table({
     caption: () => (chosen().size ? `The ${samples(chosen().size)} selected` : "All samples"),
-    columns: () => [{ key: "id", label: "sample", left: true, long: true }, { key: "reads", label: "reads" }, { key: "asvs", label: "ASVs" }, ...listed().map((name, k) => ({ key: `c${k}`, label: name, left: column(name).kind === "categories" }))],
-    rows: () => members().map((i) => ({ i, id: ids[i], reads: data.depth[i], asvs: data.richness[i], ...Object.fromEntries(listed().map((name, k) => [`c${k}`, column(name).kind === "numbers" ? column(name).values[i] : told(column(name), i)])) })),
+    columns: () => [{ key: "id", label: "sample", left: true, long: true }, { key: "reads", label: "reads" }, {
+      key: "asvs",
+      label: "ASVs",
+    }, ...listed().map((name, k) => ({ key: `c${k}`, label: name, left: column(name).kind === "categories" }))],
+    rows: () =>
+      members().map((i) => ({
+        i,
+        id: ids[i],
+        reads: data.depth[i],
+        asvs: data.richness[i],
+        ...Object.fromEntries(
+          listed().map((
+            name,
+            k,
+          ) => [`c${k}`, column(name).kind === "numbers" ? column(name).values[i] : told(column(name), i)]),
+        ),
+      })),
     pick: (r) => choose([r.i]),
     picked: (r) => chosen().has(r.i),
     most: 12,
