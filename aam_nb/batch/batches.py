@@ -21,7 +21,7 @@ from aam_nb.config import TrainConfig
 from aam_nb.study.errors import StudyError
 from aam_nb.study.rarefy import draw_reads
 from aam_nb.study.readers.disk import sample_keys
-from aam_nb.study.study import DEEPEST, Study
+from aam_nb.study.study import MOST_READS, Study
 
 Ints = npt.NDArray[np.int64]
 BUCKET = 16
@@ -236,7 +236,7 @@ class Batches:
         if not self._draws:
             return table
         depth = depths(table)
-        reads = np.minimum(depth, self.config.rarefy or DEEPEST)
+        reads = np.minimum(depth, self.config.rarefy or MOST_READS)
         if views > 1 and not self._hides:
             same = (reads == depth) & (np.arange(len(depth)) % views > 0)
             reads = np.where(same, (depth + 1) // 2, reads)
@@ -295,8 +295,8 @@ def _weights(categories: pd.Series) -> npt.NDArray[np.float64]:
 
 
 def _refuse_too_deep(study: Study) -> None:
-    if study.depth.max() >= DEEPEST:
+    if study.depth.max() >= MOST_READS:
         raise StudyError(
-            f"Sample {study.depth.idxmax()} has {study.depth.max():,} reads. Expected fewer than {DEEPEST:,}: numpy cannot draw from "
-            f"more. Leave it out: `study.keep_samples(study.depth < {DEEPEST})`."
+            f"Sample {study.depth.idxmax()} has {study.depth.max():,} reads. Expected fewer than {MOST_READS:,}: numpy cannot draw from "
+            f"more. Leave it out: `study.keep_samples(study.depth < {MOST_READS})`."
         )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from tyro.conf import OmitArgPrefixes as Flat
 
@@ -13,6 +13,8 @@ from aam_nb.cli.args import StudyArgs
 from aam_nb.cli.messages import UsageError, indent, say
 from aam_nb.cli.runs import JudgedArgs, judged_side
 from aam_nb.config import (
+    AttributionLevel,
+    AttributionMethod,
     CompareConfig,
     ErrorsConfig,
     ExplainConfig,
@@ -69,9 +71,9 @@ class Explain:
     study: Flat[StudyArgs]
     out: Path
     """Folder for tables (CSV) and figures (PNG)."""
-    level: tuple[Literal["asv", "taxon", "clade", "nucleotide", "covariate"], ...] = ("asv",)
+    level: tuple[AttributionLevel, ...] = ("asv",)
     """What is explained by: taxon needs --taxonomy, clade needs --tree."""
-    method: Literal["integrated_gradients", "gradient_x_input", "shapley", "occlusion"] = "integrated_gradients"
+    method: AttributionMethod = "integrated_gradients"
     """How attributions are made."""
     output: str | None = None
     """The class, target or quantile explained; by default the first target, or each sample's predicted class."""

@@ -5,15 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import aam_nb as aam
 from aam_nb.cli.messages import UsageError, say
-from aam_nb.config import (
-    FilterConfig,
-    one_line,
-    to_dict,
-)
+from aam_nb.config import FilterConfig, TreeRoot, to_dict, to_one_line
 from aam_nb.study.readers.columns import ColumnType
 
 
@@ -31,7 +27,7 @@ class ReadArgs:
     """Lineages of the features: TSV, CSV or .qza."""
     types: dict[str, ColumnType] = field(default_factory=dict)
     """Types of metadata columns that are not what they seem: `--types plate categorical day date`."""
-    root: Literal["given", "midpoint"] = "given"
+    root: TreeRoot = "given"
     """How to root an unrooted tree."""
     sum_duplicates: bool = False
     """Sum features of the same sequence."""
@@ -63,7 +59,7 @@ class ReadArgs:
         if self.filter.given():
             study = study.filter(config=self.filter)
         for step in study.provenance:
-            say(f"  {one_line(step)}")
+            say(f"  {to_one_line(step)}")
         return study
 
     @property

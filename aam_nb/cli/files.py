@@ -13,7 +13,7 @@ from aam_nb.cli.messages import LONGEST, UsageError, say, why
 from aam_nb.config import (
     UnifracConfig,
     UserError,
-    one_line,
+    to_one_line,
 )
 from aam_nb.study.atomic import whole_file
 
@@ -32,10 +32,10 @@ class Info:
         for path in self.files:
             name = str(path) if len(str(path)) <= LONGEST else f"{str(path)[:80]}… ({len(str(path))} characters)"
             try:
-                print(f"{name}: {one_line(what_is(path))}")
+                print(f"{name}: {to_one_line(what_is(path))}")
             except (UserError, OSError) as error:
                 refused += 1
-                print(f"{name}: would be refused. {one_line(why(error))}")
+                print(f"{name}: would be refused. {to_one_line(why(error))}")
         if refused:
             raise UsageError(
                 f"{refused} of {len(self.files)} files would be refused. The lines above say why, and what to do."

@@ -13,7 +13,7 @@ import aam_nb as aam
 from aam_nb.config import (
     Notice,
     UserError,
-    one_line,
+    to_one_line,
 )
 
 LONGEST = 1000
@@ -68,7 +68,7 @@ def one_line_warnings() -> Iterator[None]:
 
     def show(message: Warning | str, category: type[Warning], *where: Any) -> None:
         if issubclass(category, Notice):
-            print(f"WARNING: {one_line(str(message))}", file=sys.stderr, flush=True)
+            print(f"WARNING: {to_one_line(str(message))}", file=sys.stderr, flush=True)
         else:
             shown(message, category, *where)
 

@@ -16,7 +16,7 @@ from typing import Any
 from aam_nb.cli import templates
 from aam_nb.cli.messages import UsageError, say
 from aam_nb.cli.parsing import parse
-from aam_nb.config import one_line
+from aam_nb.config import to_one_line
 from aam_nb.study.atomic import whole_file
 
 
@@ -90,7 +90,7 @@ class Notebook:
                 "."
             )
             leave(target, page)
-            print(f"aam-nb notebook: {one_line(told)}. See {target}", file=sys.stderr)
+            print(f"aam-nb notebook: {to_one_line(told)}. See {target}", file=sys.stderr)
             return 1
         except DeadKernelError:
             said = "the kernel died, as it does when memory runs out"

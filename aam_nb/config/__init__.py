@@ -1,17 +1,37 @@
-"""Every knob of every floor.
+"""Every setting of every floor.
 
 Frozen, keyword-only dataclasses with a line of help and a unit for each field. The Python API, the command line, notebook
-parameter cells and the `config.json` of a run all speak of these, so an option is written once, here."""
+parameter cells and the `config.json` of a run all use these, so an option is written once, here."""
 
-from aam_nb.config.checks import ConfigError, configured, from_dict, listed, to_dict, typed
-from aam_nb.config.data import FilterConfig, SimulateConfig, UnifracConfig, cache_folder
+from aam_nb.config.checks import ConfigError, convert_list, convert_type, from_dict, make_config, to_dict
+from aam_nb.config.data import (
+    FilterConfig,
+    OrdinationMethod,
+    SimulateConfig,
+    TreeRoot,
+    UnifracConfig,
+    UnifracMetric,
+    cache_folder,
+)
 from aam_nb.config.evaluate import CompareConfig, ErrorsConfig, EvaluateConfig
-from aam_nb.config.explain import AttentionConfig, ExplainConfig, FaithfulnessConfig
-from aam_nb.config.messages import Notice, UserError, cut_list, one_line, shown
-from aam_nb.config.train import ModelConfig, TargetConfig, TrainConfig
+from aam_nb.config.explain import (
+    AttentionConfig,
+    AttentionLevel,
+    AttributionLevel,
+    AttributionMethod,
+    ExplainConfig,
+    FaithfulnessConfig,
+)
+from aam_nb.config.messages import Notice, UserError, cut_list, cut_repr, to_one_line
+from aam_nb.config.model import ModelConfig
+from aam_nb.config.target import TargetConfig, TransformKind
+from aam_nb.config.train import TrainConfig
 
 __all__ = [
     "AttentionConfig",
+    "AttentionLevel",
+    "AttributionLevel",
+    "AttributionMethod",
     "CompareConfig",
     "ConfigError",
     "ErrorsConfig",
@@ -21,18 +41,22 @@ __all__ = [
     "FilterConfig",
     "ModelConfig",
     "Notice",
+    "OrdinationMethod",
     "SimulateConfig",
     "TargetConfig",
     "TrainConfig",
+    "TransformKind",
+    "TreeRoot",
     "UnifracConfig",
+    "UnifracMetric",
     "UserError",
     "cache_folder",
-    "configured",
+    "convert_list",
+    "convert_type",
     "cut_list",
+    "cut_repr",
     "from_dict",
-    "listed",
-    "one_line",
-    "shown",
+    "make_config",
     "to_dict",
-    "typed",
+    "to_one_line",
 ]

@@ -8,10 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from aam_nb.config.checks import ConfigError, check, check_types
+from aam_nb.config.checks import WIDEST, ConfigError, check, check_types
 
-WIDEST = 65536
-"""Largest width, patch or window."""
+UnifracMetric = Literal["unweighted", "weighted_normalized", "weighted_unnormalized", "generalized"]
+OrdinationMethod = Literal["exact", "fast"]
+"""How principal coordinates are computed: all eigenvectors, or the first few by a random projection."""
+TreeRoot = Literal["given", "midpoint"]
+"""Where a tree has its root: where the file says so, or half way between its two farthest tips."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -92,7 +95,7 @@ class FilterConfig:
 class UnifracConfig:
     """Which UniFrac, and how it is computed."""
 
-    metric: Literal["unweighted", "weighted_normalized", "weighted_unnormalized", "generalized"] = "unweighted"
+    metric: UnifracMetric = "unweighted"
     """unweighted looks at presence alone, the others at relative abundance; all but weighted_unnormalized lie in 0 to 1."""
     alpha: float = 0.5
     """Weight of abundant lineages in generalized UniFrac, 0 to 1; at 1 it is weighted_normalized (Chen et al. 2012)."""

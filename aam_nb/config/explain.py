@@ -7,6 +7,11 @@ from typing import Literal
 
 from aam_nb.config.checks import check, check_statistics, check_types
 
+AttributionLevel = Literal["asv", "taxon", "clade", "nucleotide", "covariate"]
+"""What an attribution is made for."""
+AttributionMethod = Literal["integrated_gradients", "gradient_x_input", "shapley", "occlusion"]
+AttentionLevel = Literal["nucleotide", "asv", "pooling"]
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ExplainConfig:
@@ -35,7 +40,7 @@ class ExplainConfig:
 class AttentionConfig:
     """Which attention is looked at, how much of it is kept, and how two groups of samples are compared."""
 
-    levels: tuple[Literal["nucleotide", "asv", "pooling"], ...] = ("nucleotide", "asv", "pooling")
+    levels: tuple[AttentionLevel, ...] = ("nucleotide", "asv", "pooling")
     """nucleotide: among the positions of an ASV, and their pooling. asv: among the ASVs of a sample. pooling: from ASVs to the sample."""
     top: int = 64
     """ASVs of a sample that are kept one by one at level asv: those with most pooling attention. The others are one row and column."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 
-def one_line(text: str) -> str:
+def to_one_line(text: str) -> str:
     """Text of a file with its line ends and control letters shown, so that it cannot pass for more than one line."""
     return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
 
@@ -14,7 +14,7 @@ class UserError(Exception):
     """A mistake that its message explains: the command line prints it as one line and exits with code 2."""
 
     def __str__(self) -> str:
-        return one_line(str(self.args[0])) if self.args else ""
+        return to_one_line(str(self.args[0])) if self.args else ""
 
 
 class Notice(UserWarning):
@@ -23,11 +23,11 @@ class Notice(UserWarning):
 
 def cut_list(ids: Iterable[object], most: int = 5) -> str:
     """The first few ids for a message, long ones cut, line ends shown, the rest counted."""
-    names = [one_line(i if len(i) <= 40 else i[:16] + "…") for i in map(str, ids)]
+    names = [to_one_line(i if len(i) <= 40 else i[:16] + "…") for i in map(str, ids)]
     return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
 
 
-def shown(value: object, most: int = 200) -> str:
+def cut_repr(value: object, most: int = 200) -> str:
     """A value as Python writes it, cut where it is long."""
     try:
         text = repr(value)

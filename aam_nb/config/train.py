@@ -1,90 +1,11 @@
-"""The network, how it is trained, and what it predicts."""
+"""How a model is trained."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from itertools import pairwise
-from typing import Any, Literal
+from typing import Literal
 
-from aam_nb.config.checks import check, check_types, configured, one_of
-from aam_nb.config.data import WIDEST
-
-DEEPEST = 1024
-"""Most layers."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class ModelConfig:
-    """The shape of the network."""
-
-    width: int = 64
-    """Length of every embedding vector."""
-    num_layers: int = 2
-    """Transformer blocks in each of the two stages (nucleotides to ASV, ASVs to sample)."""
-    num_attn_heads: int = 4
-    """Attention heads in each block; they divide `width`."""
-    scales: tuple[int, ...] = (4,)
-    """Nucleotides in one position of the nucleotide stage, finest first: 4 makes patches of four; 1 4 attends locally among single
-    nucleotides, pools four to one, and attends among all of those."""
-    window: int = 16
-    """Positions on either side that local attention sees, at all scales but the last."""
-    positions: Literal["rotary", "learned", "sinusoidal"] = "rotary"
-    """How the nucleotide stage tells positions apart; rotary and sinusoidal reach any length, learned ones reach `learned_length`."""
-    learned_length: int = 2048
-    """Longest ASV that learned positions reach, in nucleotides; the other kinds have no limit."""
-    abundance: Literal["add", "concat", "film"] = "add"
-    """How relative abundance joins an ASV's vector: added, concatenated and mixed, or as a scale and shift (FiLM, Perez et al. 2018)."""
-    fusion: Literal["tokens", "concat", "gmu"] = "tokens"
-    """How covariates join a sample: as tokens of its set, concatenated after pooling, or gated (GMU, Arevalo et al. 2017)."""
-    dropout: float = 0.0
-    """Share of activations dropped in training."""
-    drop_path: float = 0.0
-    """Share of samples and ASVs for which the last block is skipped in training; earlier blocks are skipped less, in proportion."""
-
-    def __post_init__(self) -> None:
-        check_types(self)
-        check(1 <= self.num_layers <= DEEPEST, "num_layers", self.num_layers, f"at least 1, at most {DEEPEST}", "2")
-        heads = self.num_attn_heads
-        check(1 <= heads <= WIDEST // 2, "num_attn_heads", heads, f"at least 1, at most {WIDEST // 2}", "4")
-        nested = len(self.scales) > 0 and all(1 <= s <= WIDEST for s in self.scales)
-        nested = nested and all(b > a and b % a == 0 for a, b in pairwise(self.scales))
-        words = f"whole numbers of nucleotides up to {WIDEST}, each a multiple of the one before"
-        check(nested, "scales", self.scales, words, "(1, 4)")
-        for name, unit, hint in (("window", "position", "16"), ("learned_length", "nucleotide", "2048")):
-            value = getattr(self, name)
-            check(1 <= value <= WIDEST, name, value, f"at least 1 {unit}, at most {WIDEST}", hint)
-        check(0 <= self.dropout < 1, "dropout", self.dropout, "a share in [0, 1)", "0.1")
-        check(0 <= self.drop_path < 1, "drop_path", self.drop_path, "a share in [0, 1)", "0.1")
-        # Rotary positions turn pairs of numbers, so each head needs an even share of the width.
-        fits = 1 <= self.width <= WIDEST and self.width % (2 * heads) == 0
-        words = f"a multiple of {2 * heads} (twice num_attn_heads) up to {WIDEST}"
-        check(fits, "width", self.width, words, str(min(16, WIDEST // heads // 2 * 2) * heads))
-
-    @classmethod
-    def preset(cls, name: str, **settings: Any) -> ModelConfig:
-        """A shape by name, with some fields set anew.
-
-        Parameters
-        ----------
-        name
-            "tiny" (tests), "small" (the default), "base", or "aam": the published shape, width 128, 4 layers and 4 heads over single
-            nucleotides (its ASVs had 150; here any length goes).
-        settings
-            Fields to set anew.
-
-        Raises
-        ------
-        ConfigError
-            There is no such preset or field.
-        """
-        presets: dict[str, dict[str, Any]] = {
-            "tiny": {"width": 32, "num_layers": 1, "num_attn_heads": 2},
-            "small": {},
-            "base": {"width": 128, "num_layers": 4},
-            "aam": {"width": 128, "num_layers": 4, "scales": (1,)},
-        }
-        one_of(name, "preset", tuple(presets))
-        return configured(cls, None, presets[name] | settings)
+from aam_nb.config.checks import check, check_types
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -216,61 +137,3 @@ class TrainConfig:
         check(self.unfreeze_every >= 0, "unfreeze_every", self.unfreeze_every, "zero or more epochs", "2")
         check(self.seed >= 0, "seed", self.seed, "zero or more", "0")
         check(self.save_every >= 1, "save_every", self.save_every, "at least 1 step", "200")
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class TargetConfig:
-    """How a metadata column is predicted. Settings that may differ by output are tuples: one for all outputs, or one for each."""
-
-    loss: tuple[Literal["mse", "mae", "huber", "asymmetric"], ...] = ("mse",)
-    """Loss of a number, in transformed units: squared, absolute, Huber, or squared with another price for too high (asymmetric)."""
-    huber_delta: float = 1.0
-    """Error, in transformed units, from which Huber's loss grows linearly."""
-    over_cost: float = 2.0
-    """What the asymmetric loss charges for too high, where too low costs 1."""
-    transform: tuple[Literal["standardise", "minmax", "log", "power", "quantile", "none"], ...] = ("standardise",)
-    """What the network sees of a number, fitted on the training samples and undone in every prediction: standardised; scaled to 0 to 1;
-    log(1 + y), Yeo-Johnson's power, or normal quantiles, standardised; or as it is."""
-    transform_by: str = ""
-    """Metadata column within whose values numbers are transformed by themselves; values never seen in training take the transform of
-    all training samples."""
-    output: tuple[Literal["free", "positive", "bounded"], ...] = ("free",)
-    """What a prediction may be: any number, none below 0 (softplus), or between `low` and `high` (logistic)."""
-    low: float = 0.0
-    """Lower bound of bounded outputs, in the target's units."""
-    high: float = 1.0
-    """Upper bound of bounded outputs, in the target's units."""
-    quantiles: tuple[float, ...] = (0.05, 0.5, 0.95)
-    """Quantiles that a `Quantiles` target predicts; the middle one is its prediction."""
-    class_weights: Literal["none", "balanced"] = "none"
-    """Classes as often as they come, or each with the same say."""
-    label_smoothing: float = 0.0
-    """Share of each label that is spread over all classes."""
-    focal: float = 0.0
-    """Focusing exponent of the focal loss (Lin et al. 2017): above 0, examples that are already right count less."""
-    hidden: tuple[int, ...] = ()
-    """Widths of the head's hidden layers; a layer as wide as its input is residual."""
-    head_dropout: float = 0.0
-    """Share of the head's hidden activations dropped in training."""
-
-    def __post_init__(self) -> None:
-        check_types(self, lone=True)
-        empty = {"loss": "('mse',)", "transform": "('standardise',)", "output": "('free',)", "quantiles": "(0.5,)"}
-        for name, hint in empty.items():
-            check(len(getattr(self, name)) > 0, name, (), "at least one value", hint)
-        check(self.huber_delta > 0, "huber_delta", self.huber_delta, "a positive number", "1.0")
-        check(self.over_cost > 0, "over_cost", self.over_cost, "a positive number", "2.0")
-        check(self.low < self.high, "low", self.low, f"less than high ({self.high})", "0.0")
-        inside = all(0 < q < 1 for q in self.quantiles) and list(self.quantiles) == sorted(set(self.quantiles))
-        check(
-            inside and len(self.quantiles) % 2 == 1,
-            "quantiles",
-            self.quantiles,
-            "an odd number of rising shares",
-            "(0.05, 0.5, 0.95)",
-        )
-        check(0 <= self.label_smoothing < 1, "label_smoothing", self.label_smoothing, "a share in [0, 1)", "0.1")
-        check(self.focal >= 0, "focal", self.focal, "zero or more", "2.0")
-        fits = all(1 <= w <= WIDEST for w in self.hidden) and len(self.hidden) <= DEEPEST
-        check(fits, "hidden", self.hidden, f"up to {DEEPEST} whole numbers, each 1 to {WIDEST}", "(64,)")
-        check(0 <= self.head_dropout < 1, "head_dropout", self.head_dropout, "a share in [0, 1)", "0.1")

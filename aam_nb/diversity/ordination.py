@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import warnings
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, get_args
 
 import numpy as np
 import pandas as pd
 
 from aam_nb.arrays import Floats
-from aam_nb.config import UserError, cut_list
+from aam_nb.config import OrdinationMethod, UserError, cut_list
 
 if TYPE_CHECKING:
     from skbio import DistanceMatrix, OrdinationResults
@@ -22,9 +22,7 @@ class OrdinationError(UserError, ValueError):
     """Distances and an ordination are of different samples, or a setting cannot be used."""
 
 
-def pcoa(
-    distances: DistanceMatrix, *, num_axes: int = 10, method: Literal["exact", "fast"] = "exact"
-) -> OrdinationResults:
+def pcoa(distances: DistanceMatrix, *, num_axes: int = 10, method: OrdinationMethod = "exact") -> OrdinationResults:
     """Principal coordinates analysis (PCoA).
 
     Parameters
@@ -64,7 +62,7 @@ def pcoa(
     >>> bool(ordination.proportion_explained.is_monotonic_decreasing)
     True
     """
-    if method not in ("exact", "fast"):
+    if method not in get_args(OrdinationMethod):
         raise OrdinationError(
             f"method is {method!r}. Expected 'exact' or 'fast'. Try `aam.pcoa(distances, method='fast')`."
         )

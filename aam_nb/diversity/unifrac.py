@@ -11,7 +11,7 @@ import pandas as pd
 from scipy import sparse
 
 from aam_nb.arrays import Floats
-from aam_nb.config import UnifracConfig, cache_folder, configured, cut_list
+from aam_nb.config import UnifracConfig, cache_folder, cut_list, make_config
 from aam_nb.diversity import engines, matrix_cache
 from aam_nb.diversity.blocks import BlockUnifrac, CountBlocks
 from aam_nb.diversity.branches import Branches, branches_of
@@ -112,7 +112,7 @@ def unifrac(
     """
     from skbio import DistanceMatrix
 
-    config = configured(UnifracConfig, config, settings)
+    config = make_config(UnifracConfig, config, settings)
     if cache is False:
         return DistanceMatrix(engines.compute_distances(study, config), ids=list(study.sample_ids))
     study.require_tree()
@@ -169,7 +169,7 @@ def unifrac_between(
     >>> aam.unifrac_between(test, train).shape
     (2, 8)
     """
-    config = _require_torch(configured(UnifracConfig, config, settings), "unifrac_between")
+    config = _require_torch(make_config(UnifracConfig, config, settings), "unifrac_between")
     tree = study.require_tree()
     study.require_reads()
     others.require_reads()
@@ -223,7 +223,7 @@ def write_unifrac(study: Study, path: str | Path, *, config: UnifracConfig | Non
     ...     DistanceMatrix.read(file, format="binary_dm").shape
     (8, 8)
     """
-    config = _require_torch(configured(UnifracConfig, config, settings), "write_unifrac")
+    config = _require_torch(make_config(UnifracConfig, config, settings), "write_unifrac")
     path = Path(path)
     computer = BlockUnifrac(config, branches_of(study))
     with matrix_cache.matrix_file(path, study.sample_ids, config.dtype) as matrix:

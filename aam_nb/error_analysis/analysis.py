@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 import aam_nb
-from aam_nb.config import ErrorsConfig, configured, one_line
+from aam_nb.config import ErrorsConfig, make_config, to_one_line
 from aam_nb.error_analysis.associations import find_associations
 from aam_nb.error_analysis.calibration import (
     FEW,
@@ -128,7 +128,7 @@ class ErrorAnalysis:
         for space in ("embedding", "unifrac"):
             near = self.neighbours[self.neighbours["space"] == space]
             text = [
-                f"{one_line(str(i))}: {_short(t)} ({d:.3g})"
+                f"{to_one_line(str(i))}: {_short(t)} ({d:.3g})"
                 for i, t, d in zip(near["neighbour"], near["neighbour_truth"], near["distance"], strict=True)
             ]
             table[f"near_{space}"] = _joined(text, near.index, table.index)
@@ -150,7 +150,7 @@ class ErrorAnalysis:
         outside = (
             f", {int(self.samples['outside'].sum())} outside the training data" if "outside" in self.samples else ""
         )
-        return one_line(
+        return to_one_line(
             f"ErrorAnalysis({self.target}, {len(self.samples)} samples{by}: mean error {self.samples['error'].mean():.3g}, {worse} of "
             f"{len(self.slices)} slices worse than the rest{outside}, {len(self.suspects)} label suspects)"
         )
@@ -202,7 +202,7 @@ def errors(
     ConfigError
         A setting cannot be used.
     """
-    config = configured(ErrorsConfig, config, settings)
+    config = make_config(ErrorsConfig, config, settings)
     inputs = ErrorInputs.of(result, study, model=model, train=train, config=config)
     inputs.notes += _guesses(result)
     samples = sample_table(inputs)
@@ -354,11 +354,11 @@ def _suspects(inputs: ErrorInputs, samples: pd.DataFrame) -> pd.DataFrame:
 
 def mentioned(columns: list[str]) -> str:
     """Some columns in a note."""
-    return one_line(", ".join(columns[:8])) + (f" and {len(columns) - 8} more" if len(columns) > 8 else "")
+    return to_one_line(", ".join(columns[:8])) + (f" and {len(columns) - 8} more" if len(columns) > 8 else "")
 
 
 def _short(value: object) -> str:
-    return f"{value:.4g}" if isinstance(value, float) else one_line(str(value))
+    return f"{value:.4g}" if isinstance(value, float) else to_one_line(str(value))
 
 
 def _joined(text: list[str], index: pd.Index, wanted: pd.Index) -> pd.Series:

@@ -14,7 +14,7 @@ import numpy.typing as npt
 import pandas as pd
 from tqdm.auto import tqdm
 
-from aam_nb.config import ErrorsConfig, cut_list, one_line
+from aam_nb.config import ErrorsConfig, cut_list, to_one_line
 from aam_nb.evaluate.resampling import draw_groups, percentile_interval, permute_groups
 from aam_nb.model.objectives import class_names
 from aam_nb.study.columns import is_numeric_column
@@ -113,13 +113,15 @@ def slices_of(facts: pd.DataFrame, config: ErrorsConfig) -> tuple[list[Slice], l
 
 def _by_column(name: str, values: pd.Series, config: ErrorsConfig) -> Iterator[Slice]:
     missing = values.isna().to_numpy()
-    label = one_line(name)
+    label = to_one_line(name)
     if is_numeric_column(values) and values.nunique() > config.num_bins:
         yield from _by_bins(name, label, values.to_numpy(float, na_value=np.nan), config.num_bins)
     else:
         names = class_names(values)
         for value in sorted(names.dropna().unique()):
-            yield Slice(f"{label} = {one_line(str(value))}", (name,), (names == value).to_numpy(bool, na_value=False))
+            yield Slice(
+                f"{label} = {to_one_line(str(value))}", (name,), (names == value).to_numpy(bool, na_value=False)
+            )
     if missing.any():
         yield Slice(f"{label} is missing", (name,), missing)
 

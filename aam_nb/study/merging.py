@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from scipy import sparse
 
-from aam_nb.config import UserError, cut_list, one_line
+from aam_nb.config import UserError, cut_list, to_one_line
 from aam_nb.study.columns import is_numeric_column
 from aam_nb.study.readers.disk import Columns
 from aam_nb.study.study import Study
@@ -96,7 +96,7 @@ def _check_settings(trim: object, names: object) -> None:
     is_two = isinstance(names, (tuple, list)) and len(names) == 2 and all(isinstance(n, str) and n for n in names)
     if not is_two or len(set(cast("tuple[str, str]", names))) < 2:
         raise MergeError(
-            f"names is {one_line(repr(names))}. Expected two names that differ, as texts: of the first study and of the second. Try "
+            f"names is {to_one_line(repr(names))}. Expected two names that differ, as texts: of the first study and of the second. Try "
             "`names=('first', 'second')`."
         )
 

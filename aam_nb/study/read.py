@@ -8,13 +8,12 @@ import unicodedata
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import pandas as pd
 from scipy import sparse
 
-from aam_nb.config import cut_list
+from aam_nb.config import TreeRoot, cut_list
 from aam_nb.study.errors import FormatError, StudyError
 from aam_nb.study.readers.archives import Source, unpacked
 from aam_nb.study.readers.disk import Columns, DiskTable
@@ -43,7 +42,7 @@ def read_study(
     sequences: str | Path | None = None,
     taxonomy: str | Path | None = None,
     types: Mapping[str, ColumnType] | None = None,
-    root: Literal["given", "midpoint"] = "given",
+    root: TreeRoot = "given",
     sum_duplicates: bool = False,
     lazy: bool = False,
 ) -> Study:
@@ -310,9 +309,7 @@ def _alike(lost: Iterable[str], extra: Iterable[str]) -> str:
 # -- tree and taxonomy ------------------------------------------------------------------------------------------------
 
 
-def _tree_for(
-    study: Study, path: str | Path, root: Literal["given", "midpoint"], names: Mapping[str, str], steps: list[str]
-) -> Tree:
+def _tree_for(study: Study, path: str | Path, root: TreeRoot, names: Mapping[str, str], steps: list[str]) -> Tree:
     """The tree with tips named by DNA as the table's ASVs are."""
     with unpacked(path, "a tree in Newick format") as source:
         if not source.kind.startswith("Phylogeny"):

@@ -15,7 +15,7 @@ import numpy.typing as npt
 import pandas as pd
 from scipy import sparse
 
-from aam_nb.config import FilterConfig, configured, cut_list, one_line
+from aam_nb.config import FilterConfig, cut_list, make_config, to_one_line
 from aam_nb.study.errors import EmptySampleError, FormatError, MissingTipError, StudyError, TargetError, UnknownIdError
 from aam_nb.study.readers.disk import SAMPLES_PER_BLOCK, Columns, DiskTable, Rarefaction, blocks, sample_keys
 from aam_nb.study.readers.tables import counted, refuse_duplicates, refuse_not_dna
@@ -24,7 +24,7 @@ from aam_nb.study.tree import Tree
 from aam_nb.study.truth import Truth
 from aam_nb.study.write import read_folder, write_folder
 
-DEEPEST = 10**9
+MOST_READS = 10**9
 """Reads of a sample from which numpy can draw."""
 
 
@@ -287,7 +287,7 @@ class Study:
         UnknownIdError
             Taxa are asked for and the study has no taxonomy, or no ASV is of one of them.
         """
-        config = configured(FilterConfig, config, settings)
+        config = make_config(FilterConfig, config, settings)
         kept = self
         length = self.asv_ids.str.len().to_numpy()
         keep = (length >= config.min_length) & (length <= (config.max_length or np.inf))
@@ -348,10 +348,10 @@ class Study:
                 f"No sample can be rarefied to {depth} reads. The depths run from {self.depth.min()} to {self.depth.max()}. "
                 f"Try `study.rarefy({max(1, int(self.depth.quantile(0.1)))})`, which keeps nine samples in ten."
             )
-        if self.depth.max() >= DEEPEST:
+        if self.depth.max() >= MOST_READS:
             raise StudyError(
-                f"Sample {self.depth.idxmax()} has {self.depth.max():,} reads. Expected fewer than {DEEPEST:,}: numpy cannot draw from "
-                f"more. Leave it out: `study.keep_samples(study.depth < {DEEPEST})`."
+                f"Sample {self.depth.idxmax()} has {self.depth.max():,} reads. Expected fewer than {MOST_READS:,}: numpy cannot draw from "
+                f"more. Leave it out: `study.keep_samples(study.depth < {MOST_READS})`."
             )
         step = f"rarefied to {depth} reads with seed {seed}: {self.num_samples - len(deep)} shallower samples dropped"
         kept, draw = self._taken(deep, step), Rarefaction(int(depth), int(seed))
@@ -530,7 +530,7 @@ class Study:
         more = ", taxonomy" if self.taxonomy is not None else ""
         more += ", on disk" if self.lazy else ""
         head = f"Study({self.num_samples} samples x {self.num_asvs} ASVs, {self.metadata.shape[1]} metadata columns, {tree}{more})"
-        return "\n".join([head, *(f"  - {one_line(step)}" for step in self.provenance)])
+        return "\n".join([head, *(f"  - {to_one_line(step)}" for step in self.provenance)])
 
     def _repr_html_(self) -> str:
         head, *steps = repr(self).split("\n")

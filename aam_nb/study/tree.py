@@ -10,13 +10,13 @@ from dataclasses import dataclass, replace
 from functools import cached_property, reduce
 from operator import add
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias, get_args
 
 import numpy as np
 import numpy.typing as npt
 
 from aam_nb.arrays import Floats, Ints
-from aam_nb.config import UserError, cut_list
+from aam_nb.config import TreeRoot, UserError, cut_list
 from aam_nb.study.readers.archives import first_line
 
 if TYPE_CHECKING:
@@ -97,7 +97,7 @@ class Tree:
         return dict(zip(self.tips, self.tip_nodes.tolist(), strict=True))
 
     @classmethod
-    def read(cls, path: str | Path, *, root: Literal["given", "midpoint"] = "given", name: str = "") -> Tree:
+    def read(cls, path: str | Path, *, root: TreeRoot = "given", name: str = "") -> Tree:
         """Read a Newick file (parsed, and rooted if asked, by scikit-bio).
 
         Labels in quotes may hold blanks, brackets and quotes; underscores stay underscores. What is in square brackets is a
@@ -121,7 +121,7 @@ class Tree:
             The file is not Newick, or the tree fails the checks of the class.
         """
         path, name = Path(path), name or str(path)
-        if root not in ("given", "midpoint"):
+        if root not in get_args(TreeRoot):
             raise TreeError(
                 f"root is {root!r}. Expected 'given' or 'midpoint'. Try `root='midpoint'` (`--root midpoint`)."
             )

@@ -236,7 +236,7 @@ def test_an_epoch_of_a_frozen_encoder(
     """The trainer's own seconds of an epoch, loading and callbacks included, against bare steps the plain way."""
     study, model, epochs = studies(name), ModelConfig.preset(preset), 3 if preset == "aam" else 7
     network = a_network(study, TARGETS[name], model)
-    config = aam.config.configured(TrainConfig, CONFIG, {"epochs": epochs, "freeze": freeze})
+    config = aam.config.make_config(TrainConfig, CONFIG, {"epochs": epochs, "freeze": freeze})
     slow: list[float] = []
 
     class PlainInTurn(Callback):

@@ -116,7 +116,7 @@ def test_a_planted_pair_is_found_where_its_columns_tell_less() -> None:
     table, _ = find_slices(facts, error, unit, QUICKLY)
     assert table.loc[0, "slice"] == "diet = both, sex = m"
     assert table.loc[0, "columns"] == ("diet", "sex")
-    alone, _ = find_slices(facts, error, unit, aam.config.configured(ErrorsConfig, QUICKLY, {"max_pair_columns": 0}))
+    alone, _ = find_slices(facts, error, unit, aam.config.make_config(ErrorsConfig, QUICKLY, {"max_pair_columns": 0}))
     assert set(alone["columns"].str.len()) == {1}
 
 

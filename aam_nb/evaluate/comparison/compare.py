@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from aam_nb.config import CompareConfig, configured, cut_list, shown
+from aam_nb.config import CompareConfig, cut_list, cut_repr, make_config
 from aam_nb.evaluate.baselines import labels
 from aam_nb.evaluate.comparison.contenders import Contender, Recipe, contenders_of
 from aam_nb.evaluate.comparison.cross_validation import CompareError, Fold, make_jobs, require_place, run_jobs, sides_of
@@ -98,9 +98,11 @@ def compare(
     ----------
     Corrected resampled t-test: Nadeau & Bengio 2003, Machine Learning 52:239. Adjusted by Holm 1979, Scand. J. Statist. 6:65.
     """
-    config = configured(CompareConfig, config, settings)
+    config = make_config(CompareConfig, config, settings)
     if not isinstance(target, str):
-        raise TargetError(f"target is {shown(target)}. Expected one column. Compare the others by calls of their own.")
+        raise TargetError(
+            f"target is {cut_repr(target)}. Expected one column. Compare the others by calls of their own."
+        )
     if not isinstance(study, Study):
         raise CompareError(
             f"The study is {type(study).__name__}. Expected a study, after the contenders. Call `aam.compare(['aam', 'dummy'], study, "

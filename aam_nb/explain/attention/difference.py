@@ -14,7 +14,7 @@ import numpy.typing as npt
 import pandas as pd
 
 import aam_nb
-from aam_nb.config import AttentionConfig, UserError, configured, cut_list
+from aam_nb.config import AttentionConfig, UserError, cut_list, make_config
 from aam_nb.evaluate.resampling import number_groups
 from aam_nb.explain.attention.heads import NOT_IMPORTANCE
 from aam_nb.explain.attention.maps import AttentionMaps, attention
@@ -147,7 +147,7 @@ def compare_attention(
     Phipson & Smyth 2010, Stat. Appl. Genet. Mol. Biol. 9:39 (p-values of random permutations). Benjamini & Hochberg 1995, J. R. Stat.
     Soc. B 57:289, by scipy.
     """
-    config = configured(AttentionConfig, config, settings)
+    config = make_config(AttentionConfig, config, settings)
     a, b = as_id_list("a", a), as_id_list("b", b)
     _refuse(study, a, b)
     values = None if group is None else study.column(group).loc[[*a, *b]]

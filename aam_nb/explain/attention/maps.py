@@ -11,7 +11,7 @@ import pandas as pd
 import torch
 
 import aam_nb
-from aam_nb.config import AttentionConfig, ConfigError, configured, cut_list
+from aam_nb.config import AttentionConfig, ConfigError, cut_list, make_config
 from aam_nb.explain.attention.gathering import Gathered
 from aam_nb.explain.attention.heads import NOT_IMPORTANCE, STATISTICS, Array, HeadMaps, similarity
 from aam_nb.explain.ids import as_id_list
@@ -228,7 +228,7 @@ def attention(
     ConfigError
         A setting cannot be used; or ASVs are named and level nucleotide is not asked for.
     """
-    config = configured(AttentionConfig, config, settings)
+    config = make_config(AttentionConfig, config, settings)
     samples = list(dict.fromkeys(as_id_list("samples", samples)))
     chosen, levels, found = study.keep_samples(samples), config.levels, Gathered()
     chosen.require_reads()

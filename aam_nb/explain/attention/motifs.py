@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 import aam_nb
-from aam_nb.config import Notice, UserError, shown
+from aam_nb.config import Notice, UserError, cut_repr
 from aam_nb.diversity.branches import tip_ranges
 from aam_nb.explain.attention.gathering import nucleotide_maps
 from aam_nb.explain.attention.heads import NOT_IMPORTANCE
@@ -169,7 +169,7 @@ def _below(study: Study, node: Any) -> list[str]:
     tree = study.tree
     if not isinstance(node, (int, np.integer)) or not 0 <= node < len(tree.parent):
         raise UnknownIdError(
-            f"clade is {shown(node)}. The tree has the nodes 0 (its root) to {len(tree.parent) - 1}. Name one of those, such as "
+            f"clade is {cut_repr(node)}. The tree has the nodes 0 (its root) to {len(tree.parent) - 1}. Name one of those, such as "
             "`clade=int(study.tree.parent[study.tree.tip_node[asv]])`."
         )
     first, last = tip_ranges(tree)

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, get_args
 
-from aam_nb.config import ExplainConfig, Notice, configured, shown
+from aam_nb.config import AttributionLevel, AttributionMethod, ExplainConfig, Notice, cut_repr, make_config
 from aam_nb.explain.attribution.community import of_community
 from aam_nb.explain.attribution.covariates import of_covariates
 from aam_nb.explain.attribution.methods import TOLERANCE, Explained
@@ -24,8 +24,8 @@ from aam_nb.study.study import Study
 from aam_nb.train.estimator import AAM
 
 __all__ = ["Attributions", "GapWarning", "attribute"]
-LEVELS = ("asv", "taxon", "clade", "nucleotide", "covariate")
-METHODS = ("integrated_gradients", "gradient_x_input", "shapley", "occlusion")
+LEVELS = get_args(AttributionLevel)
+METHODS = get_args(AttributionMethod)
 
 
 class GapWarning(Notice):
@@ -122,7 +122,7 @@ def attribute(
     Sundararajan et al. 2017, arXiv 1703.01365. Shrikumar et al. 2016, arXiv 1605.01713. Strumbelj and Kononenko 2010, JMLR 11:1.
     Kokhlikyan et al. 2020, arXiv 2009.07896 (Captum).
     """
-    config = configured(ExplainConfig, config, settings)
+    config = make_config(ExplainConfig, config, settings)
     _refuse(level, method, reference, rank, asvs)
     asked = {
         "level": level,
@@ -215,7 +215,7 @@ def _refuse(level: str, method: str, reference: str, rank: str | None, asvs: Seq
     for name, value, known in (("level", level, LEVELS), ("method", method, METHODS)):
         if value not in known:
             raise UnknownIdError(
-                f"{name} is {shown(value)}. Expected {', '.join(map(repr, known[:-1]))} or {known[-1]!r}. Try "
+                f"{name} is {cut_repr(value)}. Expected {', '.join(map(repr, known[:-1]))} or {known[-1]!r}. Try "
                 f"`aam.explain.attribute(model, study, {name}={known[0]!r})`."
             )
     if method == "shapley" and level in ("clade", "nucleotide"):
@@ -226,13 +226,13 @@ def _refuse(level: str, method: str, reference: str, rank: str | None, asvs: Seq
         )
     if reference != "empty" and (level in ("nucleotide", "covariate") or method in ("occlusion", "gradient_x_input")):
         raise ExplainError(
-            f"reference is {shown(reference)}, with level {level!r} and method {method!r}. Another than 'empty' goes with levels 'asv', "
+            f"reference is {cut_repr(reference)}, with level {level!r} and method {method!r}. Another than 'empty' goes with levels 'asv', "
             "'taxon' and 'clade' and methods 'integrated_gradients' and 'shapley'. Leave it out, or change those."
         )
     if rank is not None and level != "taxon":
-        raise ExplainError(f"rank is {shown(rank)}, with level {level!r}. Ranks are of taxa. Use `level='taxon'`.")
+        raise ExplainError(f"rank is {cut_repr(rank)}, with level {level!r}. Ranks are of taxa. Use `level='taxon'`.")
     if asvs is not None and (level != "nucleotide" or isinstance(asvs, str) or not len(asvs)):
         raise ExplainError(
-            f"asvs is {shown(asvs, 60)}, with level {level!r}. Expected a list of ASVs, with level 'nucleotide'. Name ASVs of "
+            f"asvs is {cut_repr(asvs, 60)}, with level {level!r}. Expected a list of ASVs, with level 'nucleotide'. Name ASVs of "
             "`study.asv_ids` there, or leave it out."
         )

@@ -13,7 +13,7 @@ import pandas as pd
 from scipy import sparse
 
 import aam_nb
-from aam_nb.config import ExplainConfig, configured, cut_list
+from aam_nb.config import ExplainConfig, cut_list, make_config
 from aam_nb.evaluate.resampling import draw_groups, number_groups, percentile_interval
 from aam_nb.explain.attribution.methods import PRECISION
 from aam_nb.explain.attribution.probe import ExplainError
@@ -140,7 +140,7 @@ class Attributions:
         ExplainError, UnknownIdError
             A group is asked for where the samples are not at hand; there is no such column.
         """
-        config = configured(ExplainConfig, config, settings)
+        config = make_config(ExplainConfig, config, settings)
         n, width = max(1, len(self.sample_ids)), self.values.shape[1]
         held = np.bincount(self.values.indices, minlength=width)
         up, down = (

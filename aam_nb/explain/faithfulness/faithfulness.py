@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 import aam_nb
-from aam_nb.config import FaithfulnessConfig, configured
+from aam_nb.config import FaithfulnessConfig, make_config
 from aam_nb.explain.attribution.result import Attributions
 from aam_nb.explain.faithfulness import checks
 from aam_nb.explain.faithfulness.again import group_of, need
@@ -204,7 +204,7 @@ def faithfulness(
     Petsiuk et al. 2018, arXiv 1806.07421 (deletion, insertion). Yeh et al. 2019, arXiv 1901.09392 (infidelity, sensitivity).
     Adebayo et al. 2018, arXiv 1810.03292 (random weights and labels).
     """
-    config = configured(FaithfulnessConfig, config, settings)
+    config = make_config(FaithfulnessConfig, config, settings)
     given, model, study = need(attributions)
     asked = _asked(attributions, config)
     train = train if train is not None else model.train_study

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from aam_nb.config import TargetConfig, UserError, from_dict, shown
+from aam_nb.config import TargetConfig, UserError, cut_repr, from_dict
 from aam_nb.model.objectives.base import Objective, ObjectiveError, Pairwise, class_names, mean_loss
 from aam_nb.model.objectives.classification import Classification
 from aam_nb.model.objectives.community import Counts, FaithPD, Taxonomy
@@ -72,7 +72,7 @@ def make_objective(name: str, **spec: Any) -> Objective:
     spec = settings | spec
     if not isinstance(kind, str) or kind not in OBJECTIVES:
         known = ", ".join([*(n for n, k in OBJECTIVES.items() if not issubclass(k, Task)), *SHORT])
-        raise ObjectiveError(f"{shown(kind)} is not an objective. There are {known}. Name one of those.")
+        raise ObjectiveError(f"{cut_repr(kind)} is not an objective. There are {known}. Name one of those.")
     if issubclass(OBJECTIVES[kind], Task) and "target" not in spec:
         raise ObjectiveError(
             f"{name!r} cannot be made without a target. It predicts a column, and belongs to `fit`. Use `model.fit(study, target='age')`."
@@ -85,5 +85,5 @@ def make_objective(name: str, **spec: Any) -> Objective:
         raise
     except (TypeError, ValueError, KeyError, AttributeError, IndexError) as error:
         raise ObjectiveError(
-            f"Objective {name!r} cannot be made from {shown(spec)} ({error}). Expected what its `spec()` gives."
+            f"Objective {name!r} cannot be made from {cut_repr(spec)} ({error}). Expected what its `spec()` gives."
         ) from error

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from aam_nb.batch.batch import Batch, TargetMaker
-from aam_nb.config import ModelConfig, UserError, listed, shown, typed
+from aam_nb.config import ModelConfig, UserError, convert_list, convert_type, cut_repr
 from aam_nb.model.encoder import States
 from aam_nb.study.columns import is_numeric_column
 from aam_nb.study.study import Study
@@ -53,7 +53,7 @@ class Objective(nn.Module):
         if not ok:
             kind = type(self).__name__
             raise ObjectiveError(
-                f"{name} of {kind} is {shown(value)}. Expected {expected}. Try `{kind}({name}={hint})`."
+                f"{name} of {kind} is {cut_repr(value)}. Expected {expected}. Try `{kind}({name}={hint})`."
             )
 
     def number(
@@ -65,7 +65,7 @@ class Objective(nn.Module):
         hint: str = "1.0",
     ) -> float:
         """An argument that is a finite number and fits; any other is refused as in `expect`."""
-        found: float | None = typed(value, float)
+        found: float | None = convert_type(value, float)
         self.expect(found is not None and fits(found), name, value, expected, hint)
         return float(found or 0.0)
 
@@ -77,7 +77,7 @@ class Objective(nn.Module):
 
     def columns(self, name: str, value: object, expected: str, hint: str) -> list[str]:
         """An argument that is a name, or one or more different ones; any other is refused as in `expect`."""
-        found = [value] if isinstance(value, str) else listed(value, str)
+        found = [value] if isinstance(value, str) else convert_list(value, str)
         self.expect(found is not None and 0 < len(found) == len(set(found)), name, value, expected, hint)
         return list(found or [])
 

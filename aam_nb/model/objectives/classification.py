@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from aam_nb.batch.batch import Batch, TargetMaker
-from aam_nb.config import ModelConfig, TargetConfig, configured, cut_list, listed, to_dict
+from aam_nb.config import ModelConfig, TargetConfig, convert_list, cut_list, make_config, to_dict
 from aam_nb.model.encoder import States
 from aam_nb.model.objectives.base import Array, Objective, class_names, full, precise
 from aam_nb.model.objectives.heads import make_head
@@ -62,12 +62,12 @@ class Classification(Objective):
     ) -> None:
         super().__init__("target", weight)
         self.expect(isinstance(target, str), "target", target, "one column", "'diet'")
-        self.target, self.config = target, configured(TargetConfig, config, settings)
-        names = listed([] if classes is None else classes, str)
+        self.target, self.config = target, make_config(TargetConfig, config, settings)
+        names = convert_list([] if classes is None else classes, str)
         apart = names is not None and len(names) == len(set(names))
         self.expect(apart, "classes", classes, "names, each once", "None")
         self.classes: list[str] = names or []
-        says = listed([1.0] * len(self.classes) if balance is None else balance, float)
+        says = convert_list([1.0] * len(self.classes) if balance is None else balance, float)
         fits = says is not None and len(says) == len(self.classes) and all(s >= 0 for s in says)
         self.expect(fits, "balance", balance, "a weight for each class, zero or more", "None")
         self.balance: list[float] = says or []

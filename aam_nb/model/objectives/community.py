@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from aam_nb.batch.batch import Batch, TargetMaker
-from aam_nb.config import ModelConfig, cut_list, listed
+from aam_nb.config import ModelConfig, convert_list, cut_list
 from aam_nb.diversity.branches import branches_of
 from aam_nb.diversity.unifrac import faith_pd
 from aam_nb.model.encoder import States
@@ -119,7 +119,7 @@ class Taxonomy(Objective):
         self.weigh_by = self.choice("weigh", weigh, WEIGHTS)
         self.taxa: dict[str, list[str]] = {}
         if taxa:
-            known = {r: listed(taxa[r], str) for r in taxa} if isinstance(taxa, Mapping) else {}
+            known = {r: convert_list(taxa[r], str) for r in taxa} if isinstance(taxa, Mapping) else {}
             whole = known.keys() == set(self.ranks) and all(t and len(t) == len(set(t)) > 1 for t in known.values())
             self.expect(whole, "taxa", taxa, "two or more lineages for each rank", "None")
             self.taxa = {rank: known[rank] or [] for rank in self.ranks}

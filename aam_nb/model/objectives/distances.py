@@ -6,7 +6,7 @@ Shape letters: G samples of the whole batch, B samples of this part of it, A ASV
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, ClassVar
+from typing import Any, ClassVar, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -16,7 +16,7 @@ from scipy import sparse
 from torch import Tensor, nn
 
 from aam_nb.batch.batch import Batch, TargetMaker
-from aam_nb.config import ModelConfig
+from aam_nb.config import ModelConfig, UnifracMetric
 from aam_nb.diversity.branches import branches_of
 from aam_nb.diversity.distances import TABLE_METRICS
 from aam_nb.diversity.unifrac import unifrac_block
@@ -106,8 +106,7 @@ class UniFrac(Distance):
     def __init__(
         self, metric: str = "unweighted", alpha: float = 0.5, weight: float = 10.0, *, scale: float = 1.0
     ) -> None:
-        known = ("unweighted", "weighted_normalized", "generalized", "weighted_unnormalized")
-        self.metric = self.choice("metric", metric, known)
+        self.metric = self.choice("metric", metric, get_args(UnifracMetric))
         super().__init__("unifrac" if metric == "unweighted" else f"unifrac_{metric}", weight)
         self.alpha = self.number("alpha", alpha, lambda x: 0 <= x <= 1, "a number in [0, 1]", "0.5")
         self.scale = self.number("scale", scale, lambda x: x > 0)

@@ -18,7 +18,7 @@ from pandas.api.types import infer_dtype, is_numeric_dtype
 from torch import Tensor
 
 from aam_nb.batch.batch import Batch, TargetMaker
-from aam_nb.config import ModelConfig, TargetConfig, configured, cut_list, listed, shown, to_dict
+from aam_nb.config import ModelConfig, TargetConfig, convert_list, cut_list, cut_repr, make_config, to_dict
 from aam_nb.model.encoder import States
 from aam_nb.model.objectives.base import Array, Objective, ObjectiveError, class_names, full, precise, scores
 from aam_nb.model.objectives.heads import last_layer, make_head
@@ -68,7 +68,7 @@ class Regression(Objective):
     ) -> None:
         super().__init__("target", weight)
         self.targets = self.columns("target", target, "columns, each once", "'age'")
-        self.config = configured(TargetConfig, config, settings)
+        self.config = make_config(TargetConfig, config, settings)
         for name in ("loss", "transform", "output"):
             given, want = getattr(self.config, name), len(self.targets)
             self.expect(len(given) in (1, want), name, given, f"one for all, or {want}", repr(given[0]))
@@ -367,15 +367,15 @@ class Regression(Objective):
         """Take groups and transforms as `_fitted` wrote them down."""
         try:
             if not isinstance(fitted, Mapping) or fitted.keys() != {"groups", "transforms"}:
-                raise ValueError(f"{shown(fitted)} is not groups and transforms")
-            groups = listed(fitted["groups"], str)
+                raise ValueError(f"{cut_repr(fitted)} is not groups and transforms")
+            groups = convert_list(fitted["groups"], str)
             if groups is None or len(groups) != len(set(groups)):
-                raise ValueError(f"groups is {shown(fitted['groups'])}, not names, each once")
+                raise ValueError(f"groups is {cut_repr(fitted['groups'])}, not names, each once")
             rows = fitted["transforms"]
             if not isinstance(rows, list) or not all(isinstance(row, list) for row in rows):
-                raise ValueError(f"transforms is {shown(rows)}, not a list for each column")
+                raise ValueError(f"transforms is {cut_repr(rows)}, not a list for each column")
             if len(rows) != len(self.targets) or any(len(row) != 1 + len(groups) for row in rows):
-                raise ValueError(f"{shown([len(row) for row in rows])} transforms do not fit the columns and groups")
+                raise ValueError(f"{cut_repr([len(row) for row in rows])} transforms do not fit the columns and groups")
             if any(row[0] is None for row in rows):
                 raise ValueError("the transform of all samples is missing")
             made = [[None if x is None else Transform.from_json(x) for x in row] for row in rows]

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from aam_nb.config import TargetConfig, cut_list, listed, shown
+from aam_nb.config import TargetConfig, convert_list, cut_list, cut_repr
 from aam_nb.model.objectives.classification import Classification
 from aam_nb.model.objectives.regression import Regression, refuse_dates
 from aam_nb.study.columns import is_numeric_column
@@ -25,9 +25,9 @@ def task_for(study: Study, target: str | Sequence[str], *, config: TargetConfig 
     UnknownIdError, TargetError
         There is no such column; one holds dates or durations; one of several is not of numbers.
     """
-    targets = [target] if isinstance(target, str) else listed(target, str)
+    targets = [target] if isinstance(target, str) else convert_list(target, str)
     if targets is None:
-        raise TargetError(f"target is {shown(target)}. Expected a column, or a list of columns. Try `target='age'`.")
+        raise TargetError(f"target is {cut_repr(target)}. Expected a column, or a list of columns. Try `target='age'`.")
     columns = [study.target(t) for t in targets]
     for values in columns:
         refuse_dates(values)

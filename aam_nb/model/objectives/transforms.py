@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -16,11 +16,11 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from aam_nb.config import shown, typed
+from aam_nb.config import TransformKind, convert_type, cut_repr
 from aam_nb.study.errors import TargetError
 
 Values = npt.NDArray[np.float64]
-KINDS = ("standardise", "minmax", "log", "power", "quantile", "none")
+KINDS = get_args(TransformKind)
 MOST_QUANTILES = 1000
 SHAPES = {
     "StandardScaler": {"mean_": 1, "var_": 1, "scale_": 1, "n_samples_seen_": 0},
@@ -144,26 +144,26 @@ class Transform:
         """
         kind = made.get("kind") if isinstance(made, Mapping) else None
         if not isinstance(kind, str) or kind not in KINDS:
-            raise ValueError(f"{shown(made)} is not a transform")
+            raise ValueError(f"{cut_repr(made)} is not a transform")
         wanted = ["kind", "centre", *(("steps", "reach") if kind != "none" else ())]
         if made.keys() != set(wanted):
-            raise ValueError(f"{shown(list(made))} are not the parts of a transform, {', '.join(wanted)}")
-        centre = typed(made["centre"], float)
+            raise ValueError(f"{cut_repr(list(made))} are not the parts of a transform, {', '.join(wanted)}")
+        centre = convert_type(made["centre"], float)
         if centre is None:
-            raise ValueError(f"centre is {shown(made['centre'])}")
+            raise ValueError(f"centre is {cut_repr(made['centre'])}")
         if kind == "none":
             return cls(centre=centre)
         steps = _steps(kind, 1)
         if not isinstance(made["steps"], list) or len(made["steps"]) != len(steps):
-            raise ValueError(f"steps is {shown(made['steps'])}, not a list of {len(steps)}")
+            raise ValueError(f"steps is {cut_repr(made['steps'])}, not a list of {len(steps)}")
         for step, fitted in zip(steps, made["steps"], strict=True):
             _put_back(step, fitted)
         if (made["reach"] is None) == (kind == "power"):
-            raise ValueError(f"reach is {shown(made['reach'])}")
+            raise ValueError(f"reach is {cut_repr(made['reach'])}")
         low, high = (-np.inf, np.inf) if made["reach"] is None else _numbers("reach", made["reach"], 1)
         found = cls(kind, steps, (float(low), float(high)), centre)
         if not found._is_sound():
-            raise ValueError(f"{kind} of {shown(made['steps'])} gives no finite numbers")
+            raise ValueError(f"{kind} of {cut_repr(made['steps'])} gives no finite numbers")
         return found
 
 
@@ -176,20 +176,20 @@ def _put_back(step: Any, fitted: Mapping[str, Any]) -> None:
     """Give a transform what it had learned: all of it, of its shape, and such as can be learned."""
     learned = _learned(step)
     if not isinstance(fitted, Mapping) or fitted.keys() != learned.keys():
-        raise ValueError(f"{type(step).__name__} of {shown(fitted)} has not {', '.join(learned)}")
+        raise ValueError(f"{type(step).__name__} of {cut_repr(fitted)} has not {', '.join(learned)}")
     for name, axes in learned.items():
         numbers = _numbers(name, fitted[name], axes)
         right = axes != 1 or name == "references_" or len(numbers) == 1
         right = right and (name not in ("scale_", "n_samples_seen_", "n_quantiles_") or bool((numbers > 0).all()))
         right = right and (name != "n_features_in_" or numbers == 1)
         if not right:
-            raise ValueError(f"{name} is {shown(fitted[name])}")
+            raise ValueError(f"{name} is {cut_repr(fitted[name])}")
         setattr(step, name, numbers if axes else fitted[name])
     if "quantiles_" in learned:
         many = step.n_quantiles_
         whole = len(step.quantiles_) == many and np.array_equal(step.references_, np.linspace(0, 1, many))
         if not whole or (np.diff(step.quantiles_[:, 0]) < 0).any():
-            raise ValueError(f"quantiles_ is {shown(fitted['quantiles_'])}, not {many} rising numbers")
+            raise ValueError(f"quantiles_ is {cut_repr(fitted['quantiles_'])}, not {many} rising numbers")
 
 
 def _numbers(name: str, value: Any, axes: int) -> Values:
@@ -197,9 +197,9 @@ def _numbers(name: str, value: Any, axes: int) -> Values:
     cells = [value] if axes == 0 else value
     if isinstance(cells, list) and axes == 2 and all(isinstance(c, list) and len(c) == 1 for c in cells):
         cells = [c[0] for c in cells]
-    numbers = [typed(c, float) for c in cells] if isinstance(cells, list) else []
+    numbers = [convert_type(c, float) for c in cells] if isinstance(cells, list) else []
     if not numbers or any(n is None for n in numbers):
-        raise ValueError(f"{name} is {shown(value)}")
+        raise ValueError(f"{name} is {cut_repr(value)}")
     shape: tuple[int, ...] = ((), (-1,), (-1, 1))[axes]
     return np.array(numbers, dtype=np.float64).reshape(shape)
 

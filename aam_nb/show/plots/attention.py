@@ -15,7 +15,7 @@ from matplotlib.patches import PathPatch
 from matplotlib.textpath import TextPath
 from matplotlib.transforms import Affine2D
 
-from aam_nb.config import cut_list, shown
+from aam_nb.config import cut_list, cut_repr
 from aam_nb.explain.attention.difference import AttentionDifference
 from aam_nb.explain.attention.heads import NOT_IMPORTANCE
 from aam_nb.explain.attention.maps import AttentionMaps
@@ -200,8 +200,8 @@ def motif(
     last = min(last or end, end)
     if head not in found.attention.columns or not 1 <= first <= last:
         raise UnknownIdError(
-            f"head is {shown(head)}, first {first} and last {last}. There are {cut_list(found.attention.columns, 10)}, and positions 1 to "
-            f"{end}. Name one of those, and positions in their order."
+            f"head is {cut_repr(head)}, first {first} and last {last}. There are {cut_list(found.attention.columns, 10)}, and positions 1 "
+            f"to {end}. Name one of those, and positions in their order."
         )
     positions = range(first, last + 1)
     ax = ax or new_axes(width=max(6.0, 0.09 * len(positions) + 1.5), height=2.8)

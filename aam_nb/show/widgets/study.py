@@ -12,7 +12,7 @@ import traitlets
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from aam_nb.config import shown
+from aam_nb.config import cut_repr
 from aam_nb.diversity.distances import TREE_METRICS, distance_matrix
 from aam_nb.diversity.ordination import pcoa
 from aam_nb.diversity.rarefaction import expected_asvs, mean_rarefaction_curve, rarefaction_curve
@@ -147,7 +147,7 @@ class StudyExplorer(Explorer):
         study = self.study
         if most is not None and (not is_whole(most) or most < 3):
             raise ExplorerError(
-                f"most is {shown(most)}. Expected a whole number of at least 3 samples. Try `aam.widgets.explore(study, most=2000)`."
+                f"most is {cut_repr(most)}. Expected a whole number of at least 3 samples. Try `aam.widgets.explore(study, most=2000)`."
             )
         known = np.flatnonzero((study.depth > 0).to_numpy())
         if most is None:
