@@ -11,8 +11,8 @@ from scipy import sparse
 
 import aam_nb as aam
 from aam_nb.explain.attention.heads import NOT_IMPORTANCE, HeadMaps
+from aam_nb.show.widgets.asv_names import AsvNames
 from aam_nb.show.widgets.attention import attention, folded_positions
-from aam_nb.show.widgets.names import AsvNames
 from aam_nb.show.widgets.twin import ExplorerError
 from aam_nb.study.errors import EmptySampleError, UnknownIdError
 from aam_nb.study.study import Study
@@ -182,9 +182,9 @@ def test_of_a_large_study_the_samples_looked_at_are_predicted(fitted, test_side,
     [
         ("sample", "nobody", "sample is 'nobody'. Expected one of the samples"),
         ("asv", "ACGTACGTNOT", "1 of 1 ASVs are not in the study"),
-        ("layer", 2, r"layer is 2. Expected 1 to 1 \(layers\)"),
-        ("head", 0, r"head is 0. Expected 1 to 2 \(heads\)"),
-        ("top", 6, "top is 6. Expected 1 to 5"),
+        ("layer", 2, r"layer is 2. Expected a whole number from 1 to 1 \(layers\)"),
+        ("head", 0, r"head is 0. Expected a whole number from 1 to 2 \(heads\)"),
+        ("top", 6, "top is 6. Expected a whole number from 1 to 5"),
     ],
 )
 def test_a_bad_value_is_told_in_python_and_in_the_explorer(explorer, name, value, words):

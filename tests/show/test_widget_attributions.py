@@ -356,7 +356,7 @@ def test_classes_say_what_is_explained(found):
         ("rank", "species", "rank is 'species'. Expected one of the ranks: phylum, genus"),
         ("asv", "ACGT", "1 of 1 ASVs were not explained"),
         ("group", "node 9999", "'node 9999' is no taxon and no clade here"),
-        ("top", 0, "top is 0. Expected 1 to 60"),
+        ("top", 0, "top is 0. Expected a whole number from 1 to 60"),
         ("start", 0, "start is 0"),
         ("sample_a", "nobody", "sample_a is 'nobody'"),
         ("letters", "deeplift", "letters is 'deeplift'"),

@@ -171,8 +171,8 @@ def test_classes_have_no_predictions_to_draw(classes: Comparison) -> None:
         compare(classes).show = "predictions"
 
 
-def test_a_study_without_the_judged_samples_is_refused(numbers: Comparison, sides: tuple[Study, Study]) -> None:
-    with pytest.raises(ExplorerError, match="36 of 48 judged samples are not in the study"):
+def test_a_study_without_the_evaluated_samples_is_refused(numbers: Comparison, sides: tuple[Study, Study]) -> None:
+    with pytest.raises(ExplorerError, match="36 of 48 evaluated samples are not in the study"):
         compare(numbers, sides[1])
 
 

@@ -172,9 +172,9 @@ def test_unknown_samples_are_not_selected(explorer: ErrorsExplorer) -> None:
         explorer.selected = ["nobody"]
 
 
-def test_a_study_without_the_judged_samples_is_refused(numbers: ErrorAnalysis, sides: Sides) -> None:
+def test_a_study_without_the_evaluated_samples_is_refused(numbers: ErrorAnalysis, sides: Sides) -> None:
     n = len(numbers.samples)
-    with pytest.raises(ExplorerError, match=f"{n} of {n} judged samples are not in the study"):
+    with pytest.raises(ExplorerError, match=f"{n} of {n} evaluated samples are not in the study"):
         errors(numbers, study=sides[0])
 
 

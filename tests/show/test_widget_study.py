@@ -20,7 +20,7 @@ from skbio.stats.ordination import pcoa as skbio_pcoa
 import aam_nb as aam
 from aam_nb.config import UserError
 from aam_nb.show.widgets import ExplorerError
-from aam_nb.show.widgets.study_payload import described
+from aam_nb.show.widgets.study_payload import describe_columns
 from aam_nb.study.errors import EmptySampleError, MissingTipError, UnknownIdError
 from aam_nb.study.study import Study
 
@@ -146,7 +146,7 @@ def test_axes_that_go_with_depth_are_told():
     ids = pd.Index([f"s{k}" for k in range(30)])
     study = Study(table, ids, base.asv_ids, pd.DataFrame(index=ids))
     explorer = aam.widgets.explore(study, distance="jaccard")
-    assert "goes with sequencing depth (Spearman ρ" in explorer.ordinations["jaccard"]["note"]
+    assert "is correlated with sequencing depth (Spearman ρ" in explorer.ordinations["jaccard"]["note"]
     assert explorer.ordinations["jaccard"]["note"] in explorer.sentence()
 
 
@@ -204,7 +204,7 @@ def test_of_too_many_samples_some_are_drawn_and_it_is_said(named):
     again = aam.widgets.explore(named, most=20, seed=3)
     assert len(explorer.drawn) == 20
     assert list(explorer.drawn) == list(again.drawn) == [i for i in named.sample_ids if i in explorer.drawn]
-    assert "Of 20 of 48 samples, drawn at random (seed 3)" in explorer.sentence()
+    assert "the PCoA shows 20 of 48 samples, drawn at random (seed 3)" in explorer.sentence()
     assert explorer.to_frame()["PCo 1"].notna().sum() == 20
 
 
@@ -222,7 +222,7 @@ def test_columns_are_taken_as_what_they_are(hand_study):
         index=ids,
     )
     table = sparse.csr_array(np.ones((30, 4), int))
-    columns, told = described(Study(table, ids, hand_study.asv_ids, metadata))
+    columns, told = describe_columns(Study(table, ids, hand_study.asv_ids, metadata))
     kinds = {c["name"]: c["kind"] for c in columns}
     assert kinds == {"year": "categories", "age": "numbers", "yes": "categories", "site": "categories"}
     assert columns[0]["levels"] == ["2008", "2009", "2010"]
@@ -261,7 +261,7 @@ def test_samples_without_reads_are_not_drawn(hand_study):
     study = Study(sparse.csr_array(table), ids, hand_study.asv_ids, pd.DataFrame(index=ids), tree=hand_study.tree)
     explorer = aam.widgets.explore(study)
     assert explorer.ordinations["unweighted"]["samples"] == [0, 1, 2]
-    assert "1 samples without reads are not drawn" in explorer.sentence()
+    assert "1 sample without reads is not shown in the PCoA" in explorer.sentence()
     with pytest.raises(EmptySampleError):
         aam.widgets.explore(study.keep_samples(["none"]))
 
@@ -283,9 +283,13 @@ def test_two_samples_have_no_pcoa_and_the_rest(hand_study):
         ("shape", "age", r"shape is 'age'. Expected one of the columns of categories"),
         ("facet", "ph", r"facet is 'ph'"),
         ("rank", "kingdom", r"rank is 'kingdom'. Expected one of the ranks: domain, phylum, genus, species, ASV"),
-        ("depth", 0, r"depth is 0. Expected a whole number from 1 to [\d,]+ reads"),
+        ("depth", 0, r"depth is 0. Expected a whole number from 1 to [\d,]+ \(reads; no sample has more\)"),
         ("depth", 10**8, r"depth is 100000000"),
-        ("min_prevalence", 1000, r"min_prevalence is 1000. Expected a whole number from 1 to \d+ samples"),
+        (
+            "min_prevalence",
+            1000,
+            r"min_prevalence is 1000. Expected a whole number from 1 to \d+ \(samples; no ASV is found in more\)",
+        ),
         ("selected", ["nobody"], r"1 of 1 samples are not in this explorer"),
     ],
 )
@@ -317,9 +321,8 @@ def test_a_depth_that_no_drawn_sample_has_is_told(named):
     explorer.depth = int(named.depth.max())
     explorer.set_state({"rarefy": True})
     assert explorer.error == ""
-    assert (
-        explorer.ordinations[explorer.ordination]["note"] == "A PCoA needs 3 samples with so many reads; there are 0."
-    )
+    note = f"A PCoA needs 3 samples with at least {explorer.depth:,} reads; there are 0."
+    assert explorer.ordinations[explorer.ordination]["note"] == note
 
 
 # -- twin, files, hostile names -----------------------------------------------------------------------------------------------

@@ -22,8 +22,9 @@ from aam_nb.explain.attention.maps import attention as attention_maps
 from aam_nb.explain.ids import as_id_list
 from aam_nb.show import plots
 from aam_nb.show.plots.style import cut
-from aam_nb.show.widgets.explorer import Explorer, one_of, plain, within
-from aam_nb.show.widgets.names import AsvNames
+from aam_nb.show.widgets.asv_names import AsvNames
+from aam_nb.show.widgets.explorer import Explorer, require_known, require_within
+from aam_nb.show.widgets.payload import to_json_value
 from aam_nb.study.errors import UnknownIdError
 from aam_nb.study.study import Study
 from aam_nb.train.estimator import AAM
@@ -123,7 +124,7 @@ class AttentionExplorer(Explorer):
             for name in targets
         ]
         more = "" if task else ", once the model is fitted to a target"
-        return plain(
+        return to_json_value(
             {
                 "samples": list(study.sample_ids),
                 "asvs": study.richness,
@@ -145,7 +146,7 @@ class AttentionExplorer(Explorer):
 
     @traitlets.validate("sample")
     def _check_sample(self, proposal: Any) -> str:
-        sample = one_of(proposal, self.sample_ids, "samples")
+        sample = require_known(proposal, self.sample_ids, "samples")
         self._look_at(sample)
         return sample
 
@@ -160,11 +161,11 @@ class AttentionExplorer(Explorer):
     @traitlets.validate("layer", "head")
     def _check_number(self, proposal: Any) -> int:
         name = proposal["trait"].name
-        return within(proposal, 1, self.num_layers if name == "layer" else self.num_heads, f"{name}s")
+        return require_within(proposal, 1, self.num_layers if name == "layer" else self.num_heads, f"{name}s")
 
     @traitlets.validate("top")
     def _check_top(self, proposal: Any) -> int:
-        return within(proposal, 1, self.most, "ASVs, as `most` says")
+        return require_within(proposal, 1, self.most, "ASVs, as `most` says")
 
     @traitlets.observe("sample")
     def _show_sample(self, change: Any) -> None:
@@ -231,7 +232,7 @@ class AttentionExplorer(Explorer):
         tokens, counts = sum(map(_is_token, keys)), self._reads(sample)
         with_others = [*keys, *([others] if len(others) else [])]
         by_head = pooling.drop(columns="mean")
-        return plain(
+        return to_json_value(
             {
                 "id": sample,
                 "tokens": tokens,
@@ -268,7 +269,7 @@ class AttentionExplorer(Explorer):
         weights, starts = folded_positions(found, POSITIONS)
         spans = [_span(name) for name in found.names]
         ends = [*starts[1:], len(spans)]
-        return plain(
+        return to_json_value(
             {
                 "id": asv,
                 "label": self.names.labels([asv])[0],

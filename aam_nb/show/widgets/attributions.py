@@ -41,7 +41,8 @@ from aam_nb.show.widgets.attributions_payload import (
     verdict_sentence,
     why_no_nucleotides,
 )
-from aam_nb.show.widgets.explorer import Explorer, one_of, plain, within
+from aam_nb.show.widgets.explorer import Explorer, require_known, require_within
+from aam_nb.show.widgets.payload import to_json_value
 from aam_nb.show.widgets.twin import ExplorerError
 from aam_nb.study.errors import UnknownIdError
 from aam_nb.study.study import Study
@@ -155,7 +156,7 @@ class AttributionsExplorer(Explorer):
                 strips=strip_rows(part, self._dots, self._shares),
                 shown_asvs=self._view("asv").columns if grouped_asvs else None,
             )
-            self._views[key] = View(part, columns, plain({"items": rows, "features": num_features}))
+            self._views[key] = View(part, columns, to_json_value({"items": rows, "features": num_features}))
         return self._views[key]
 
     def _explain_inside(self, asv: str, method: str) -> None:
@@ -194,15 +195,15 @@ class AttributionsExplorer(Explorer):
         value = proposal["value"]
         if value == "clade" and self._by_level.of_asvs and self._by_level.no_tree:
             raise ExplorerError(f"level is 'clade'. {self._by_level.no_tree}")
-        return one_of(proposal, self._by_level.levels, "levels")
+        return require_known(proposal, self._by_level.levels, "levels")
 
     @traitlets.validate("rank")
     def _check_rank(self, proposal: Any) -> str:
-        return one_of(proposal, self._by_level.ranks or [""], "ranks")
+        return require_known(proposal, self._by_level.ranks or [""], "ranks")
 
     @traitlets.validate("top")
     def _check_top(self, proposal: Any) -> int:
-        return within(proposal, 1, MOST)
+        return require_within(proposal, 1, MOST)
 
     @traitlets.validate("asv")
     def _check_asv(self, proposal: Any) -> str:
@@ -225,22 +226,22 @@ class AttributionsExplorer(Explorer):
 
     @traitlets.validate("sample_a", "sample_b")
     def _check_sample(self, proposal: Any) -> str:
-        return one_of(proposal, self.sample_ids, "samples")
+        return require_known(proposal, self.sample_ids, "samples")
 
     @traitlets.validate("letters")
     def _check_letters(self, proposal: Any) -> str:
-        method = one_of(proposal, self._methods, "methods")
+        method = require_known(proposal, self._methods, "methods")
         if self.asv:
             self._explain_inside(self.asv, method)
         return method
 
     @traitlets.validate("start")
     def _check_start(self, proposal: Any) -> int:
-        return within(proposal, 1, max(map(len, map(str, self.attributions.asv_ids)), default=1))
+        return require_within(proposal, 1, max(map(len, map(str, self.attributions.asv_ids)), default=1))
 
     @traitlets.validate("span")
     def _check_span(self, proposal: Any) -> int:
-        return within(proposal, 0, 100_000)
+        return require_within(proposal, 0, 100_000)
 
     def _require_asvs(self, asvs: Sequence[str]) -> None:
         """Refuse ASVs that were not explained."""

@@ -21,7 +21,7 @@ from aam_nb.explain.attribution.taxa_and_clades import (
     sum_over_sets,
 )
 from aam_nb.show.plots.style import short
-from aam_nb.show.widgets.names import AsvNames
+from aam_nb.show.widgets.asv_names import AsvNames
 from aam_nb.study.errors import MissingTipError
 from aam_nb.study.study import Study
 

@@ -21,7 +21,7 @@ from aam_nb.explain.attribution.taxa_and_clades import AsvSets
 from aam_nb.explain.faithfulness.faithfulness import PLURAL, Faithfulness
 from aam_nb.show.plots.style import cut
 from aam_nb.show.widgets.attributions_levels import MOST, AttributionLevels, select_features, sum_by_set
-from aam_nb.show.widgets.explorer import plain
+from aam_nb.show.widgets.payload import to_json_value
 from aam_nb.study.study import Study
 
 CHECKS = FaithfulnessConfig(max_samples=40, num_random=10, num_samples=8, num_subsets=32, seeds=0, shuffles=0)
@@ -60,7 +60,7 @@ def explorer_payload(
     """
     attributions, check = levels.attributions, levels.attributions.check
     unit = unit_of(attributions)
-    return plain(
+    return to_json_value(
         {
             "target": attributions.target,
             "unit": unit,
@@ -259,7 +259,7 @@ def all_values_payload(levels: AttributionLevels, marked: set[str]) -> dict[str,
         return None
     values, features = attributions.values[:, columns], attributions.features.iloc[columns]
     labels, lineages = levels.labels(attributions.level, features)
-    return plain(
+    return to_json_value(
         {
             "ids": list(map(str, features.index)),
             "labels": labels,
@@ -339,7 +339,7 @@ def nucleotides_payload(levels: AttributionLevels, asv: str, method: str) -> dic
         mutations, gap = part.mutations, part.largest_gap
         reference = part.reference if method == "occlusion" else HIDDEN
     table = part.by_feature().reindex(part.features.index)
-    return plain(
+    return to_json_value(
         {
             "id": asv,
             "label": label,
@@ -398,7 +398,7 @@ def pair_payload(levels: AttributionLevels, a: str, b: str, marked: set[str]) ->
         {"id": str(i), "label": label, "lineage": lineage, "a": x, "b": y, "difference": d, "marked": i in marked}
         for i, label, lineage, x, y, d in values
     ]
-    return plain({"rows": rows, "others": len(table) - len(shown), "total": table["difference"].sum()})
+    return to_json_value({"rows": rows, "others": len(table) - len(shown), "total": table["difference"].sum()})
 
 
 def pair_key(a: str, b: str) -> str:
@@ -422,7 +422,7 @@ def verdict_payload(attributions: Attributions, faithfulness: Faithfulness | Non
         return {"text": text, "checked": False, "can": has_model(attributions), "rows": []}
     table = faithfulness.table.reset_index()
     columns = ["check", "outcome", "value", "low", "high", "compared_with", "meaning"]
-    return plain({"text": text, "checked": True, "can": False, "rows": table[columns]})
+    return to_json_value({"text": text, "checked": True, "can": False, "rows": table[columns]})
 
 
 def verdict_sentence(attributions: Attributions, faithfulness: Faithfulness | None) -> str:

@@ -12,7 +12,8 @@ from matplotlib.figure import Figure
 from aam_nb.evaluate.comparison.result import Comparison
 from aam_nb.evaluate.metrics import METRICS
 from aam_nb.show import plots
-from aam_nb.show.widgets.explorer import Explorer, metadata_columns, one_of, plain
+from aam_nb.show.widgets.explorer import Explorer, require_known
+from aam_nb.show.widgets.payload import metadata_payload, to_json_value
 from aam_nb.study.study import Study
 
 SMALLER = ("mae",)
@@ -37,7 +38,7 @@ class ComparisonExplorer(Explorer):
         self.comparison = comparison
         self.pairs = by_sample(comparison)
         others = [c for c in comparison.contenders if c != comparison.reference]
-        columns = [] if study is None else metadata_columns(study, self.pairs.index)
+        columns = [] if study is None else metadata_payload(study, self.pairs.index)
         self._colors = [c["name"] for c in columns]
         super().__init__(
             list(self.pairs.index),
@@ -58,7 +59,7 @@ class ComparisonExplorer(Explorer):
             }
             for name in table["contender"]
         ]
-        return plain(
+        return to_json_value(
             {
                 "target": found.target,
                 "kind": found.kind,
@@ -81,20 +82,20 @@ class ComparisonExplorer(Explorer):
 
     @traitlets.validate("a", "b")
     def _check_contender(self, proposal: Any) -> str:
-        return one_of(proposal, self.comparison.contenders, "contenders")
+        return require_known(proposal, self.comparison.contenders, "contenders")
 
     @traitlets.validate("metric")
     def _check_metric(self, proposal: Any) -> str:
-        return one_of(proposal, METRICS[self.comparison.kind], "metrics")
+        return require_known(proposal, METRICS[self.comparison.kind], "metrics")
 
     @traitlets.validate("color")
     def _check_color(self, proposal: Any) -> str:
-        return one_of(proposal, ["", *self._colors], "columns")
+        return require_known(proposal, ["", *self._colors], "columns")
 
     @traitlets.validate("show")
     def _check_show(self, proposal: Any) -> str:
         shown = ["errors", "predictions"] if self.comparison.kind == "regression" else ["errors"]
-        return one_of(proposal, shown, f"views of a {self.comparison.kind}")
+        return require_known(proposal, shown, f"views of a {self.comparison.kind}")
 
     def figure(self) -> Figure:
         """Scores with intervals beside the paired differences."""
@@ -163,6 +164,6 @@ def compare(comparison: Comparison, study: Study | None = None) -> ComparisonExp
     Raises
     ------
     ExplorerError
-        Judged samples are not in the study.
+        Evaluated samples are not in the study.
     """
     return ComparisonExplorer(comparison, study)

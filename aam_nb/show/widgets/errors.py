@@ -19,8 +19,9 @@ from aam_nb.error_analysis.samples import TOP_ASVS
 from aam_nb.error_analysis.slices import slices_of
 from aam_nb.show import plots
 from aam_nb.show.plots.style import short
-from aam_nb.show.widgets.explorer import Explorer, column, metadata_of, one_of, plain
-from aam_nb.show.widgets.names import AsvNames
+from aam_nb.show.widgets.asv_names import AsvNames
+from aam_nb.show.widgets.explorer import Explorer, require_known
+from aam_nb.show.widgets.payload import column_payload, select_metadata, to_json_value
 from aam_nb.show.widgets.twin import ExplorerError
 from aam_nb.study.study import Study
 
@@ -75,7 +76,7 @@ class ErrorsExplorer(Explorer):
         finite = found.conformal[found.conformal["threshold"].notna()] if len(found.conformal) else found.conformal
         below = finite[finite["level"] <= BAND] if len(finite) else finite
         band = below if len(below) else finite
-        return plain(
+        return to_json_value(
             {
                 "target": found.target,
                 "kind": found.kind,
@@ -125,11 +126,11 @@ class ErrorsExplorer(Explorer):
 
     @traitlets.validate("sample")
     def _check_sample(self, proposal: Any) -> str:
-        return one_of(proposal, self.sample_ids, "samples")
+        return require_known(proposal, self.sample_ids, "samples")
 
     @traitlets.validate("slice")
     def _check_slice(self, proposal: Any) -> str:
-        return one_of(proposal, ["", *self.members], "slices whose samples are known")
+        return require_known(proposal, ["", *self.members], "slices whose samples are known")
 
     @traitlets.validate("cell")
     def _check_cell(self, proposal: Any) -> tuple[str, ...]:
@@ -150,15 +151,15 @@ class ErrorsExplorer(Explorer):
 
     @traitlets.validate("color")
     def _check_color(self, proposal: Any) -> str:
-        return one_of(proposal, ["", *self._colors], "columns")
+        return require_known(proposal, ["", *self._colors], "columns")
 
     @traitlets.validate("against")
     def _check_against(self, proposal: Any) -> str:
-        return one_of(proposal, self._numbers, "columns of numbers")
+        return require_known(proposal, self._numbers, "columns of numbers")
 
     @traitlets.validate("show")
     def _check_show(self, proposal: Any) -> str:
-        return one_of(proposal, SHOWN[self.analysis.kind], f"views of a {self.analysis.kind}")
+        return require_known(proposal, SHOWN[self.analysis.kind], f"views of a {self.analysis.kind}")
 
     @traitlets.observe("slice", "cell")
     def _on_named(self, change: Any) -> None:
@@ -266,20 +267,20 @@ def _bits(mask: npt.NDArray[np.bool_] | None) -> str | None:
 
 
 def _metadata(analysis: ErrorAnalysis, study: Study | None) -> pd.DataFrame:
-    """Metadata of the judged samples, named as in the analysis; without columns where there is no study."""
+    """Metadata of the evaluated samples, named as in the analysis; without columns where there is no study."""
     ids = analysis.samples.index
     if study is None:
         return pd.DataFrame(index=ids)
     taken = {*analysis.samples.columns}
-    return metadata_of(study, ids).rename(columns=lambda c: f"{c} (metadata)" if c in taken else str(c))
+    return select_metadata(study, ids).rename(columns=lambda c: f"{c} (metadata)" if c in taken else str(c))
 
 
 def _columns(analysis: ErrorAnalysis, metadata: pd.DataFrame) -> list[dict[str, Any]]:
     """Columns that colour dots: status, what is known of each sample, and metadata (marked)."""
     samples = analysis.samples
-    known = [column(_status(analysis)), *(column(samples[name]) for name in NUMBERS if name in samples)]
+    known = [column_payload(_status(analysis)), *(column_payload(samples[name]) for name in NUMBERS if name in samples)]
     return known + [
-        column(metadata[name], f"{name} (metadata)" if name == STATUS else name) | {"metadata": True}
+        column_payload(metadata[name], f"{name} (metadata)" if name == STATUS else name) | {"metadata": True}
         for name in metadata.columns
     ]
 
@@ -291,7 +292,7 @@ def _status(analysis: ErrorAnalysis) -> pd.Series:
     words = np.select(
         [outside & suspect, outside, suspect],
         ["outside, label suspect", "outside", "label suspect"],
-        "inside" if "outside" in samples else "judged",
+        "inside" if "outside" in samples else "evaluated",
     )
     return pd.Series(words, index=samples.index, name=STATUS)
 
@@ -333,6 +334,6 @@ def errors(analysis: ErrorAnalysis, *, study: Study | None = None) -> ErrorsExpl
     Raises
     ------
     ExplorerError
-        Judged samples are not in the study.
+        Evaluated samples are not in the study.
     """
     return ErrorsExplorer(analysis, study)

@@ -6,7 +6,7 @@ browser from `data`, with JavaScript that ships here and loads nothing. Viewers 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, ClassVar
 
@@ -16,18 +16,13 @@ import pandas as pd
 import traitlets
 from IPython.display import display
 from ipywidgets.widgets.trait_types import TypedTuple
-from pandas.api.types import is_datetime64_any_dtype
 
 from aam_nb.config import UserError, cut_list
+from aam_nb.show.widgets.javascript import css, esm
 from aam_nb.show.widgets.page import page
-from aam_nb.show.widgets.sources import css, esm
+from aam_nb.show.widgets.payload import to_json_value
 from aam_nb.show.widgets.twin import ExplorerError, Twin, bundle_of, in_notebook
-from aam_nb.study.columns import is_numeric_column
 from aam_nb.study.errors import UnknownIdError
-from aam_nb.study.study import Study
-
-DIGITS = 5
-"""Significant digits of the numbers that are sent to the browser."""
 
 HIDDEN_WHILE_LIVE = """<style>
 .jp-OutputArea:has(.aam) .jp-OutputArea-child:has(.aam-still) { display: none; }
@@ -149,28 +144,37 @@ class Explorer(Twin, anywidget.AnyWidget):
 
     def saved_state(self) -> dict[str, Any]:
         """The traits that its JavaScript reads, for a page without a kernel."""
-        return {name: plain(getattr(self, name)) for name in ("data", "selected", *self.kept)} | {"error": ""}
+        return {name: to_json_value(getattr(self, name)) for name in ("data", "selected", *self.kept)} | {"error": ""}
 
 
-def one_of(proposal: Any, known: Any, what: str) -> str:
-    """The value of a trait, which must be one of some.
+def require_known(proposal: Any, choices: Iterable[str], kind: str) -> str:
+    """The value proposed for a trait, which must be one of the choices.
+
+    Parameters
+    ----------
+    proposal
+        Of a traitlets validator.
+    choices
+        What the trait may be; "" among them stands for none.
+    kind
+        What the choices are, in the plural, for the message.
 
     Raises
     ------
     ExplorerError
         It is none of them.
     """
-    value, name, known = proposal["value"], proposal["trait"].name, list(known)
-    if value not in known:
-        none, named = " (or '' for none)" if "" in known else "", [k for k in known if k != ""]
+    value, name, choices = proposal["value"], proposal["trait"].name, list(choices)
+    if value not in choices:
+        none, named = " (or '' for none)" if "" in choices else "", [c for c in choices if c != ""]
         raise ExplorerError(
-            f"{name} is {value!r}. Expected one of the {what}{none}: {cut_list(named, 20)}. Set `explorer.{name}` to one of those."
+            f"{name} is {value!r}. Expected one of the {kind}{none}: {cut_list(named, 20)}. Set `explorer.{name}` to one of those."
         )
     return str(value)
 
 
-def within(proposal: Any, least: int, most: int, what: str = "") -> int:
-    """The value of a trait, which must lie in a range.
+def require_within(proposal: Any, least: int, most: int, unit: str = "") -> int:
+    """The value proposed for a trait, which must lie in a range, both ends included.
 
     Raises
     ------
@@ -179,82 +183,9 @@ def within(proposal: Any, least: int, most: int, what: str = "") -> int:
     """
     value, name = proposal["value"], proposal["trait"].name
     if not least <= value <= most:
-        of = f" ({what})" if what else ""
+        of = f" ({unit})" if unit else ""
         raise ExplorerError(
-            f"{name} is {value}. Expected {least} to {most}{of}. Set `explorer.{name}` to one of those."
+            f"{name} is {value}. Expected a whole number from {least} to {most:,}{of}. Set `explorer.{name} = "
+            f"{min(max(least, value), most)}`."
         )
     return int(value)
-
-
-# -- what the browser gets --------------------------------------------------------------------------------------------------
-
-
-def plain(value: Any) -> Any:
-    """A value as JSON has it: lists, numbers of few digits, text, None for what is missing or not finite."""
-    if isinstance(value, str | bool) or value is None:
-        return value
-    if isinstance(value, int | np.integer | np.bool_):
-        return value.item() if isinstance(value, np.generic) else value
-    if isinstance(value, float | np.floating):
-        return _rounded(float(value))
-    if isinstance(value, Mapping):
-        return {str(k): plain(v) for k, v in value.items()}
-    if isinstance(value, np.ndarray) and value.dtype.kind == "f":
-        return _numbers(value)
-    if isinstance(value, pd.Series | pd.Index):
-        return plain(value.to_numpy())
-    if isinstance(value, pd.DataFrame):
-        return [
-            dict(zip(map(str, value.columns), map(plain, row), strict=True)) for row in value.itertuples(index=False)
-        ]
-    if isinstance(value, Sequence | np.ndarray):
-        return [plain(v) for v in value]
-    return None if pd.isna(value) else str(value)
-
-
-def column(values: pd.Series, name: str | None = None) -> dict[str, Any]:
-    """A metadata column as the browser takes it: numbers, or categories as places in their `levels`, -1 where missing."""
-    label = str(values.name if name is None else name)
-    if is_datetime64_any_dtype(values):
-        values = values.dt.strftime("%Y-%m-%d")
-    if is_numeric_column(values):
-        return {"name": label, "kind": "numbers", "values": plain(values.to_numpy(float, na_value=np.nan))}
-    codes, levels = pd.factorize(values.astype(object), sort=False)
-    return {"name": label, "kind": "categories", "values": codes.tolist(), "levels": [str(v) for v in levels]}
-
-
-def metadata_of(study: Study, ids: pd.Index) -> pd.DataFrame:
-    """Metadata of the samples that an explorer shows.
-
-    Raises
-    ------
-    ExplorerError
-        Some of them are not in the study.
-    """
-    lost = ids[~ids.isin(study.sample_ids)]
-    if len(lost):
-        raise ExplorerError(
-            f"{len(lost)} of {len(ids)} judged samples are not in the study ({cut_list(lost)}). Expected the study that they were judged "
-            "on. Give it, or leave `study` out."
-        )
-    return study.metadata.loc[ids]
-
-
-def metadata_columns(study: Study, ids: pd.Index) -> list[dict[str, Any]]:
-    """The same as the browser takes it."""
-    rows = metadata_of(study, ids)
-    return [column(rows[name]) for name in rows.columns]
-
-
-def _rounded(value: float) -> float | None:
-    return float(f"{value:.{DIGITS}g}") if np.isfinite(value) else None
-
-
-def _numbers(values: np.ndarray) -> Any:
-    """Numbers with few digits; rounded all at once."""
-    values = values.astype(np.float64)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        places = np.minimum(DIGITS - 1 - np.floor(np.log10(np.abs(values))), 300)  # what is smaller becomes 0
-        factor = 10.0 ** np.where(np.isfinite(places), places, 0)
-        found = np.round(values * factor) / factor
-    return np.where(np.isfinite(values), found.astype(object), np.array(None)).tolist()

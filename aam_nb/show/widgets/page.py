@@ -15,7 +15,7 @@ from typing import Any, Protocol
 
 from markupsafe import Markup
 
-from aam_nb.show.widgets.sources import built, css, kit
+from aam_nb.show.widgets.javascript import built, css, kit
 from aam_nb.version import __version__
 
 

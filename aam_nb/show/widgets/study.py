@@ -1,4 +1,4 @@
-"""`aam.widgets.explore(study)`: what a study holds, how deep it is, and how its samples and taxa lie among one another."""
+"""`aam.widgets.explore(study)`: what a study holds, how deep it is, how its samples differ, and which taxa they have."""
 
 from __future__ import annotations
 
@@ -6,57 +6,43 @@ from typing import TYPE_CHECKING, Any
 
 import matplotlib.pyplot as plt
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 import traitlets
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from aam_nb.config import cut_repr
-from aam_nb.diversity.distances import TREE_METRICS, distance_matrix
-from aam_nb.diversity.ordination import pcoa
-from aam_nb.diversity.rarefaction import expected_asvs, mean_rarefaction_curve, rarefaction_curve
+from aam_nb.arrays import Ints
+from aam_nb.diversity.distances import TREE_METRICS
+from aam_nb.diversity.rarefaction import expected_asvs
 from aam_nb.show import plots
-from aam_nb.show.plots.style import cut
-from aam_nb.show.widgets.explorer import Explorer, one_of, plain
-from aam_nb.show.widgets.study_payload import ASV, FEW, TaxonShares, by_asv, described, doublings, taxon_shares
-from aam_nb.show.widgets.twin import ExplorerError
-from aam_nb.study.splits import is_whole
+from aam_nb.show.widgets.explorer import Explorer, require_known, require_within
+from aam_nb.show.widgets.payload import count_noun, to_json_value
+from aam_nb.show.widgets.study_figure import color_values, draw_composition, draw_prevalence
+from aam_nb.show.widgets.study_payload import (
+    ASV,
+    DISTANCES,
+    FEW,
+    TaxonShares,
+    choose_compared,
+    compared_sentence,
+    describe_columns,
+    level_curves_payload,
+    mean_shares,
+    ordinate,
+    ordination_payload,
+    reads_and_deepest,
+    rows_by_level,
+    sample_curves_payload,
+    study_payload,
+    taxon_shares,
+    too_few_note,
+)
 from aam_nb.study.study import Study
 
 if TYPE_CHECKING:
     from skbio import OrdinationResults
 
-DISTANCES = {
-    "unweighted": "unweighted UniFrac",
-    "weighted_normalized": "weighted normalized UniFrac",
-    "generalized": "generalized UniFrac (alpha 0.5)",
-    "braycurtis": "Bray–Curtis (shares of reads)",
-    "jaccard": "Jaccard (presence)",
-    "aitchison": "Aitchison (reads + 1)",
-}
-"""Distances and what they are called; those of a tree first."""
-MOST_WORK = 10**9
-"""Samples squared times mean ASVs up to which all samples are compared at once; more would keep the reader waiting."""
-MOST_DENSE = 2 * 10**10
-"""The same for samples squared times all ASVs, which Bray-Curtis goes through."""
-MOST_DRAWN = 5000
-"""Samples of a PCoA at most, unless `most` says otherwise: the matrix of distances grows with their square."""
-EXACT = 3000
-"""Samples up to which all axes of a PCoA are found, so that % explained is a share of the positive eigenvalues."""
-AXES = 3
 KEPT = 8
 """PCoAs that are kept in the browser, the latest."""
-MOST_CURVES = 50
-"""Samples whose rarefaction curves are drawn, or that a level's mean is of."""
-MOST_LEVELS = 8
-"""Levels of the colour column with a mean curve of their own: as many as there are colours."""
-IN_BARS = 8
-"""Taxa with a colour of their own."""
-WITH_DEPTH = 0.5
-"""Spearman's correlation of the first axis with depth, from which on the reader is warned."""
-Floats = npt.NDArray[np.floating[Any]]
-Ints = npt.NDArray[np.int64]
 
 
 class StudyExplorer(Explorer):
@@ -65,7 +51,7 @@ class StudyExplorer(Explorer):
     `facet` (a metadata column), `rank` (of the taxonomy, or "ASV"), `by_level` (taxa for each level of `color` too), `curves_by`
     ("samples" or "levels"), and `selected`. `ordinations`, `taxa`, `curves` and `retained` hold what is drawn of them.
 
-    `selection`, `rarefied` and `filtered` are studies: of the selected samples (all where none is selected), rarefied to `depth`, and
+    `selection`, `rarefied` and `filtered` are studies: of the selected samples (all, where there is no selection), rarefied to `depth`, and
     without the ASVs below `min_prevalence`.
     """
 
@@ -115,16 +101,18 @@ class StudyExplorer(Explorer):
         seed: int = 0,
     ) -> None:
         if not (study.depth > 0).any():
-            study.require_reads()  # says so
+            study.require_reads()  # an error that says so
         self.study, self.seed = study, seed
-        self.columns, self._left_out = described(study)
-        self.drawn = self._drawn(most)
+        self.columns, left_out = describe_columns(study)
+        self._reads_of_asvs, self._deepest = reads_and_deepest(study)
+        # What is compared in the PCoA, and what was computed for it and for the taxa.
+        self.drawn = choose_compared(study, most, seed)
         every = len(self.drawn) == study.num_samples
         self._compared = (study if every else study.keep_samples(self.drawn)).in_memory()
         self._ordinations: dict[str, OrdinationResults] = {}
         self._shares: dict[str, TaxonShares] = {}
-        self._curves_of: tuple[Any, ...] = ()
-        self._reads_of_asvs, self._deepest = by_asv(study)
+        self._curves_key: tuple[Any, ...] = ()
+        # What can be chosen.
         with_tree = study.tree is not None and not study.tree.missing(study.asv_ids)
         self.distances = tuple(d for d in DISTANCES if with_tree or d not in TREE_METRICS)
         ranks = [] if study.taxonomy is None else [str(c) for c in study.taxonomy if c != "confidence"]
@@ -134,7 +122,16 @@ class StudyExplorer(Explorer):
         first = next(iter(few), "") if color is None else color
         super().__init__(
             list(study.sample_ids),
-            data=self._data(),
+            data=study_payload(
+                study,
+                self.columns,
+                left_out=left_out,
+                reads=self._reads_of_asvs,
+                deepest=self._deepest,
+                distances=self.distances,
+                ranks=self.ranks,
+                compared=compared_sentence(study, len(self.drawn), seed),
+            ),
             distance=distance or self.distances[0],
             color=first,
             facet=first if first in names else next(iter(names), ""),
@@ -142,98 +139,36 @@ class StudyExplorer(Explorer):
             rank="phylum" if "phylum" in ranks else self.ranks[0],
         )
 
-    def _drawn(self, most: int | None) -> pd.Index:
-        """The samples compared with one another: all that have reads, or a random draw of them."""
-        study = self.study
-        if most is not None and (not is_whole(most) or most < 3):
-            raise ExplorerError(
-                f"most is {cut_repr(most)}. Expected a whole number of at least 3 samples. Try `aam.widgets.explore(study, most=2000)`."
-            )
-        known = np.flatnonzero((study.depth > 0).to_numpy())
-        if most is None:
-            filled = max(1.0, float(study.richness.iloc[known].mean()))
-            most = min(MOST_DRAWN, int(np.sqrt(MOST_WORK / filled)), int(np.sqrt(MOST_DENSE / max(1, study.num_asvs))))
-        if len(known) > most:
-            known = np.sort(np.random.default_rng(self.seed).choice(known, most, replace=False))
-        return study.sample_ids[known]
-
-    def _data(self) -> dict[str, Any]:
-        study = self.study
-        prevalence = study.prevalence.to_numpy()
-        places, found = np.unique(prevalence, return_inverse=True)
-        reads = np.bincount(found, weights=self._reads_of_asvs, minlength=len(places)).astype(np.int64)
-        deep, holders = np.unique(self._deepest[self._deepest > 0], return_counts=True)
-        filled = int(study.richness.sum()) / max(1, study.num_samples * study.num_asvs)
-        facts = [
-            ("samples", f"{study.num_samples:,}"),
-            ("ASVs", f"{study.num_asvs:,}"),
-            ("reads", f"{int(study.depth.sum()):,}"),
-            ("reads per sample, median", f"{study.depth.median():,.0f}"),
-            ("ASVs per sample, median", f"{study.richness.median():,.0f}"),
-            ("empty cells", f"{1 - filled:.1%}"),
-            ("metadata columns", f"{study.metadata.shape[1]}"),
-            ("tree", f"{len(study.tree.tips):,} tips" if study.tree else "none"),
-            ("taxonomy", "none" if study.taxonomy is None else f"{len(self.ranks) - 1} ranks"),
-        ]
-        return plain(
-            {
-                "facts": facts,
-                "provenance": study.provenance,
-                "samples": list(study.sample_ids),
-                "depth": study.depth,
-                "richness": study.richness,
-                "deepest": [deep.tolist(), holders.tolist()],
-                "prevalence": [places.tolist(), np.bincount(found).tolist(), reads.tolist()],
-                "columns": self.columns,
-                "leftOut": self._left_out,
-                "distances": [[d, DISTANCES[d]] for d in self.distances],
-                "ranks": self.ranks,
-                "drawn": self._which_are_drawn(),
-            }
-        )
-
-    def _which_are_drawn(self) -> str:
-        """A sentence where the PCoA is not of all samples."""
-        study, drawn = self.study, len(self.drawn)
-        empty = int((study.depth == 0).sum())
-        words = f"{empty} samples without reads are not drawn. " if empty else ""
-        if drawn + empty < study.num_samples:
-            words += (
-                f"Of {drawn:,} of {study.num_samples - empty:,} samples, drawn at random (seed {self.seed}), to be fast; "
-                f"`aam.widgets.explore(study, most={study.num_samples})` takes all. "
-            )
-        return words.strip()
-
     # -- what may be set -----------------------------------------------------------------------------------------------------
 
     @traitlets.validate("distance")
     def _check_distance(self, proposal: Any) -> str:
         if proposal["value"] in TREE_METRICS and proposal["value"] not in self.distances:
-            self.study.require_tree()  # says what is missing
-        return one_of(proposal, self.distances, "distances")
+            self.study.require_tree()  # an error that says what is missing
+        return require_known(proposal, self.distances, "distances")
 
     @traitlets.validate("color", "facet")
     def _check_column(self, proposal: Any) -> str:
         none = [""] if proposal["trait"].name == "color" or not self.columns else []
-        return one_of(proposal, [*none, *(c["name"] for c in self.columns)], "columns")
+        return require_known(proposal, [*none, *(c["name"] for c in self.columns)], "columns")
 
     @traitlets.validate("shape")
     def _check_shape(self, proposal: Any) -> str:
-        return one_of(
+        return require_known(
             proposal, ["", *(c["name"] for c in self.columns if c["kind"] == "categories")], "columns of categories"
         )
 
     @traitlets.validate("rank")
     def _check_rank(self, proposal: Any) -> str:
-        return one_of(proposal, self.ranks, "ranks")
+        return require_known(proposal, self.ranks, "ranks")
 
     @traitlets.validate("depth")
     def _check_depth(self, proposal: Any) -> int:
-        return _within(proposal, int(self.study.depth.max()), "reads, of which the deepest sample has the last")
+        return require_within(proposal, 1, int(self.study.depth.max()), "reads; no sample has more")
 
     @traitlets.validate("min_prevalence")
     def _check_prevalence(self, proposal: Any) -> int:
-        return _within(proposal, int(self.study.prevalence.max()), "samples, in which the commonest ASV is found")
+        return require_within(proposal, 1, int(self.study.prevalence.max()), "samples; no ASV is found in more")
 
     # -- what follows from it ------------------------------------------------------------------------------------------------
 
@@ -246,131 +181,58 @@ class StudyExplorer(Explorer):
     def _show_ordination(self, change: Any) -> None:
         key = self.ordination
         if key not in self.ordinations:
-            kept = list(self.ordinations.items())[1 - KEPT :]
-            self.ordinations = {**dict(kept), key: self._ordinate(key)}
+            latest = list(self.ordinations.items())[1 - KEPT :]
+            self.ordinations = {**dict(latest), key: self._ordinate(key)}
             self._ordinations = {k: v for k, v in self._ordinations.items() if k in self.ordinations}
 
     @traitlets.observe("rank")
     def _show_taxa(self, change: Any) -> None:
         if self.rank not in self.taxa:
-            self.taxa = {**self.taxa, self.rank: plain(self.shares(self.rank).sent())}
+            self.taxa = {**self.taxa, self.rank: to_json_value(self.shares(self.rank).payload())}
 
     @traitlets.observe("depth")
     def _show_retained(self, change: Any) -> None:
         if str(self.depth) not in self.retained:
-            self.retained = {**self.retained, str(self.depth): plain(expected_asvs(self.study, self.depth))}
+            self.retained = {**self.retained, str(self.depth): to_json_value(expected_asvs(self.study, self.depth))}
 
     @traitlets.observe("selected", "color", "curves_by", "depth")
     def _show_curves(self, change: Any) -> None:
-        asked = (self.selected, self.curves_by, self.depth, self.color if self.curves_by == "levels" else "")
-        if asked != self._curves_of:
-            self.curves = plain({**self._rarefaction_curves(), "depth": self.depth})
-            self._curves_of = asked
+        key = (self.selected, self.curves_by, self.depth, self.color if self.curves_by == "levels" else "")
+        if key != self._curves_key:
+            self.curves = self._rarefaction_curves()
+            self._curves_key = key
 
     def _ordinate(self, key: str) -> dict[str, Any]:
-        """The PCoA as the browser gets it."""
-        label = DISTANCES[self.distance] + (f", rarefied to {self.depth:,} reads" if self.rarefy else "")
-        deep = int((self._compared.depth >= (self.depth if self.rarefy else 1)).sum())
-        if deep < 3:
-            return {
-                "label": label,
-                "note": f"A PCoA needs 3 samples with {'so many ' if self.rarefy else ''}reads; there are {deep}.",
-            }
+        """Compute the PCoA that is to be drawn, keep it, and give what the browser gets of it."""
+        label = DISTANCES[self.distance] + (f", rarefied to {count_noun(self.depth, 'read')}" if self.rarefy else "")
+        num_deep = int((self._compared.depth >= (self.depth if self.rarefy else 1)).sum())
+        if num_deep < 3:
+            return {"label": label, "note": too_few_note(num_deep, self.depth if self.rarefy else None)}
         study = self._compared.rarefy(self.depth, seed=self.seed) if self.rarefy else self._compared
-        apart = distance_matrix(study, self.distance)
-        found = pcoa(apart, num_axes=AXES, method="exact" if study.num_samples <= EXACT else "fast")
-        self._ordinations[key] = found
-        points, share = found.samples.to_numpy(), found.proportion_explained.to_numpy()
-        with_depth = pd.Series(points[:, 0]).corr(self.study.depth[study.sample_ids].reset_index(drop=True), "spearman")
-        note = (
-            ""
-            if study.num_samples <= EXACT
-            else f"% explained is of all eigenvalues, negative ones too (more than {EXACT:,} samples). "
-        )
-        if not self.rarefy and abs(with_depth) >= WITH_DEPTH:
-            note += f"The first axis goes with sequencing depth (Spearman ρ {with_depth:.2f}): look at the rarefied study, too."
-        return plain(
-            {
-                "label": label,
-                "samples": self.study.sample_ids.get_indexer(study.sample_ids).tolist(),
-                "points": points.T,
-                "share": share,
-                "note": note.strip(),
-            }
-        )
+        self._ordinations[key] = ordinate(study, self.distance)
+        return ordination_payload(self._ordinations[key], self.study, label=label, rarefied=self.rarefy)
+
+    def _rarefaction_curves(self) -> dict[str, Any]:
+        rows, settings = self._rows_with_reads(), {"depth": self.depth, "seed": self.seed}
+        if self.curves_by == "samples":
+            return sample_curves_payload(self.study, rows, **settings, selected=bool(self.selected))
+        rows_of = rows_by_level(self._color_column, rows)
+        return level_curves_payload(self.study, rows_of, **settings, selected=bool(self.selected))
+
+    def _rows_with_reads(self) -> Ints:
+        """Samples with reads: of the selection, where there is one, else all."""
+        with_reads = (self.study.depth > 0).to_numpy()
+        return np.flatnonzero(with_reads & self.sample_ids.isin(self.selected) if self.selected else with_reads)
+
+    @property
+    def _color_column(self) -> dict[str, Any] | None:
+        return next((c for c in self.columns if c["name"] == self.color), None)
 
     def shares(self, rank: str) -> TaxonShares:
         """Shares of reads of the largest taxa of a rank, or of ASVs."""
         if rank not in self._shares:
             self._shares[rank] = taxon_shares(self.study, rank)
         return self._shares[rank]
-
-    def _rarefaction_curves(self) -> dict[str, Any]:
-        """Curves of samples, or means of them by level, and in words of which."""
-        rng = np.random.default_rng(self.seed)
-        where = self.study.sample_ids.isin(self.selected) if self.selected else np.ones(self.study.num_samples, bool)
-        rows = np.flatnonzero(where & (self.study.depth > 0).to_numpy())
-        of = f"{len(rows):,} {'selected ' if self.selected else ''}samples"
-        if self.curves_by == "samples":
-            some_rows = _draw(rng, rows, MOST_CURVES)
-            told = f"{len(some_rows)} of the {of}, drawn at random." if len(some_rows) < len(rows) else f"The {of}."
-            return {"of": told, "series": self._sample_curves(some_rows)}
-        groups = self._levels(rows)
-        capped = any(len(r) > MOST_CURVES for r in groups.values())
-        told = (
-            f"Means of the {of} that reach a depth, a line a level{f', of at most {MOST_CURVES} samples each' if capped else ''}; bands "
-            "are one standard deviation among samples. A line ends where fewer than half of its samples reach."
-        )
-        return {
-            "of": told,
-            "series": [
-                self._mean_curve(name or "all", _draw(rng, r, MOST_CURVES), len(r)) for name, r in groups.items()
-            ],
-        }
-
-    def _sample_curves(self, rows: Ints) -> list[dict[str, Any]]:
-        table, series = self.study.table[rows], []
-        for k, row in enumerate(rows):
-            reads = table.data[table.indptr[k] : table.indptr[k + 1]]
-            curve = rarefaction_curve(reads, depth=self.depth)
-            series.append(
-                {
-                    "name": str(self.study.sample_ids[row]),
-                    "i": int(row),
-                    "reads": int(reads.sum()),
-                    "asvs": len(reads),
-                    "here": curve.at(self.depth),
-                    "points": np.column_stack([curve.depths, curve.richness]).tolist(),
-                }
-            )
-        return series
-
-    def _mean_curve(self, name: str, rows: Ints, num: int) -> dict[str, Any]:
-        table = self.study.table[rows]
-        curve = mean_rarefaction_curve(table, depth=self.depth)
-        low, high = np.maximum(0, curve.richness - curve.spread), curve.richness + curve.spread
-        return {
-            "name": name,
-            "i": -1,
-            "n": num,
-            "reads": int(np.median(self.study.depth.to_numpy()[rows])),
-            "asvs": float(np.median(np.diff(table.indptr))),
-            "here": curve.at(self.depth),
-            "points": np.column_stack([curve.depths, curve.richness]).tolist(),
-            "band": np.column_stack([curve.depths, low, high]).tolist(),
-        }
-
-    def _levels(self, rows: Ints) -> dict[str, Ints]:
-        """Rows by level of the colour column, the commonest levels of all samples first; all together where it has none."""
-        found = next((c for c in self.columns if c["name"] == self.color), None)
-        if found is None or found["kind"] == "numbers":
-            return {"": rows}
-        codes = np.array(found["values"])
-        counts = np.bincount(codes[codes >= 0], minlength=len(found["levels"]))
-        most = MOST_LEVELS if len(counts) <= MOST_LEVELS else MOST_LEVELS - 1  # the last colour is that of the others
-        order = np.argsort(-counts, kind="stable")[:most]
-        groups = {str(found["levels"][k]): rows[codes[rows] == k] for k in order}
-        return {name: members for name, members in groups.items() if len(members)}
 
     # -- the next step -------------------------------------------------------------------------------------------------------
 
@@ -397,85 +259,30 @@ class StudyExplorer(Explorer):
         plots.depth(self.study, ax=axes[0, 0])
         axes[0, 0].axvline(self.depth, color="black", linewidth=1.2, label=f"depth {self.depth:,}")
         axes[0, 0].legend(frameon=False)
-        self._prevalence_axes(axes[0, 1])
-        found = self._ordinations.get(self.ordination)
-        if found is None:
-            axes[1, 0].text(0.5, 0.5, self.ordinations[self.ordination]["note"], ha="center", wrap=True)
-            axes[1, 0].set_axis_off()
+        draw_prevalence(self.study.prevalence, self.min_prevalence, axes[0, 1])
+        payload = self.ordinations[self.ordination]
+        if self.ordination in self._ordinations:
+            colors = color_values(self.study, self._color_column)
+            plots.pcoa(self._ordinations[self.ordination], color=colors, ax=axes[1, 0])
+            axes[1, 0].set_title(payload["label"])
         else:
-            plots.pcoa(found, color=self._colors(), ax=axes[1, 0])
-            axes[1, 0].set_title(self.ordinations[self.ordination]["label"])
-        self._taxa_axes(axes[1, 1])
+            axes[1, 0].text(0.5, 0.5, payload["note"], ha="center", wrap=True)
+            axes[1, 0].set_axis_off()
+        draw_composition(self.taxon_frame(), self.rank, axes[1, 1])
         return figure
-
-    def _prevalence_axes(self, ax: Axes) -> None:
-        ends = doublings(int(self.study.prevalence.max()))
-        bins = np.searchsorted(ends, self.study.prevalence[self.study.prevalence > 0])
-        counts = np.bincount(bins, minlength=len(ends))
-        starts = np.append(0, ends[:-1]) + 1
-        for bar, below in zip(
-            ax.bar(range(len(ends)), counts, color=plots.PALETTE[0]), ends < self.min_prevalence, strict=True
-        ):
-            bar.set_alpha(0.25 if below else 1)
-        labels = [f"{a}" if a == b else f"{a}–{b}" for a, b in zip(starts, ends, strict=True)]
-        ax.set_xticks(range(len(ends)), labels, rotation=35 if len(ends) > 7 else 0, fontsize=8)
-        title = "Prevalence" if self.min_prevalence == 1 else f"Prevalence: at least {self.min_prevalence} samples"
-        ax.set(xlabel="samples in which an ASV is found", ylabel="ASVs", title=title)
-
-    def _taxa_axes(self, ax: Axes) -> None:
-        table = self.taxon_frame()
-        bars = table.T.iloc[::-1]
-        left = np.zeros(len(bars))
-        for k, name in enumerate(bars.columns):
-            color = plots.PALETTE[k] if k < IN_BARS else "#999999"
-            widths, ink = bars.iloc[:, k].to_numpy(), "white" if k in (0, 7) else "black"
-            ax.barh(
-                range(len(bars)), widths, left=left, height=0.7, color=color, edgecolor="white", label=cut(name, 30)
-            )
-            for row in np.flatnonzero(widths > 0.04):
-                middle = left[row] + widths[row] / 2
-                ax.text(middle, float(row), str(k + 1), ha="center", va="center", fontsize=8, color=ink)
-            left = left + widths
-        ax.set_yticks(range(len(bars)), [cut(n) for n in bars.index])
-        ax.set(xlim=(0, 1), ylim=(len(bars) - max(4, len(bars)) - 0.5, len(bars) - 0.4))
-        ax.set(xlabel="mean share of reads", title=f"Composition by {self.rank}")
-        handles, labels = ax.get_legend_handles_labels()
-        labels = [f"{k + 1}  {label}" for k, label in enumerate(labels)]
-        ax.legend(handles, labels, frameon=False, fontsize=8, loc="center left", bbox_to_anchor=(1.0, 0.5))
-
-    def _colors(self) -> pd.Series | None:
-        """The colour column as figures take it."""
-        found = next((c for c in self.columns if c["name"] == self.color), None)
-        if found is None:
-            return None
-        values = self.study.metadata[self._original(found["name"])]
-        if found["kind"] == "numbers":
-            return values.astype(float).rename(found["name"])
-        levels = np.array([*found["levels"], None], dtype=object)
-        return pd.Series(levels[np.array(found["values"])], index=self.study.sample_ids, name=found["name"])
-
-    def _original(self, name: str) -> Any:
-        return next(c for c in self.study.metadata.columns if str(c) == name)
 
     def taxon_frame(self) -> pd.DataFrame:
         """Mean share of reads of the largest taxa of `rank` and of the others together, of all samples, of the selection and,
         `by_level`, of each of the commonest levels of `color` in it."""
-        found, reads = self.shares(self.rank), (self.study.depth > 0).to_numpy()
-        rows = np.flatnonzero(reads)
-        groups = {f"all ({len(rows):,})": rows}
+        every = np.flatnonzero((self.study.depth > 0).to_numpy())
+        rows_of, rows = {f"all ({len(every):,})": every}, self._rows_with_reads()
         if self.selected:
-            rows = np.flatnonzero(reads & self.sample_ids.isin(self.selected))
-            groups[f"selected ({len(rows):,})"] = rows
-        levels = self._levels(rows)
+            rows_of[f"selected ({len(rows):,})"] = rows
+        num_leading = len(rows_of)
+        levels = rows_by_level(self._color_column, rows)
         if self.by_level and "" not in levels:
-            groups |= {f"{name} ({len(members):,})": members for name, members in levels.items()}
-        means = np.stack([found.shares[m].sum(axis=0, dtype=float) / max(1, len(m)) for m in groups.values()])
-        ahead = means[: 2 if self.selected else 1].max(axis=0)
-        top = np.argsort(-ahead, kind="stable")[:IN_BARS]
-        table = pd.DataFrame(means[:, top].T, index=[found.names[k] for k in top], columns=list(groups))
-        if others := found.num_taxa - len(top):
-            table.loc[f"{others:,} others"] = np.clip(1 - table.sum(), 0, 1)
-        return table.rename_axis(self.rank)
+            rows_of |= {f"{name} ({len(members):,})": members for name, members in levels.items()}
+        return mean_shares(self.shares(self.rank), rows_of, num_leading=num_leading).rename_axis(self.rank)
 
     def to_frame(self) -> pd.DataFrame:
         """Samples: `depth`, `richness`, whether `kept` at the rarefaction depth and `selected`, coordinates (missing where a sample is
@@ -498,42 +305,40 @@ class StudyExplorer(Explorer):
     def sentence(self) -> str:
         """Size, depth, and what rarefying and filtering keep."""
         study, depth = self.study, self.study.depth
-        deep = depth >= self.depth
-        alive = study.prevalence >= self.min_prevalence
-        share = self._reads_of_asvs[alive.to_numpy()].sum() / max(1, self._reads_of_asvs.sum())
+        num_deep, num_held = int((depth >= self.depth).sum()), int((self._deepest >= self.depth).sum())
         lines = [
-            f"{study.num_samples:,} samples, {study.num_asvs:,} ASVs, {int(depth.sum()):,} reads; {int(depth.min()):,} to "
-            f"{int(depth.max()):,} reads a sample, median {depth.median():,.0f}.",
-            f"Rarefied to {self.depth:,} reads, {int(deep.sum()):,} samples are kept, which hold "
-            f"{int((self._deepest >= self.depth).sum()):,} ASVs; {self.retained[str(self.depth)]:,.0f} are expected to be drawn.",
-            f"{int(alive.sum()):,} ASVs with {share:.1%} of the reads are found in at least {self.min_prevalence:,} samples."
-            if self.min_prevalence > 1
-            else f"{int((study.prevalence == 1).sum()):,} ASVs are found in one sample alone.",
+            f"{count_noun(study.num_samples, 'sample')}, {count_noun(study.num_asvs, 'ASV')}, {count_noun(int(depth.sum()), 'read')}; "
+            f"{int(depth.min()):,} to {int(depth.max()):,} reads per sample, median {depth.median():,.0f}.",
+            f"Rarefied to {count_noun(self.depth, 'read')} per sample, {num_deep:,} of {count_noun(study.num_samples, 'sample')} "
+            f"{'is' if num_deep == 1 else 'are'} kept. They hold {count_noun(num_held, 'ASV')}, of which "
+            f"{self.retained[str(self.depth)]:,.0f} are expected among the reads drawn.",
+            self._prevalence_sentence(),
         ]
-        lines += [f"{len(self.selected):,} samples are selected."] if self.selected else []
-        lines += [line for line in (self._which_are_drawn(), self.ordinations[self.ordination]["note"]) if line]
-        return "\n".join(lines)
+        if self.selected:
+            lines.append(f"{len(self.selected):,} of {count_noun(study.num_samples, 'sample')} selected.")
+        notes = (compared_sentence(study, len(self.drawn), self.seed), self.ordinations[self.ordination]["note"])
+        return "\n".join([*lines, *(note for note in notes if note)])
+
+    def _prevalence_sentence(self) -> str:
+        prevalence = self.study.prevalence
+        if self.min_prevalence == 1:
+            num = int((prevalence == 1).sum())
+            return f"{count_noun(num, 'ASV')} {'is' if num == 1 else 'are'} found in only one sample."
+        kept = (prevalence >= self.min_prevalence).to_numpy()
+        num, share = int(kept.sum()), self._reads_of_asvs[kept].sum() / max(1, self._reads_of_asvs.sum())
+        return (
+            f"{count_noun(num, 'ASV')} with {share:.1%} of the reads {'is' if num == 1 else 'are'} found in at least "
+            f"{self.min_prevalence:,} samples."
+        )
 
     def _forget(self) -> None:
-        self._curves_of = ((), "", 0, "")
+        self._curves_key = ((), "", 0, "")
 
     def saved_state(self) -> dict[str, Any]:
         """The traits, with the taxa of all ranks: without a kernel no more can be asked for."""
-        return super().saved_state() | {"taxa": {rank: plain(self.shares(rank).sent()) for rank in self.ranks}}
-
-
-def _draw(rng: np.random.Generator, rows: Ints, most: int) -> Ints:
-    return rows if len(rows) <= most else np.sort(rng.choice(rows, most, replace=False))
-
-
-def _within(proposal: Any, most: int, what: str) -> int:
-    """The value of a trait, which must be a whole number from 1 to `most`."""
-    value, name = proposal["value"], proposal["trait"].name
-    if not 1 <= value <= most:
-        raise ExplorerError(
-            f"{name} is {value}. Expected a whole number from 1 to {most:,} {what}. Set `explorer.{name} = {min(max(1, value), most)}`."
-        )
-    return int(value)
+        return super().saved_state() | {
+            "taxa": {rank: to_json_value(self.shares(rank).payload()) for rank in self.ranks}
+        }
 
 
 def explore(
