@@ -19,7 +19,7 @@ import aam_nb as aam
 from aam_nb.config import UserError
 from aam_nb.explain.attribution import methods
 from aam_nb.explain.attribution.attribute import GapWarning, attribute
-from aam_nb.explain.attribution.probe import ExplainError, Output, Reference, probes
+from aam_nb.explain.attribution.probe import ExplainError, Output, Reference, make_probes
 from aam_nb.explain.attribution.result import Attributions
 from aam_nb.explain.attribution.taxa_and_clades import UNCLASSIFIED
 from aam_nb.study.errors import MissingTipError, UnknownIdError
@@ -145,7 +145,7 @@ def test_captums_deeplift_does_not_add_up(fitted: aam.AAM, sides: tuple[Study, S
     """Which is why it is refused."""
     from captum.attr import DeepLift
 
-    _, each = probes(fitted, sides[1], Output.of(fitted, None), Reference.of(fitted, sides[1], "empty"))
+    _, each = make_probes(fitted, sides[1], Output.of(fitted, None), Reference.of(fitted, sides[1], "empty"))
     probe = next(each)
 
     class Whole(torch.nn.Module):
@@ -349,7 +349,7 @@ REFUSED = [
         ExplainError,
         "reference is 'mean', with level 'asv' and method 'occlusion'",
     ),
-    ({"level": "nucleotide", "reference": "mean"}, ExplainError, "Another than 'empty' goes with levels"),
+    ({"level": "nucleotide", "reference": "mean"}, ExplainError, "References other than 'empty' go with levels"),
     ({"rank": "genus"}, ExplainError, "Ranks are of taxa"),
     ({"level": "taxon", "rank": "tribe"}, UnknownIdError, "rank is 'tribe'. The taxonomy has phylum, genus"),
     ({"asvs": ["ACGT"]}, ExplainError, "Expected a list of ASVs, with level 'nucleotide'"),

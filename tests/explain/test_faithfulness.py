@@ -15,11 +15,11 @@ from scipy import sparse
 import aam_nb as aam
 from aam_nb.config import ConfigError, FaithfulnessConfig
 from aam_nb.explain.attribution.attribute import Attributions, attribute
-from aam_nb.explain.attribution.probe import ExplainError, Output, Probe, Reference, probes
+from aam_nb.explain.attribution.probe import ExplainError, Output, Probe, Reference, make_probes
 from aam_nb.explain.faithfulness.checks import CURVES
-from aam_nb.explain.faithfulness.deletion_insertion import Players
+from aam_nb.explain.faithfulness.deletion_insertion import RemovableFeatures
 from aam_nb.explain.faithfulness.faithfulness import Faithfulness, faithfulness
-from aam_nb.explain.faithfulness.infidelity import FINER, infidelity, sensitivity, shuffled
+from aam_nb.explain.faithfulness.infidelity import FINER, infidelity, sensitivity, shuffle_within_samples
 from aam_nb.study.study import Study
 
 SMALL = FaithfulnessConfig(
@@ -53,7 +53,7 @@ class Linear:
 
     def __init__(self, weight_BS: torch.Tensor, own_BS: torch.Tensor, other_BS: torch.Tensor) -> None:
         self.weight_BS, self.own_BS, self.other_BS = weight_BS, own_BS, other_BS
-        self.rows, self.at_once = torch.arange(len(own_BS)), 7
+        self.rows, self.chunk_size = torch.arange(len(own_BS)), 7
 
     def __len__(self) -> int:
         return len(self.own_BS)
@@ -72,49 +72,49 @@ def test_infidelity_of_a_linear_function_is_zero_for_its_weights_alone(scaled: b
     slot = np.array([[0, 1, 2, 2, 3, 4, 4, 5]] * 3)
     w = weight.double().numpy()
     value = np.stack([w[:, 0], w[:, 1], w[:, 2] + w[:, 3], w[:, 4], w[:, 5] - w[:, 6], -w[:, 7]], 1)
-    players = Players(np.tile(np.arange(6), (3, 1)), slot, value, np.ones((3, 6)))
+    features = RemovableFeatures(np.tile(np.arange(6), (3, 1)), slot, value, np.ones((3, 6)))
     config = FaithfulnessConfig(num_subsets=50)
-    exact = infidelity(probe, players, value, config, scaled=scaled)  # type: ignore[arg-type]
+    exact = infidelity(probe, features, value, config, scaled=scaled)  # type: ignore[arg-type]
     np.testing.assert_allclose(exact, 0, atol=1e-9)
-    twice = infidelity(probe, players, 2 * value, config, scaled=scaled)  # type: ignore[arg-type]
-    change = infidelity(probe, players, 0 * value, config)  # type: ignore[arg-type]
+    twice = infidelity(probe, features, 2 * value, config, scaled=scaled)  # type: ignore[arg-type]
+    change = infidelity(probe, features, 0 * value, config)  # type: ignore[arg-type]
     # Twice as much misses the change by itself; scaled, nothing is missed.
     np.testing.assert_allclose(twice, 0 if scaled else change, rtol=1e-4, atol=1e-6)
-    dealt = shuffled(value, players.feature_BF, rng)
-    assert (infidelity(probe, players, dealt, config, scaled=scaled) > 1e-3).all()  # type: ignore[arg-type]
+    shuffled = shuffle_within_samples(value, features.feature_BF, rng)
+    assert (infidelity(probe, features, shuffled, config, scaled=scaled) > 1e-3).all()  # type: ignore[arg-type]
 
 
 def test_infidelity_is_a_plain_loop(found: Attributions, fitted: aam.AAM, sides: tuple[Study, Study]) -> None:
     few = sides[1].keep_samples(sides[1].sample_ids[:3])
-    asv_ids, each = probes(fitted, few, Output.of(fitted, None), Reference.of(fitted, few, "empty"))
+    asv_ids, each = make_probes(fitted, few, Output.of(fitted, None), Reference.of(fitted, few, "empty"))
     probe: Probe = next(each)
     rows = found.sample_ids.get_indexer(list(probe.batch.sample_ids))
-    players = Players.of(probe, np.arange(len(asv_ids)), found.values[rows])
+    features = RemovableFeatures.of(probe, np.arange(len(asv_ids)), found.values[rows])
     config = FaithfulnessConfig(num_subsets=9, seed=4)
-    got = infidelity(probe, players, players.value_BF, config)
+    got = infidelity(probe, features, features.value_BF, config)
     draw, want = torch.Generator().manual_seed(4), np.zeros(3)
     share = torch.rand(27, 1, generator=draw)
-    out = (torch.rand((27, players.feature_BF.shape[1]), generator=draw) < share).numpy()
+    out = (torch.rand((27, features.feature_BF.shape[1]), generator=draw) < share).numpy()
     with torch.no_grad():
         for m in range(27):
             b = m // 9
-            gone = out[m] & (players.feature_BF[b] >= 0)
+            gone = out[m] & (features.feature_BF[b] >= 0)
             gate = probe.own_BS[[b]].float()
             whole = probe(gate, torch.tensor([b])).item()
-            for s, f in enumerate(players.slot_BS[b]):
+            for s, f in enumerate(features.slot_BS[b]):
                 if f >= 0 and gone[f]:
                     gate[0, s] = 0
             change = whole - probe(gate, torch.tensor([b])).item()
-            want[b] += (players.value_BF[b, gone].sum() - change) ** 2 / 9
+            want[b] += (features.value_BF[b, gone].sum() - change) ** 2 / 9
     np.testing.assert_allclose(got, want, rtol=1e-3)
 
 
 def test_shuffling_keeps_each_samples_values() -> None:
     value, feature = np.array([[1.0, 2, 3, 0], [4, 5, 0, 0]]), np.array([[0, 1, 2, -1], [0, 2, -1, -1]])
-    dealt = shuffled(value, feature, np.random.default_rng(1))
-    np.testing.assert_array_equal(np.sort(dealt, 1), np.sort(value, 1))
-    assert dealt[0, 3] == 0
-    assert not dealt[1, 2:].any()
+    shuffled = shuffle_within_samples(value, feature, np.random.default_rng(1))
+    np.testing.assert_array_equal(np.sort(shuffled, 1), np.sort(value, 1))
+    assert shuffled[0, 3] == 0
+    assert not shuffled[1, 2:].any()
 
 
 def test_sensitivity_is_a_plain_loop(found: Attributions, fitted: aam.AAM, sides: tuple[Study, Study]) -> None:
@@ -195,15 +195,15 @@ def test_a_result_says_what_it_is(checked: Faithfulness) -> None:
 def test_random_attributions_are_told_from_what_moves_predictions(
     found: Attributions, sides: tuple[Study, Study]
 ) -> None:
-    """Values dealt out anew within each sample: no better than a random order, and chance at finding what was planted."""
+    """Values shuffled within each sample: no better than a random order, and chance at finding what was planted."""
     rng, study = np.random.default_rng(0), sides[1]
     alone = replace(study, split_info=None, metadata=study.metadata.drop(columns="host_id"))
     found = replace(found, study=alone)
-    dealt = found.values.copy()
-    for a, b in zip(dealt.indptr[:-1], dealt.indptr[1:], strict=True):
-        dealt.data[a:b] = rng.permutation(dealt.data[a:b])
+    shuffled = found.values.copy()
+    for a, b in zip(shuffled.indptr[:-1], shuffled.indptr[1:], strict=True):
+        shuffled.data[a:b] = rng.permutation(shuffled.data[a:b])
     settings = {"seeds": 0, "shuffles": 0, "draws": 0, "num_samples": 12, "num_random": 20}
-    chance = faithfulness(replace(found, values=dealt), config=SMALL, **settings)
+    chance = faithfulness(replace(found, values=shuffled), config=SMALL, **settings)
     for check in ("deletion against random", "insertion against random"):
         row = chance.table.loc[check]
         assert row["low"] < 0 < row["high"]
@@ -331,21 +331,25 @@ def said(checked: Faithfulness, **outcomes: str) -> str:
     return replace(checked, table=table).verdict()
 
 
-def test_verdicts_go_by_the_gravest_outcome(checked: Faithfulness) -> None:
+def test_verdicts_depend_on_the_most_serious_outcome(checked: Faithfulness) -> None:
     every = said(checked)
     assert every.startswith(
-        "These attributions can be used to rank the ASVs that moved the model's predictions. They speak"
+        "These attributions can be used to rank the ASVs that moved the model's predictions. They describe"
     )
     assert "Failed" not in every
     assert "Not measured" not in every
     bad = {"deletion_against_random": "failed", "insertion_against_random": "failed", "random_labels": "failed"}
     assert said(checked, **bad).startswith("Do not read single ASVs from these: a random order does as well.")
-    assert said(checked, deletion_against_random="failed").startswith("Do not rely on single ASVs: taken away")
-    assert said(checked, insertion_against_random="failed").startswith("Do not rely on single ASVs: put in")
+    assert said(checked, deletion_against_random="failed").startswith(
+        "Do not rely on single ASVs: when they are removed"
+    )
+    assert said(checked, insertion_against_random="failed").startswith(
+        "Do not rely on single ASVs: when they are added"
+    )
     assert said(checked, recovery="failed").startswith(
         "These attributions do not find the ASVs that are known to matter"
     )
-    assert "did not learn from the labels: models with random labels give similar" in said(
+    assert "come from what the model learned from the labels: models with random labels give similar" in said(
         checked, random_labels="failed"
     )
     both = said(checked, random_labels="failed", random_weights="failed")
@@ -369,7 +373,7 @@ def test_a_verdict_says_where_sizes_add_nothing(checked: Faithfulness) -> None:
 
     assert "signs" not in low(0.1, 0.1)
     assert "Their sizes add nothing to their signs: random sizes of the same signs do as well." in low(-0.1, 0)
-    assert "nothing to their signs where they are put in: random" in low(0.1, -0.1)
+    assert "nothing to their signs where they are added: random" in low(0.1, -0.1)
     lost = {"deletion_against_random": "failed", "insertion_against_random": "failed"}
     assert "signs" not in low(-0.1, -0.1, **lost)
 

@@ -12,13 +12,13 @@ from scipy import sparse
 
 import aam_nb as aam
 from aam_nb.explain.attribution import probe as module
-from aam_nb.explain.attribution.probe import ExplainError, Output, Probe, Reference, probes
+from aam_nb.explain.attribution.probe import ExplainError, Output, Probe, Reference, make_probes
 from aam_nb.study.errors import EmptySampleError, UnknownIdError
 from aam_nb.study.study import Study
 
 
 def first_probe(model: aam.AAM, study: Study, reference: str = "empty") -> Probe:
-    _, each = probes(model, study, Output.of(model, None), Reference.of(model, study, reference))
+    _, each = make_probes(model, study, Output.of(model, None), Reference.of(model, study, reference))
     return next(each)
 
 
@@ -46,8 +46,8 @@ def test_what_it_lacks_is_dropped_and_the_rest_made_one_again(fitted: aam.AAM, s
     column = probe.column_BS.numpy()
     drop = torch.from_numpy(dropped[column] & (column >= 0))
     want = ages(fitted, test.keep_asvs(~dropped), probe)
-    np.testing.assert_allclose(probe.asked(drop, probe.rows), want, rtol=1e-5)
-    turned = probe.asked(drop.flip(0), probe.rows.flip(0))
+    np.testing.assert_allclose(probe.predict_without(drop, probe.rows), want, rtol=1e-5)
+    turned = probe.predict_without(drop.flip(0), probe.rows.flip(0))
     np.testing.assert_allclose(turned.flip(0), want, rtol=1e-5)
 
 
@@ -56,10 +56,10 @@ def test_parts_that_fit_memory_change_nothing(
 ) -> None:
     probe = first_probe(fitted, sides[1])
     drop = torch.rand(len(probe), probe.own_BS.shape[1], generator=torch.Generator().manual_seed(0)) < 0.5
-    whole = probe.asked(drop, probe.rows)
+    whole = probe.predict_without(drop, probe.rows)
     monkeypatch.setattr(module, "SLOTS", 2 * probe.own_BS.shape[1])
-    assert probe.at_once == 2
-    np.testing.assert_allclose(probe.asked(drop, probe.rows), whole, rtol=1e-5)
+    assert probe.chunk_size == 2
+    np.testing.assert_allclose(probe.predict_without(drop, probe.rows), whole, rtol=1e-5)
 
 
 def test_the_mean_is_that_of_the_training_samples(fitted: aam.AAM, sides: tuple[Study, Study]) -> None:
@@ -103,5 +103,5 @@ def test_transforms_by_group_stay_with_their_samples(sides: tuple[Study, Study])
     model = aam.AAM(TINY).fit(train, target=task, config=QUICK)
     probe = first_probe(model, test)
     rows = torch.tensor([3, 3, 0, 3])
-    found = probe.asked(torch.zeros(4, probe.own_BS.shape[1], dtype=torch.bool), rows)
+    found = probe.predict_without(torch.zeros(4, probe.own_BS.shape[1], dtype=torch.bool), rows)
     np.testing.assert_allclose(found, ages(model, test, probe)[rows.numpy()], rtol=1e-5)

@@ -15,9 +15,19 @@ from conftest import QUICK, TINY
 from scipy.stats import spearmanr
 
 import aam_nb as aam
-from aam_nb.explain.attribution.attribute import Attributions, attribute
-from aam_nb.explain.faithfulness.again import explained_again, probed
-from aam_nb.explain.faithfulness.random_weights import agreement, randomised, ranked_alike, spearman, stages
+from aam_nb.explain.attribution.attribute import (
+    Attributions,
+    attribute,
+    find_output_and_reference,
+    recompute_attributions,
+)
+from aam_nb.explain.faithfulness.random_weights import (
+    list_stages,
+    measure_agreement,
+    randomise_weights,
+    rank_correlations,
+    spearman,
+)
 from aam_nb.study.study import Study
 from aam_nb.train.refit import refit
 
@@ -34,7 +44,7 @@ def found(fitted: aam.AAM, few: Study) -> Attributions:
 
 def test_stages_hold_every_weight_once_from_the_output_down(fitted: aam.AAM) -> None:
     network = fitted.network
-    found = stages(network)
+    found = list_stages(network)
     names = [name for _, held in found for name in held]
     assert sorted(names) == sorted(name for name, _ in network.named_parameters())
     assert [stage for stage, _ in found] == [
@@ -51,7 +61,7 @@ def test_stages_hold_every_weight_once_from_the_output_down(fitted: aam.AAM) -> 
 def test_weights_become_random_part_by_part(fitted: aam.AAM, few: Study) -> None:
     before = copy.deepcopy(fitted.network.state_dict())
     changed: list[set[str]] = []
-    for _, other in randomised(fitted, seed=1):
+    for _, other in randomise_weights(fitted, seed=1):
         state = other.network.state_dict()
         changed.append({k for k, v in before.items() if not torch.equal(v, state[k])})
     assert all(a <= b for a, b in itertools.pairwise(changed))
@@ -66,7 +76,7 @@ def test_weights_become_random_part_by_part(fitted: aam.AAM, few: Study) -> None
 
 def test_weights_are_those_of_a_fresh_network(fitted: aam.AAM) -> None:
     """In the end the encoder is that of an untrained model of that seed."""
-    *_, (_, last) = randomised(fitted, seed=5)
+    *_, (_, last) = randomise_weights(fitted, seed=5)
     assert fitted.train_study is not None
     task, config = copy.deepcopy(fitted.require_task()), aam.TrainConfig(seed=5)
     fresh, _ = aam.AAM(TINY)._new_network(fitted.train_study, [task], config, None, None)
@@ -78,13 +88,13 @@ def test_identical_weights_give_exactly_one_and_random_ones_about_nothing(
     found: Attributions, fitted: aam.AAM, few: Study
 ) -> None:
     own, held = found.values.toarray(), few.table.toarray() > 0
-    again = explained_again(found, fitted, few)
+    again = recompute_attributions(found, fitted, few)
     np.testing.assert_array_equal(again, own)
-    np.testing.assert_allclose(ranked_alike(own, again, held, signed=True), 1)
+    np.testing.assert_allclose(rank_correlations(own, again, held, signed=True), 1)
     left = []
     for seed in range(3):
-        *_, (_, last) = randomised(fitted, seed=10 + seed)
-        left.append(ranked_alike(own, explained_again(found, last, few), held, signed=True).mean())
+        *_, (_, last) = randomise_weights(fitted, seed=10 + seed)
+        left.append(rank_correlations(own, recompute_attributions(found, last, few), held, signed=True).mean())
     assert abs(np.mean(left)) < 0.4
 
 
@@ -97,7 +107,7 @@ def test_rank_correlations_are_scipys(found: Attributions) -> None:
             spearmanr(x[h], y[h]).statistic if signed else spearmanr(abs(x[h]), abs(y[h])).statistic
             for x, y, h in zip(a, b, held, strict=True)
         ]
-        np.testing.assert_allclose(ranked_alike(a, b, held, signed=signed), want)
+        np.testing.assert_allclose(rank_correlations(a, b, held, signed=signed), want)
     assert np.isnan(spearman(np.ones(5), np.arange(5.0)))
     assert np.isnan(spearman(np.arange(2.0), np.arange(2.0)))
 
@@ -106,7 +116,7 @@ def test_agreement_by_hand() -> None:
     """Mean sizes 4, 3, 2, 1 against 4, 1, 2, 3; the fifth feature occurs in neither."""
     a = np.array([[4.0, 3, -2, 1, 0], [4, -3, -2, 1, 0]])
     b = np.array([[4.0, -1, 2, 3, 0], [4, -1, 2, 3, 0]])
-    found = agreement(a, b, top=2)
+    found = measure_agreement(a, b, top=2)
     assert found["size"] == pytest.approx(spearmanr([4, 3, 2, 1], [4, 1, 2, 3]).statistic)
     assert found["signed"] == pytest.approx(spearmanr([4, 0, -2, 1], [4, -1, 2, 3]).statistic)
     assert found["top"] == 0.5  # first and second against first and fourth
@@ -117,12 +127,12 @@ def test_the_same_seed_gives_the_same_and_shuffled_labels_others(
     found: Attributions, fitted: aam.AAM, few: Study, sides: tuple[Study, Study]
 ) -> None:
     own, held = found.values.toarray(), few.table.toarray() > 0
-    same = explained_again(found, refit(fitted, sides[0], seed=QUICK.seed), few)
-    assert ranked_alike(own, same, held, signed=True).min() > 0.999
-    assert agreement(own, same, top=10)["top"] == 1
+    same = recompute_attributions(found, refit(fitted, sides[0], seed=QUICK.seed), few)
+    assert rank_correlations(own, same, held, signed=True).min() > 0.999
+    assert measure_agreement(own, same, top=10)["top"] == 1
     for settings in ({"seed": QUICK.seed, "shuffle": True}, {"seed": QUICK.seed + 1}):
-        other = explained_again(found, refit(fitted, sides[0], **settings), few)
-        assert ranked_alike(own, other, held, signed=True).max() < 0.999
+        other = recompute_attributions(found, refit(fitted, sides[0], **settings), few)
+        assert rank_correlations(own, other, held, signed=True).max() < 0.999
 
 
 def test_classes_are_explained_again_as_they_were(sides: tuple[Study, Study]) -> None:
@@ -132,9 +142,9 @@ def test_classes_are_explained_again_as_they_were(sides: tuple[Study, Study]) ->
     found = attribute(diet, test, method="occlusion")
     flipped = found.check["output"].map({"plant": "animal", "animal": "plant"})
     order = test.keep_samples(test.sample_ids[::-1])
-    again = explained_again(found, diet, order)
+    again = recompute_attributions(found, diet, order)
     np.testing.assert_allclose(again[::-1], found.values.toarray(), atol=1e-5)
-    other = explained_again(found, diet, test, outputs=flipped.to_numpy(dtype=object))
+    other = recompute_attributions(found, diet, test, outputs=flipped.to_numpy(dtype=object))
     np.testing.assert_allclose(other, -found.values.toarray(), atol=1e-5)
 
 
@@ -167,14 +177,14 @@ def test_one_sample_is_asked_again_as_all_were(how: dict[str, Any], fitted: aam.
     found = attribute(fitted, named, **how)
     want, scale = found.values.toarray(), np.abs(found.values).max()
     for k in range(1, named.num_samples):
-        again = explained_again(found, fitted, named.keep_samples(named.sample_ids[[k]]))
+        again = recompute_attributions(found, fitted, named.keep_samples(named.sample_ids[[k]]))
         np.testing.assert_allclose(again[0], want[k], atol=1e-4 * scale)
-    assert found.asked is not None
-    same = attribute(fitted, named, **found.asked)
+    assert found.query is not None
+    same = attribute(fitted, named, **found.query.arguments())
     np.testing.assert_array_equal(same.values.toarray(), want)
 
 
 def test_what_is_probed_is_what_was_explained(fitted: aam.AAM, few: Study) -> None:
     name = str(few.sample_ids[1])
-    output, reference = probed(attribute(fitted, few, reference=name))
+    output, reference = find_output_and_reference(attribute(fitted, few, reference=name))
     assert (output.target, reference.name, reference.meaning) == ("age", name, f"sample {name}")

@@ -14,7 +14,7 @@ from sklearn.metrics import average_precision_score
 import aam_nb as aam
 from aam_nb.config import FaithfulnessConfig
 from aam_nb.explain import Attributions, recovery
-from aam_nb.explain.faithfulness.recovery import forest_importance, rivals
+from aam_nb.explain.faithfulness.recovery import compare_rankings, forest_importance
 from aam_nb.study.study import Study
 
 
@@ -83,7 +83,7 @@ def test_rivals_are_ranked_by_what_they_are_called_and_intervals_are_a_plain_loo
     attributions = Attributions("y", "units of y", sparse.csr_array(values), ids, asvs, check)
     planted, forest = asvs[[29, 25, 3, 8]], pd.Series(rng.random(30), index=asvs)
     config = FaithfulnessConfig(num_resamples=800)
-    found = rivals(attributions, study, planted, config, unit=unit, forest=forest)
+    found = compare_rankings(attributions, study, planted, config, unit=unit, forest=forest)
     share = reads / reads.sum(1, keepdims=True)
     hit, held = asvs.isin(planted), reads.any(0)
     own = average_precision_score(hit, abs(values).mean(0))

@@ -11,18 +11,18 @@ import pandas as pd
 import pytest
 
 from aam_nb.config import FaithfulnessConfig
-from aam_nb.explain.faithfulness.checks import FAILED, NOT_MEASURED, PASSED, TOLD, row
+from aam_nb.explain.faithfulness.checks import FAILED, NOT_MEASURED, PASSED, TOLD, make_row
 from aam_nb.explain.faithfulness.faithfulness import Faithfulness
 from aam_nb.show.plots.faithfulness import ORDERS, faithfulness
 
 CHECKS = [
-    row("completeness", PASSED, "", 0.001, 0, 0.001),
-    row("deletion against random", PASSED, "", 0.4, 0.3, 0.5),
-    row("sensitivity", PASSED, "", 0.1, 0.05, 0.2, "1.41 of unrelated ones"),
-    row("seeds (sizes)", FAILED, "", 0.3, 0.2, 0.4, "0.00 by chance"),
-    row("random labels", NOT_MEASURED, ""),
-    row("recovery", PASSED, "", 0.6, 0.5, 0.7, "0.08 by chance"),
-    row("recovery against forest", TOLD, "", -0.1, -0.2, 0.02, "0.7 of forest"),
+    make_row("completeness", PASSED, "", 0.001, 0, 0.001),
+    make_row("deletion against random", PASSED, "", 0.4, 0.3, 0.5),
+    make_row("sensitivity", PASSED, "", 0.1, 0.05, 0.2, "1.41 of unrelated ones"),
+    make_row("seeds (sizes)", FAILED, "", 0.3, 0.2, 0.4, "0.00 by chance"),
+    make_row("random labels", NOT_MEASURED, ""),
+    make_row("recovery", PASSED, "", 0.6, 0.5, 0.7, "0.08 by chance"),
+    make_row("recovery against forest", TOLD, "", -0.1, -0.2, 0.02, "0.7 of forest"),
 ]
 
 
@@ -84,7 +84,7 @@ def test_curves_bars_and_points_are_the_tables(result: Faithfulness) -> None:
 
 
 def test_what_is_off_the_axis_stands_at_its_edge(result: Faithfulness) -> None:
-    far = pd.DataFrame([row("infidelity", FAILED, "", 5.0, 1.0, 9.5, "5.76 of shuffled ones")]).set_index("check")
+    far = pd.DataFrame([make_row("infidelity", FAILED, "", 5.0, 1.0, 9.5, "5.76 of shuffled ones")]).set_index("check")
     checks = faithfulness(replace(result, table=pd.concat([result.table, far]))).axes[-1]
     assert [t.get_text() for t in checks.texts] == ["5 →"]
     assert checks.get_xlim()[1] < 2

@@ -287,7 +287,7 @@ def test_a_verdict_on_others_is_refused(found, believed):
 
 
 def test_without_model_and_samples_it_shows_the_rest(found, samples):
-    alone = replace(found, model=None, study=None, asked=None)
+    alone = replace(found, model=None, study=None, query=None)
     explorer = attributions(alone)
     assert [name for name, _ in explorer.data["levels"]] == ["asv", "taxon"]
     assert "no tree" in explorer.data["noTree"]
@@ -404,7 +404,7 @@ def test_names_from_files_are_text_in_the_twin_and_on_the_page(found, believed, 
     ids = pd.Index([f"{HOSTILE}{k}" for k in range(len(found.sample_ids))], name="sample_id")
     hostile = replace(
         found, target=HOSTILE, unit=HOSTILE, output=HOSTILE, reference=HOSTILE, sample_ids=ids, check=found.check.set_axis(ids),
-        features=found.features.assign(genus=HOSTILE), model=None, asked=None, study=None,
+        features=found.features.assign(genus=HOSTILE), model=None, query=None, study=None,
     )  # fmt: skip
     explorer = attributions(hostile, faithfulness=replace(believed, target=HOSTILE))
     explorer.level = "taxon"

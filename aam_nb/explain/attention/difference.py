@@ -13,7 +13,6 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-import aam_nb
 from aam_nb.config import AttentionConfig, UserError, cut_list, make_config
 from aam_nb.evaluate.resampling import number_groups
 from aam_nb.explain.attention.heads import NOT_IMPORTANCE
@@ -89,7 +88,9 @@ class AttentionDifference:
 
     def plot(self, **artist_kw: Any) -> Any:
         """A matplotlib Axes."""
-        return aam_nb.plots.attention_difference(self, **artist_kw)
+        from aam_nb.show.plots.attention import attention_difference
+
+        return attention_difference(self, **artist_kw)
 
     def __repr__(self) -> str:
         found = [int((table["q_value"] < LEVEL).sum()) for table in (self.asvs, self.heads)]

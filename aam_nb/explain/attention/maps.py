@@ -10,7 +10,6 @@ from typing import Any
 import pandas as pd
 import torch
 
-import aam_nb
 from aam_nb.config import AttentionConfig, ConfigError, cut_list, make_config
 from aam_nb.explain.attention.gathering import Gathered
 from aam_nb.explain.attention.heads import NOT_IMPORTANCE, STATISTICS, Array, HeadMaps, similarity
@@ -171,7 +170,9 @@ class AttentionMaps:
 
     def plot(self, sample: str, **artist_kw: Any) -> Any:
         """Pooling attention of a sample; a matplotlib Axes. `aam.plots` draws the other levels."""
-        return aam_nb.plots.attention(self.of(sample, level="pooling"), sample=sample, **artist_kw)
+        from aam_nb.show.plots.attention import attention as plot_attention
+
+        return plot_attention(self.of(sample, level="pooling"), sample=sample, **artist_kw)
 
     def _of(self, level: str) -> dict[str, Any]:
         found: dict[str, Any] = getattr(self, level) if level in LEVELS else {}

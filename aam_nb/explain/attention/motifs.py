@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-import aam_nb
 from aam_nb.config import Notice, UserError, cut_repr
 from aam_nb.diversity.branches import tip_ranges
 from aam_nb.explain.attention.gathering import nucleotide_maps
@@ -81,7 +80,9 @@ class Motifs:
 
     def plot(self, **artist_kw: Any) -> Any:
         """A matplotlib Axes."""
-        return aam_nb.plots.motif(self, **artist_kw)
+        from aam_nb.show.plots.attention import motif
+
+        return motif(self, **artist_kw)
 
     def __repr__(self) -> str:
         return f"Motifs({self.name}: {len(self.asvs)} ASVs, {len(self.attention)} positions). {ALIGNED} {self.caption}"

@@ -13,7 +13,6 @@ import torch
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
-import aam_nb
 from aam_nb.batch.tokens import tokenize
 from aam_nb.evaluate.baselines import labels
 from aam_nb.evaluate.metrics import METRICS, score
@@ -90,7 +89,9 @@ class UniformControl:
 
     def plot(self, **artist_kw: Any) -> Any:
         """A matplotlib Axes."""
-        return aam_nb.plots.uniform_control(self, **artist_kw)
+        from aam_nb.show.plots.attention import uniform_control
+
+        return uniform_control(self, **artist_kw)
 
     def __repr__(self) -> str:
         n = len(self.predictions["none"])

@@ -9,29 +9,34 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
-from typing import Any, get_args
+from dataclasses import replace
+from typing import Any
 
-from aam_nb.config import AttributionLevel, AttributionMethod, ExplainConfig, Notice, cut_repr, make_config
-from aam_nb.explain.attribution.community import of_community
-from aam_nb.explain.attribution.covariates import of_covariates
-from aam_nb.explain.attribution.methods import TOLERANCE, Explained
-from aam_nb.explain.attribution.nucleotides import of_nucleotides
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from aam_nb.arrays import Floats
+from aam_nb.config import ExplainConfig, Notice, make_config
+from aam_nb.explain.attribution.community import explain_community
+from aam_nb.explain.attribution.covariates import explain_covariates
+from aam_nb.explain.attribution.methods import TOLERANCE, StudyAttributions
+from aam_nb.explain.attribution.nucleotides import explain_nucleotides
 from aam_nb.explain.attribution.probe import ExplainError, Output, Reference
+from aam_nb.explain.attribution.query import AttributionQuery
 from aam_nb.explain.attribution.result import Attributions
 from aam_nb.explain.attribution.taxa_and_clades import AsvSets
-from aam_nb.study.errors import UnknownIdError
 from aam_nb.study.study import Study
 from aam_nb.train.estimator import AAM
 
 __all__ = ["Attributions", "GapWarning", "attribute"]
-LEVELS = get_args(AttributionLevel)
-METHODS = get_args(AttributionMethod)
 
 
 class GapWarning(Notice):
     """Integrated gradients miss part of the change that they explain."""
 
 
+# The signature has ten parameters: these are the words that a user types; `AttributionQuery` carries them from here on.
 def attribute(
     model: AAM,
     study: Study,
@@ -122,23 +127,21 @@ def attribute(
     Sundararajan et al. 2017, arXiv 1703.01365. Shrikumar et al. 2016, arXiv 1605.01713. Strumbelj and Kononenko 2010, JMLR 11:1.
     Kokhlikyan et al. 2020, arXiv 2009.07896 (Captum).
     """
-    config = make_config(ExplainConfig, config, settings)
-    _refuse(level, method, reference, rank, asvs)
-    asked = {
-        "level": level,
-        "method": method,
-        "output": output,
-        "direction": direction,
-        "reference": reference,
-        "rank": rank,
-        "asvs": asvs,
-        "config": config,
-    }
-    result, missed = answered(model, study, asked, Reference.of(model, study, reference))
-    if missed:
+    query = AttributionQuery(
+        level=level,
+        method=method,
+        output=output,
+        direction=direction,
+        reference=reference,
+        rank=rank,
+        asvs=asvs,
+        config=make_config(ExplainConfig, config, settings),
+    )
+    result, excess_gap = compute_attributions(model, study, query, Reference.of(model, study, reference))
+    if excess_gap:
         warnings.warn(
             GapWarning(
-                f"Attributions miss up to {missed:.1%} of the change they explain. Expected {TOLERANCE:.1%} at most. See "
+                f"Attributions miss up to {excess_gap:.1%} of the change they explain. Expected {TOLERANCE:.1%} at most. See "
                 "`attributions.check`, and compare with `method='shapley'`."
             ),
             stacklevel=2,
@@ -146,93 +149,114 @@ def attribute(
     return result
 
 
-def answered(
-    model: AAM, study: Study, asked: dict[str, Any], reference: Reference, groups: AsvSets | None = None
+def compute_attributions(
+    model: AAM, study: Study, query: AttributionQuery, reference: Reference, sets: AsvSets | None = None
 ) -> tuple[Attributions, float]:
-    """What was asked for, and the largest gap of integrated gradients that is too large, 0 where none is.
+    """The attributions asked for, and the largest gap of integrated gradients that is too large, 0 where none is.
 
     Parameters
     ----------
-    asked
-        The arguments of `attribute`, already checked.
     reference
-        That of the name asked for.
-    groups
-        At levels "taxon" and "clade": the features; by default those of the ASVs held.
+        The one that `query.reference` names.
+    sets
+        At levels "taxon" and "clade": the features; by default those of the ASVs that occur.
     """
-    output, method, config = Output.of(model, asked["output"], asked["direction"]), asked["method"], asked["config"]
-    if asked["level"] == "covariate":
-        found = of_covariates(model, study, method=method, output=output, config=config)
-    elif asked["level"] == "nucleotide":
-        if asked["asvs"] is None:
-            by_asv = answered(model, study, asked | {"level": "asv"}, reference)[0].by_asv()
-            asked = asked | {"asvs": by_asv.index[by_asv["samples"] > 0][: config.top].tolist()}
-        found = of_nucleotides(model, study, list(asked["asvs"]), method=method, output=output)
+    output = Output.of(model, query.output, query.direction)
+    if query.level == "covariate":
+        explained = explain_covariates(model, study, query, output)
+    elif query.level == "nucleotide":
+        if query.asvs is None:
+            by_asv = compute_attributions(model, study, replace(query, level="asv"), reference)[0].by_asv()
+            query = replace(query, asvs=by_asv.index[by_asv["samples"] > 0][: query.config.top].tolist())
+        explained = explain_nucleotides(model, study, query, output)
     else:
-        found = of_community(
-            model,
-            study,
-            level=asked["level"],
-            method=method,
-            output=output,
-            reference=reference,
-            rank=asked["rank"],
-            config=config,
-            groups=groups,
-        )
-    return _result(model, study, asked, output, found), found.missed
+        explained = explain_community(model, study, query, output, reference, sets)
+    return _to_result(model, study, query, output, explained), explained.excess_gap
 
 
-def _result(model: AAM, study: Study, asked: dict[str, Any], output: Output, found: Explained) -> Attributions:
+def _to_result(
+    model: AAM, study: Study, query: AttributionQuery, output: Output, explained: StudyAttributions
+) -> Attributions:
     name = "each sample's predicted class" if output.chosen is None else output.names[output.chosen]
     return Attributions(
         target=output.target,
         unit=output.unit,
-        values=found.values,
+        values=explained.values,
         sample_ids=study.sample_ids,
-        asv_ids=found.asv_ids,
-        check=found.check,
-        level=asked["level"],
-        method=asked["method"],
-        reference=found.reference,
+        asv_ids=explained.asv_ids,
+        check=explained.check,
+        level=query.level,
+        method=query.method,
+        reference=explained.reference,
         output=name,
-        features=found.features,
-        members=found.members,
-        mutations=found.mutations,
-        asked=asked,
+        features=explained.features,
+        members=explained.members,
+        mutations=explained.mutations,
+        query=query,
         model=model,
         study=study,
     )
 
 
-def _refuse(level: str, method: str, reference: str, rank: str | None, asvs: Sequence[str] | None) -> None:
-    """Refuse what is not known or does not go together."""
-    if method == "deeplift":
+# -- the same question about another model, or other samples ------------------------------------------------------------
+
+
+def require_query(attributions: Attributions) -> tuple[AttributionQuery, AAM, Study]:
+    """What was asked, and of which model and samples.
+
+    Raises
+    ------
+    ExplainError
+        They are not at hand.
+    """
+    query, model, study = attributions.query, attributions.model, attributions.study
+    if query is None or model is None or study is None:
         raise ExplainError(
-            "method is 'deeplift'. Captum's DeepLIFT has no rule for attention, layer norms and this network's GELU, so its attributions "
-            "would not sum to the change they explain. Use `method='shapley'`, which does, or 'integrated_gradients'."
+            "These attributions carry no model and no samples. To check their faithfulness both are needed. Make them with "
+            "`aam.explain.attribute(model, study)`."
         )
-    for name, value, known in (("level", level, LEVELS), ("method", method, METHODS)):
-        if value not in known:
-            raise UnknownIdError(
-                f"{name} is {cut_repr(value)}. Expected {', '.join(map(repr, known[:-1]))} or {known[-1]!r}. Try "
-                f"`aam.explain.attribute(model, study, {name}={known[0]!r})`."
-            )
-    if method == "shapley" and level in ("clade", "nucleotide"):
-        why = {"clade": "clades lie within one another", "nucleotide": "nucleotides are too many"}[level]
-        raise ExplainError(
-            f"level is {level!r} and method 'shapley'. Shapley values need players apart and few, and {why}. Use `method='occlusion'` or "
-            "'integrated_gradients'."
-        )
-    if reference != "empty" and (level in ("nucleotide", "covariate") or method in ("occlusion", "gradient_x_input")):
-        raise ExplainError(
-            f"reference is {cut_repr(reference)}, with level {level!r} and method {method!r}. Another than 'empty' goes with levels 'asv', "
-            "'taxon' and 'clade' and methods 'integrated_gradients' and 'shapley'. Leave it out, or change those."
-        )
-    if rank is not None and level != "taxon":
-        raise ExplainError(f"rank is {cut_repr(rank)}, with level {level!r}. Ranks are of taxa. Use `level='taxon'`.")
-    if asvs is not None and (level != "nucleotide" or isinstance(asvs, str) or not len(asvs)):
-        raise ExplainError(
-            f"asvs is {cut_repr(asvs, 60)}, with level {level!r}. Expected a list of ASVs, with level 'nucleotide'. Name ASVs of "
-            "`study.asv_ids` there, or leave it out."
-        )
+    return query, model, study
+
+
+def find_output_and_reference(attributions: Attributions) -> tuple[Output, Reference]:
+    """The output that attributions explain, and the reference they compare it with."""
+    query, model, study = require_query(attributions)
+    return Output.of(model, query.output, query.direction), Reference.of(model, study, query.reference)
+
+
+def recompute_attributions(
+    attributions: Attributions, model: AAM, study: Study, *, outputs: npt.NDArray[np.object_] | None = None
+) -> Floats:
+    """Attributions of the same features by the same method, of another model or of other samples.
+
+    Parameters
+    ----------
+    study
+        Samples to explain.
+    outputs
+        Which output of each sample is explained; by default the one that the attributions explain, looked up by sample id.
+
+    Returns
+    -------
+    Shape (n_samples, n_features); 0 where a sample lacks a feature. The columns are those of `attributions`.
+    """
+    if outputs is None:
+        outputs = attributions.check["output"].reindex(study.sample_ids).to_numpy(dtype=object)
+    query, reference = require_query(attributions)[0], find_output_and_reference(attributions)[1]
+    members = attributions.members
+    sets = None if members is None else AsvSets(attributions.features, members)
+    values = np.zeros((study.num_samples, attributions.values.shape[1]))
+    for output in pd.unique(outputs):
+        rows = np.flatnonzero(outputs == output)
+        samples = study.keep_samples(study.sample_ids[rows])
+        same = query if query.direction is not None else replace(query, output=output)
+        if query.asvs is not None:  # nucleotides: of the ASVs that these samples hold
+            prevalence = samples.prevalence.loc[list(query.asvs)]
+            held = prevalence.index[prevalence > 0].tolist()
+            if not held:
+                continue
+            same = replace(same, asvs=held)
+        again = compute_attributions(model, samples, same, reference, sets)[0]
+        columns = attributions.features.index.get_indexer(again.features.index)
+        values[np.ix_(rows, columns)] = again.values.toarray()
+    return values

@@ -2,7 +2,7 @@
 
 A covariate has a gate: at 1 its vector is that of its value, at 0 that of a missing one. The ASVs stay.
 
-Shape letters: B samples of a batch, C covariates, M questions asked at once, D width.
+Shape letters: B samples of a batch, C covariates, M outputs computed at once, D width.
 """
 
 from __future__ import annotations
@@ -16,24 +16,25 @@ from torch import Tensor
 
 from aam_nb.config import ExplainConfig
 from aam_nb.explain.attribution.methods import (
-    Explained,
-    Found,
-    assembled,
-    found_of,
+    GateAttributions,
+    StudyAttributions,
+    gather_gates,
     gradient_x_input,
     integrated_gradients,
-    occluded,
-    shapley,
+    join_batches,
+    occlude_gates,
+    shapley_values,
 )
-from aam_nb.explain.attribution.probe import ExplainError, Output, Probe, Reference, probes
+from aam_nb.explain.attribution.probe import ExplainError, Output, Probe, Reference, make_probes
+from aam_nb.explain.attribution.query import AttributionQuery
 from aam_nb.model.covariates import CODES, NUMBERS
 from aam_nb.study.study import Study
 from aam_nb.train.estimator import AAM
 
 
 @dataclass(frozen=True, eq=False)
-class Known:
-    """A question about the covariates of a batch's samples.
+class CovariateGates:
+    """The output as a function of gates of the covariates of a batch's samples.
 
     Parameters
     ----------
@@ -49,7 +50,8 @@ class Known:
 
     @classmethod
     @torch.no_grad()
-    def of(cls, probe: Probe) -> Known:
+    def of(cls, probe: Probe) -> CovariateGates:
+        """The gates of a probe's samples."""
         batch, encoder = probe.batch, probe.model.network.encoder.covariates
         assert encoder is not None
         nothing = {
@@ -66,18 +68,18 @@ class Known:
 
     def __call__(self, gate_MC: Tensor, row_M: Tensor) -> Tensor:
         """The output, shape M, differentiable in the gates."""
-        size = self.probe.at_once
-        parts = zip(gate_MC.split(size), row_M.split(size), strict=True)
-        return torch.cat([self._asked(gate, row) for gate, row in parts])
+        size = self.probe.chunk_size
+        chunks = zip(gate_MC.split(size), row_M.split(size), strict=True)
+        return torch.cat([self._output(gate, row) for gate, row in chunks])
 
-    def _asked(self, gate_MC: Tensor, row_M: Tensor) -> Tensor:
+    def _output(self, gate_MC: Tensor, row_M: Tensor) -> Tensor:
         covariate_MCD = torch.lerp(self.missing_BCD[row_M], self.own_BCD[row_M], gate_MC[..., None])
         entry_MSD = self.probe.entry_BSD[row_M]
         own_MS = self.probe.own_BS[row_M].to(entry_MSD.dtype)
-        return self.probe.answer(entry_MSD, own_MS, row_M, covariate_MCD)
+        return self.probe.output_of(entry_MSD, own_MS, row_M, covariate_MCD)
 
 
-def of_covariates(model: AAM, study: Study, *, method: str, output: Output, config: ExplainConfig) -> Explained:
+def explain_covariates(model: AAM, study: Study, query: AttributionQuery, output: Output) -> StudyAttributions:
     """Attributions at level "covariate"; see `attribute`.
 
     Raises
@@ -85,39 +87,40 @@ def of_covariates(model: AAM, study: Study, *, method: str, output: Output, conf
     ExplainError
         The model has no covariates.
     """
-    known = model.covariates
-    if known is None or not len(known):
+    covariates = model.covariates
+    if covariates is None or not len(covariates):
         raise ExplainError(
             "level is 'covariate', and the model was fitted without covariates. Expected one that has some. Fit it so: "
             "`model.fit(train, target=..., covariates=['season'])`."
         )
-    kinds = ["categorical" if name in known.categories else "numeric" for name in known.names]
-    features = pd.DataFrame({"kind": kinds}, index=pd.Index(known.names, name="covariate"))
-    _, each = probes(model, study, output, Reference.of(model, study, "empty"))
-    parts = []
-    for probe in each:
-        ask = Known.of(probe)
-        found = _by(method, ask, config)
-        has_BC = ask.has_BC.cpu().numpy()
-        column_BC = np.broadcast_to(np.arange(len(known)), has_BC.shape)
-        parts.append(found_of(probe, found, has_BC, column_BC, len(known)))
-    values, check, missed = assembled(parts)
-    none = pd.Index([], dtype=str, name="asv_id")
-    return Explained(values, check, none, features, None, "the sample with its covariates missing", missed)
+    kinds = ["categorical" if name in covariates.categories else "numeric" for name in covariates.names]
+    features = pd.DataFrame({"kind": kinds}, index=pd.Index(covariates.names, name="covariate"))
+    _, probes = make_probes(model, study, output, Reference.of(model, study, "empty"))
+    batches = []
+    for probe in probes:
+        forward = CovariateGates.of(probe)
+        gates = _explain_gates(query.method, forward, query.config)
+        has_BC = forward.has_BC.cpu().numpy()
+        column_BC = np.broadcast_to(np.arange(len(covariates)), has_BC.shape)
+        batches.append(gather_gates(probe, gates, has_BC, column_BC, len(covariates)))
+    values, check, excess_gap = join_batches(batches)
+    no_asvs = pd.Index([], dtype=str, name="asv_id")
+    meaning = "the sample with its covariates missing"
+    return StudyAttributions(values, check, no_asvs, features, None, meaning, excess_gap)
 
 
-def _by(method: str, ask: Known, config: ExplainConfig) -> Found:
-    """What a method finds of a batch."""
-    own = torch.ones(ask.own_BCD.shape[:2], device=ask.own_BCD.device)
+def _explain_gates(method: str, forward: CovariateGates, config: ExplainConfig) -> GateAttributions:
+    """Attributions of a batch's covariates by a method."""
+    own = torch.ones(forward.own_BCD.shape[:2], device=forward.own_BCD.device)
     missing = torch.zeros_like(own)
     if method == "integrated_gradients":
-        return integrated_gradients(ask, own, missing, ask.probe.at_once)
+        return integrated_gradients(forward, own, missing, forward.probe.chunk_size)
     if method == "gradient_x_input":
-        return gradient_x_input(ask, own, missing)
-    found = occluded(ask, own, missing)
+        return gradient_x_input(forward, own, missing)
+    by_occlusion = occlude_gates(forward, own, missing)
     if method == "occlusion":
-        return found
+        return by_occlusion
     players = torch.arange(own.shape[1], device=own.device)
-    how = {"orders": config.orders, "seed": config.seed, "at_once": ask.probe.at_once}
-    rows = [shapley(ask, b, own[b], missing[b], players, **how) for b in range(len(own))]
-    return replace(found, values_BF=torch.from_numpy(np.stack(rows)))
+    settings = {"orders": config.orders, "seed": config.seed, "chunk_size": forward.probe.chunk_size}
+    rows = [shapley_values(forward, b, own[b], missing[b], players, **settings) for b in range(len(own))]
+    return replace(by_occlusion, values_BF=torch.from_numpy(np.stack(rows)))

@@ -1,6 +1,6 @@
-"""How much each gate of a question moves its answer: integrated gradients, gradient x input and Shapley values (Captum), and occlusion.
+"""How much each gate moves an output: integrated gradients, gradient x input and Shapley values (Captum), and occlusion.
 
-Shape letters: B samples of a batch, F gates (slots of ASVs, positions, covariates) of one, of any shape, M questions asked at once.
+Shape letters: B samples of a batch, F gates (slots of ASVs, positions, covariates) of a sample, of any shape, M outputs computed at once.
 """
 
 from __future__ import annotations
@@ -10,16 +10,16 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 import torch
 from scipy import sparse
 from torch import Tensor
 
+from aam_nb.arrays import Bools, Floats, Ints
 from aam_nb.explain.attribution.probe import Probe
 
-Ask = Callable[[Tensor, Tensor], Tensor]
-"""From gates (M x F) and which sample each question is about (M) to the output (M), differentiable in the gates."""
+Forward = Callable[[Tensor, Tensor], Tensor]
+"""From gates (M x F) and the number of the sample that each row is about (M) to the output (M), differentiable in the gates."""
 STEPS = (32, 128, 512)
 """Quadrature points tried, until every sample's gap is within `TOLERANCE`."""
 TOLERANCE = 0.005
@@ -29,8 +29,8 @@ PRECISION = 1e-4
 
 
 @dataclass(frozen=True, eq=False)
-class Found:
-    """What a method found of a batch, on the CPU in double precision.
+class GateAttributions:
+    """Attributions of a batch's gates, on the CPU in double precision.
 
     Parameters
     ----------
@@ -38,58 +38,68 @@ class Found:
         Attribution of each gate.
     prediction_B, reference_B
         The output with all gates as they are, and as the reference has them.
-    missed
+    excess_gap
         Largest gap of integrated gradients that stayed above `TOLERANCE`, as a share of the change explained; 0 where none did.
     """
 
     values_BF: Tensor
     prediction_B: Tensor
     reference_B: Tensor
-    missed: float = 0.0
+    excess_gap: float = 0.0
 
 
-def integrated_gradients(ask: Ask, own_BF: Tensor, other_BF: Tensor, at_once: int) -> Found:
+def integrated_gradients(forward: Forward, own_BF: Tensor, other_BF: Tensor, chunk_size: int) -> GateAttributions:
     """Gradients integrated along the straight line from `other_BF` to `own_BF`, by Gauss and Legendre's rule.
 
-    Sundararajan et al. 2017, arXiv 1703.01365. A sample whose gap is not within `TOLERANCE` is asked again at more points.
+    Sundararajan et al. 2017, arXiv 1703.01365. A sample whose gap is not within `TOLERANCE` is computed again at more points.
     """
     from captum.attr import IntegratedGradients
 
-    rows, prediction, reference = _ends(ask, own_BF, other_BF)
+    rows, prediction, reference = _outputs_at_ends(forward, own_BF, other_BF)
+    # A gap is measured against the change, but not against one that is tiny.
     change = (prediction - reference).abs()
     scale = torch.maximum(torch.maximum(change, change.median()), PRECISION * prediction.abs()).clamp_min(1e-9)
-    captum = IntegratedGradients(ask, multiply_by_inputs=True)
-    values, left, missed = torch.empty(own_BF.shape, dtype=torch.float64), rows, torch.zeros(0)
+    captum = IntegratedGradients(forward, multiply_by_inputs=True)
+    # More points, until every sample's gap is small.
+    values, left, excess = torch.empty(own_BF.shape, dtype=torch.float64), rows, torch.zeros(0)
     for steps in STEPS:
-        found = captum.attribute(
+        gradients = captum.attribute(
             own_BF[left],
             baselines=other_BF[left],
             additional_forward_args=(left,),
             n_steps=steps,
             method="gausslegendre",
-            internal_batch_size=max(len(left), at_once),
+            internal_batch_size=max(len(left), chunk_size),
         )
-        values[left.cpu()] = found.detach().cpu().double()
+        values[left.cpu()] = gradients.detach().cpu().double()
         gap = (prediction - reference - values.flatten(1).sum(1)).abs() / scale
-        missed = gap[gap > TOLERANCE]
+        excess = gap[gap > TOLERANCE]
         left = rows[(gap > TOLERANCE).to(rows.device)]
         if not len(left):
             break
-    return Found(values, prediction, reference, float(missed.max()) if len(missed) else 0.0)
+    return GateAttributions(values, prediction, reference, float(excess.max()) if len(excess) else 0.0)
 
 
-def gradient_x_input(ask: Ask, own_BF: Tensor, other_BF: Tensor) -> Found:
+def gradient_x_input(forward: Forward, own_BF: Tensor, other_BF: Tensor) -> GateAttributions:
     """The gradient at each gate that is open: what the output would lose if its first small closing went on at the same rate."""
     from captum.attr import InputXGradient
 
-    rows, prediction, reference = _ends(ask, own_BF, other_BF)
-    values = InputXGradient(ask).attribute(own_BF.clone().requires_grad_(), additional_forward_args=(rows,))
-    return Found(values.detach().cpu().double(), prediction, reference)
+    rows, prediction, reference = _outputs_at_ends(forward, own_BF, other_BF)
+    values = InputXGradient(forward).attribute(own_BF.clone().requires_grad_(), additional_forward_args=(rows,))
+    return GateAttributions(values.detach().cpu().double(), prediction, reference)
 
 
-def shapley(
-    ask: Ask, row: int, own_F: Tensor, other_F: Tensor, player_F: Tensor, *, orders: int, seed: int, at_once: int
-) -> npt.NDArray[np.float64]:
+def shapley_values(
+    forward: Forward,
+    row: int,
+    own_F: Tensor,
+    other_F: Tensor,
+    player_F: Tensor,
+    *,
+    orders: int,
+    seed: int,
+    chunk_size: int,
+) -> Floats:
     """Shapley values of one sample's players, shape (n_players,): what each adds, averaged over the orders in which they may join.
 
     Strumbelj and Kononenko 2010, JMLR 11:1. Values sum to the change from the reference, whatever the number of orders.
@@ -97,7 +107,7 @@ def shapley(
     Parameters
     ----------
     player_F
-        Number of the player whom each gate belongs to, 0 to n_players - 1, each at least once.
+        Number of the player that each gate belongs to, 0 to n_players - 1, each at least once.
     orders
         Orders drawn; where there are no more than these, all are gone through.
     """
@@ -107,48 +117,48 @@ def shapley(
     every = players <= 9 and math.factorial(players) <= orders  # of more, Captum would warn
     rows = torch.tensor([row], device=own_F.device)
 
-    def asked(gate_MF: Tensor, row_M: Tensor) -> Tensor:
-        return ask(gate_MF, row_M.expand(len(gate_MF)))
+    def of_sample(gate_MF: Tensor, row_M: Tensor) -> Tensor:
+        return forward(gate_MF, row_M.expand(len(gate_MF)))
 
-    captum = (ShapleyValues if every else ShapleyValueSampling)(asked)
+    captum = (ShapleyValues if every else ShapleyValueSampling)(of_sample)
     with torch.random.fork_rng(devices=[]), torch.no_grad():
         torch.manual_seed(seed)
-        found = captum.attribute(
+        value_F = captum.attribute(
             own_F[None],
             baselines=other_F[None],
             additional_forward_args=(rows,),
             feature_mask=player_F[None],
-            perturbations_per_eval=max(1, min(at_once, players)),
+            perturbations_per_eval=max(1, min(chunk_size, players)),
             **({} if every else {"n_samples": orders}),
         )[0]
     first = np.unique(player_F.cpu().numpy().ravel(), return_index=True)[1]
-    return found.cpu().double().numpy().ravel()[first]
+    return value_F.cpu().double().numpy().ravel()[first]
 
 
-def occluded(ask: Ask, own_BF: Tensor, other_BF: Tensor) -> Found:
+def occlude_gates(forward: Forward, own_BF: Tensor, other_BF: Tensor) -> GateAttributions:
     """What the output loses where one gate alone is as the reference has it."""
-    rows, prediction, reference = _ends(ask, own_BF, other_BF)
+    rows, prediction, reference = _outputs_at_ends(forward, own_BF, other_BF)
     B, F = own_BF.shape
     gate_BFF = own_BF[:, None].expand(B, F, F).clone()
     each = torch.arange(F, device=own_BF.device)
     gate_BFF[:, each, each] = other_BF
     with torch.no_grad():
-        without = ask(gate_BFF.flatten(0, 1), rows.repeat_interleave(F)).view(B, F)
-    return Found(prediction[:, None] - without.cpu().double(), prediction, reference)
+        without = forward(gate_BFF.flatten(0, 1), rows.repeat_interleave(F)).view(B, F)
+    return GateAttributions(prediction[:, None] - without.cpu().double(), prediction, reference)
 
 
 @torch.no_grad()
-def _ends(ask: Ask, own_BF: Tensor, other_BF: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def _outputs_at_ends(forward: Forward, own_BF: Tensor, other_BF: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     rows = torch.arange(len(own_BF), device=own_BF.device)
-    return rows, ask(own_BF, rows).cpu().double(), ask(other_BF, rows).cpu().double()
+    return rows, forward(own_BF, rows).cpu().double(), forward(other_BF, rows).cpu().double()
 
 
 # -- of many batches ----------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, eq=False)
-class Part:
-    """What was found of the samples of one batch.
+class BatchAttributions:
+    """Attributions of the samples of one batch.
 
     Parameters
     ----------
@@ -158,22 +168,22 @@ class Part:
         Shape (n_samples of the batch, n_features).
     check
         As in `Attributions`.
-    missed
-        As in `Found`.
+    excess_gap
+        As in `GateAttributions`.
     """
 
-    rows: npt.NDArray[np.int64]
+    rows: Ints
     values: sparse.csr_array
     check: pd.DataFrame
-    missed: float = 0.0
+    excess_gap: float = 0.0
 
 
-def checked(probe: Probe, prediction_B: Tensor, reference_B: Tensor, sum_B: Tensor) -> pd.DataFrame:
+def check_sums(probe: Probe, prediction_B: Tensor, reference_B: Tensor, sum_B: Tensor) -> pd.DataFrame:
     """Whether attributions add up, one row per sample."""
     names = probe.output.names
     return pd.DataFrame(
         {
-            "output": [names[k] for k in probe.which_B.tolist()],
+            "output": [names[k] for k in probe.output_B.tolist()],
             "prediction": prediction_B.numpy(),
             "reference": reference_B.numpy(),
             "sum": sum_B.numpy(),
@@ -183,10 +193,10 @@ def checked(probe: Probe, prediction_B: Tensor, reference_B: Tensor, sum_B: Tens
     )
 
 
-def found_of(
-    probe: Probe, found: Found, has_BF: npt.NDArray[np.bool_], column_BF: npt.NDArray[np.int64], width: int
-) -> Part:
-    """A batch's part from what a method found at its gates.
+def gather_gates(
+    probe: Probe, gates: GateAttributions, has_BF: Bools, column_BF: Ints, width: int
+) -> BatchAttributions:
+    """Attributions of a batch's features from those of its gates.
 
     Parameters
     ----------
@@ -196,16 +206,16 @@ def found_of(
         Whose they are, 0 to `width` - 1; two gates of a sample may be one feature's.
     """
     ends = np.concatenate([[0], has_BF.sum(1).cumsum()])
-    kept = found.values_BF.flatten(1).numpy()[has_BF]
+    kept = gates.values_BF.flatten(1).numpy()[has_BF]
     values = sparse.csr_array((kept, column_BF[has_BF], ends), shape=(len(probe), width))
     values.sum_duplicates()
-    check = checked(probe, found.prediction_B, found.reference_B, found.values_BF.flatten(1).sum(1))
-    return Part(probe.batch.sample_B, values, check, found.missed)
+    check = check_sums(probe, gates.prediction_B, gates.reference_B, gates.values_BF.flatten(1).sum(1))
+    return BatchAttributions(probe.batch.sample_B, values, check, gates.excess_gap)
 
 
 @dataclass(frozen=True, eq=False)
-class Explained:
-    """What was found of all samples, in the study's order.
+class StudyAttributions:
+    """Attributions of all samples, in the study's order.
 
     Parameters
     ----------
@@ -215,8 +225,8 @@ class Explained:
         Columns of `members`.
     reference
         What predictions were compared with, in words.
-    missed
-        As in `Found`, the largest of all batches.
+    excess_gap
+        As in `GateAttributions`, the largest of all batches.
     """
 
     values: sparse.csr_array
@@ -225,12 +235,13 @@ class Explained:
     features: pd.DataFrame
     members: sparse.csr_array | None
     reference: str
-    missed: float = 0.0
+    excess_gap: float = 0.0
     mutations: pd.DataFrame | None = None
 
 
-def assembled(parts: Sequence[Part]) -> tuple[sparse.csr_array, pd.DataFrame, float]:
-    """Values, check and what was missed of all samples, in the study's order."""
-    order = np.argsort(np.concatenate([part.rows for part in parts]))
-    values = sparse.csr_array(sparse.vstack([part.values for part in parts], format="csr")[order])
-    return values, pd.concat([part.check for part in parts]).iloc[order], max(part.missed for part in parts)
+def join_batches(batches: Sequence[BatchAttributions]) -> tuple[sparse.csr_array, pd.DataFrame, float]:
+    """Values, check and largest excess gap of all samples, in the study's order."""
+    order = np.argsort(np.concatenate([batch.rows for batch in batches]))
+    values = sparse.csr_array(sparse.vstack([batch.values for batch in batches], format="csr")[order])
+    check = pd.concat([batch.check for batch in batches]).iloc[order]
+    return values, check, max(batch.excess_gap for batch in batches)

@@ -2,7 +2,8 @@
 
 A position has a gate: at 1 it has its letter's vector, at 0 the mask's, which hides the letter. All else of the sample stays.
 
-Shape letters: B samples of a batch, S slots, K chosen ASVs, L positions of the longest, T numbers of a letter, M questions asked at once.
+Shape letters: B samples of a batch, S slots, K chosen ASVs, L positions of the longest, T numbers of a letter, M outputs computed
+at once.
 """
 
 from __future__ import annotations
@@ -11,25 +12,26 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 import torch
 from scipy import sparse
 from torch import Tensor
 from tqdm.auto import tqdm
 
+from aam_nb.arrays import Ints
 from aam_nb.batch.tokens import MASK, PAD, tokenize
 from aam_nb.config import cut_list
 from aam_nb.explain.attribution.methods import (
-    Explained,
-    Part,
-    assembled,
-    checked,
-    found_of,
+    BatchAttributions,
+    StudyAttributions,
+    check_sums,
+    gather_gates,
     gradient_x_input,
     integrated_gradients,
+    join_batches,
 )
-from aam_nb.explain.attribution.probe import ExplainError, Output, Probe, Reference, probes
+from aam_nb.explain.attribution.probe import ExplainError, Output, Probe, Reference, make_probes
+from aam_nb.explain.attribution.query import AttributionQuery
 from aam_nb.study.errors import UnknownIdError
 from aam_nb.study.study import Study
 from aam_nb.train.asv_cache import encode_asvs
@@ -43,8 +45,8 @@ LETTERS = "ACGT"
 
 
 @dataclass(frozen=True, eq=False)
-class Letters:
-    """The chosen ASVs, and a question about their letters.
+class LetterGates:
+    """The output as a function of gates of the chosen ASVs' letters.
 
     Parameters
     ----------
@@ -71,18 +73,18 @@ class Letters:
         gate_MKL1 = gate_MF.view(-1, *self.tokens_KL.shape, 1)
         m, k = (self.slot_BK[row_M] >= 0).nonzero(as_tuple=True)
         own_MS = probe.own_BS[row_M].to(probe.entry_BSD.dtype)
-        if not len(m):  # none of these samples holds one; their output hangs on the letters all the same, with no slope
-            return probe.answer(probe.entry_BSD[row_M], own_MS, row_M) + 0 * gate_MF.sum(1)
+        if not len(m):  # no sample here holds one: for autograd their output still depends on the letters, with slope 0
+            return probe.output_of(probe.entry_BSD[row_M], own_MS, row_M) + 0 * gate_MF.sum(1)
         letter_PLT = torch.lerp(self.mask_T, self.letter_KLT[k], gate_MKL1[m, k])
         letter_PLT = letter_PLT * (self.tokens_KL[k] != PAD)[..., None]
         asv_PD = encoder.asv.of_letters(self.tokens_KL[k], letter_PLT, self.spread)
         row, slot = row_M[m], self.slot_BK[row_M[m], k]
         entry_PD = encoder.sample.entry(asv_PD.to(probe.asv_BSD.dtype), probe.share_BS[row, slot])
         entry_MSD = probe.entry_BSD[row_M].index_put((m, slot), entry_PD)
-        return probe.answer(entry_MSD, own_MS, row_M)
+        return probe.output_of(entry_MSD, own_MS, row_M)
 
 
-def of_nucleotides(model: AAM, study: Study, asvs: Sequence[str], *, method: str, output: Output) -> Explained:
+def explain_nucleotides(model: AAM, study: Study, query: AttributionQuery, output: Output) -> StudyAttributions:
     """Attributions at level "nucleotide"; see `attribute`.
 
     Raises
@@ -90,21 +92,26 @@ def of_nucleotides(model: AAM, study: Study, asvs: Sequence[str], *, method: str
     UnknownIdError, ExplainError
         An ASV is not in the study; one is named twice, or no sample holds it.
     """
-    column_K = _columns(study, asvs)
+    assert query.asvs is not None
+    asvs = list(query.asvs)
+    column_K = _require_columns(study, asvs)
     tokens_KL = torch.from_numpy(tokenize(asvs)).to(model.device)
-    features = _features(asvs)
-    _, each = probes(model, study, output, Reference.of(model, study, "empty"), batch_size=BATCH)
-    if method == "occlusion":
-        parts, mutations = _by_mutation(model, each, asvs, column_K, features)
+    features = _list_positions(asvs)
+    _, probes = make_probes(model, study, output, Reference.of(model, study, "empty"), batch_size=BATCH)
+    if query.method == "occlusion":
+        batches, mutations = _explain_by_mutation(model, probes, asvs, column_K, features)
         meaning = "the sample with another letter there"
     else:
-        parts = list(_by_gradients(model, each, method, column_K, tokens_KL, len(features)))
-        meaning, mutations = f"the sample with the letters of {len(asvs)} ASVs hidden", None
-    values, check, missed = assembled(parts)
-    return Explained(values, check, pd.Index(asvs, name="asv_id"), features, None, meaning, missed, mutations)
+        batches = list(_explain_by_gradients(model, probes, query.method, column_K, tokens_KL, len(features)))
+        num = "1 ASV" if len(asvs) == 1 else f"{len(asvs)} ASVs"
+        meaning, mutations = f"the sample with the letters of {num} hidden", None
+    values, check, excess_gap = join_batches(batches)
+    asv_ids = pd.Index(asvs, name="asv_id")
+    return StudyAttributions(values, check, asv_ids, features, None, meaning, excess_gap, mutations)
 
 
-def _columns(study: Study, asvs: Sequence[str]) -> npt.NDArray[np.int64]:
+def _require_columns(study: Study, asvs: Sequence[str]) -> Ints:
+    """Columns of ASVs in the study, which samples hold."""
     column_K = study.asv_ids.get_indexer(pd.Index(asvs, dtype=object))
     unknown = [a for a, c in zip(asvs, column_K, strict=True) if c < 0]
     if unknown:
@@ -112,9 +119,9 @@ def _columns(study: Study, asvs: Sequence[str]) -> npt.NDArray[np.int64]:
             f"{len(unknown)} of {len(asvs)} ASVs are not in the study ({cut_list(unknown)}). Its {study.num_asvs} ids look like "
             f"{cut_list(study.asv_ids[:1])}. Take ids from `study.asv_ids`."
         )
-    lost = [a for a, n in zip(asvs, study.prevalence.to_numpy()[column_K], strict=True) if not n]
-    if lost or len(set(asvs)) < len(asvs):
-        wrong = f"no sample holds {cut_list(lost)}" if lost else "one is named twice"
+    unseen = [a for a, n in zip(asvs, study.prevalence.to_numpy()[column_K], strict=True) if not n]
+    if unseen or len(set(asvs)) < len(asvs):
+        wrong = f"no sample holds {cut_list(unseen)}" if unseen else "one is named twice"
         raise ExplainError(
             f"{len(asvs)} ASVs are to be explained, and {wrong}. Expected ASVs that samples hold, each once. Take them from "
             "`study.prevalence[study.prevalence > 0].index`."
@@ -122,14 +129,14 @@ def _columns(study: Study, asvs: Sequence[str]) -> npt.NDArray[np.int64]:
     return column_K.astype(np.int64)
 
 
-def _features(asvs: Sequence[str]) -> pd.DataFrame:
+def _list_positions(asvs: Sequence[str]) -> pd.DataFrame:
     """A row for each position of each ASV."""
     rows = [(asv, position, letter) for asv in asvs for position, letter in enumerate(asv, start=1)]
     index = pd.Index([f"{asv}:{position}" for asv, position, _ in rows], name="nucleotide")
     return pd.DataFrame(rows, columns=["asv_id", "position", "letter"], index=index)
 
 
-def _slots(probe: Probe, column_K: npt.NDArray[np.int64]) -> Tensor:
+def _find_slots(probe: Probe, column_K: Ints) -> Tensor:
     """Slot of each chosen ASV in each sample, -1 where there is none."""
     same_BKS = probe.column_BS[:, None] == torch.from_numpy(column_K).to(probe.column_BS.device)[:, None]
     return torch.where(same_BKS.any(2), same_BKS.int().argmax(2), -1)
@@ -138,14 +145,14 @@ def _slots(probe: Probe, column_K: npt.NDArray[np.int64]) -> Tensor:
 # -- gradients ----------------------------------------------------------------------------------------------------------
 
 
-def _by_gradients(
+def _explain_by_gradients(
     model: AAM,
-    each: Iterator[Probe],
+    probes: Iterator[Probe],
     method: str,
-    column_K: npt.NDArray[np.int64],
+    column_K: Ints,
     tokens_KL: Tensor,
     width: int,
-) -> Iterator[Part]:
+) -> Iterator[BatchAttributions]:
     encoder = model.network.encoder.asv
     with torch.no_grad():
         letter_KLT, mask_T = encoder.token(tokens_KL.int()), encoder.token.weight[MASK].clone()
@@ -153,71 +160,71 @@ def _by_gradients(
     filled_F = (tokens_KL != PAD).cpu().numpy().ravel()
     asv_F = np.repeat(np.arange(len(column_K)), tokens_KL.shape[1])
     column_F = np.where(filled_F, np.cumsum(filled_F) - 1, -1)
-    for probe in each:
-        ask = Letters(probe, tokens_KL, letter_KLT, mask_T, spread, _slots(probe, column_K))
+    for probe in probes:
+        forward = LetterGates(probe, tokens_KL, letter_KLT, mask_T, spread, _find_slots(probe, column_K))
         shown = torch.ones(len(probe), tokens_KL.numel(), device=tokens_KL.device)
         if method == "integrated_gradients":
-            at_once = min(probe.at_once, max(1, POSITIONS // tokens_KL.numel()))
-            found = integrated_gradients(ask, shown, torch.zeros_like(shown), at_once)
+            chunk_size = min(probe.chunk_size, max(1, POSITIONS // tokens_KL.numel()))
+            gates = integrated_gradients(forward, shown, torch.zeros_like(shown), chunk_size)
         else:
-            found = gradient_x_input(ask, shown, torch.zeros_like(shown))
-        has_BF = (ask.slot_BK >= 0).cpu().numpy()[:, asv_F] & filled_F
-        yield found_of(probe, found, has_BF, np.broadcast_to(column_F, has_BF.shape), width)
+            gates = gradient_x_input(forward, shown, torch.zeros_like(shown))
+        has_BF = (forward.slot_BK >= 0).cpu().numpy()[:, asv_F] & filled_F
+        yield gather_gates(probe, gates, has_BF, np.broadcast_to(column_F, has_BF.shape), width)
 
 
 # -- mutations ----------------------------------------------------------------------------------------------------------
 
 
-def _by_mutation(
+def _explain_by_mutation(
     model: AAM,
-    each: Iterator[Probe],
+    probes: Iterator[Probe],
     asvs: Sequence[str],
-    column_K: npt.NDArray[np.int64],
+    column_K: Ints,
     features: pd.DataFrame,
-) -> tuple[list[Part], pd.DataFrame]:
+) -> tuple[list[BatchAttributions], pd.DataFrame]:
     """What predictions lose by other letters: the mean over these, and the mean over samples of each."""
     asv_F = np.repeat(np.arange(len(asvs)), [len(a) for a in asvs])
-    # Variants: a position with another letter.
+    # Variants (V): a position with another letter.
     feature_V, letter_V = np.nonzero(features["letter"].to_numpy()[:, None] != np.array(list(LETTERS)))
-    sequences = [_mutated(features, f, LETTERS[c]) for f, c in zip(feature_V.tolist(), letter_V.tolist(), strict=True)]
+    sequences = [_mutate(features, f, LETTERS[c]) for f, c in zip(feature_V.tolist(), letter_V.tolist(), strict=True)]
     vector_VD = encode_asvs(model.network, tokenize(sequences), model.device, progress=model.shows_progress)
     letters_F = np.bincount(feature_V, minlength=len(features))
-    total, holders_F, parts = np.zeros((len(features), len(LETTERS))), np.zeros(len(features)), []
-    for probe in each:
-        slot_BK = _slots(probe, column_K)
-        prediction = probe.asked(torch.zeros_like(probe.own_BS), probe.rows).cpu().double()
+    total, holders_F, batches = np.zeros((len(features), len(LETTERS))), np.zeros(len(features)), []
+    for probe in probes:
+        slot_BK = _find_slots(probe, column_K)
+        prediction = probe.predict_without(torch.zeros_like(probe.own_BS), probe.rows).cpu().double()
         mean_BF = np.zeros((len(probe), len(features)))
         held = (slot_BK >= 0).nonzero().tolist()
         for b, k in tqdm(held, desc="mutate", unit="ASV", delay=2, disable=not model.shows_progress):
-            those = np.flatnonzero(asv_F[feature_V] == k)
-            answer = _mutants(probe, b, int(slot_BK[b, k]), vector_VD[torch.from_numpy(those).to(vector_VD.device)])
-            change = (prediction[b] - answer).numpy()
-            total[feature_V[those], letter_V[those]] += change
-            mean_BF[b] += np.bincount(feature_V[those], weights=change, minlength=len(features)) / letters_F
+            variants = np.flatnonzero(asv_F[feature_V] == k)
+            vectors = vector_VD[torch.from_numpy(variants).to(vector_VD.device)]
+            change = (prediction[b] - _predict_variants(probe, b, int(slot_BK[b, k]), vectors)).numpy()
+            total[feature_V[variants], letter_V[variants]] += change
+            mean_BF[b] += np.bincount(feature_V[variants], weights=change, minlength=len(features)) / letters_F
         has_BF = (slot_BK >= 0).cpu().numpy()[:, asv_F]
         holders_F += has_BF.sum(0)
         row, column = has_BF.nonzero()
         values = sparse.csr_array((mean_BF[row, column], (row, column)), shape=mean_BF.shape)
         nothing = torch.full_like(prediction, torch.nan)  # there is no one sample to compare with
-        check = checked(probe, prediction, nothing, torch.from_numpy(np.asarray(values.sum(1)).ravel()))
-        parts.append(Part(probe.batch.sample_B, values, check))
+        check = check_sums(probe, prediction, nothing, torch.from_numpy(np.asarray(values.sum(1)).ravel()))
+        batches.append(BatchAttributions(probe.batch.sample_B, values, check))
     mean = total / np.maximum(holders_F, 1)[:, None]
-    return parts, pd.DataFrame(mean, index=features.index, columns=list(LETTERS))
+    return batches, pd.DataFrame(mean, index=features.index, columns=list(LETTERS))
 
 
-def _mutated(features: pd.DataFrame, feature: int, letter: str) -> str:
+def _mutate(features: pd.DataFrame, feature: int, letter: str) -> str:
     """The ASV of a feature with another letter at its position."""
     asv, position = features["asv_id"].iloc[feature], int(features["position"].iloc[feature])
     return f"{asv[: position - 1]}{letter}{asv[position:]}"
 
 
 @torch.no_grad()
-def _mutants(probe: Probe, b: int, slot: int, vector_VD: Tensor) -> Tensor:
+def _predict_variants(probe: Probe, b: int, slot: int, vector_VD: Tensor) -> Tensor:
     """The output of sample `b` with each of some vectors in place of one of its ASVs', on the CPU."""
-    answers = []
-    for part_VD in vector_VD.to(probe.asv_BSD.dtype).split(probe.at_once):
-        row = torch.full((len(part_VD),), b, device=part_VD.device)
+    outputs = []
+    for chunk_VD in vector_VD.to(probe.asv_BSD.dtype).split(probe.chunk_size):
+        row = torch.full((len(chunk_VD),), b, device=chunk_VD.device)
         entry_VSD = probe.entry_BSD[row]
-        entry_VSD[:, slot] = probe.model.network.encoder.sample.entry(part_VD, probe.share_BS[row, slot])
-        answers.append(probe.answer(entry_VSD, probe.own_BS[row].to(entry_VSD.dtype), row).cpu().double())
-    return torch.cat(answers)
+        entry_VSD[:, slot] = probe.model.network.encoder.sample.entry(chunk_VD, probe.share_BS[row, slot])
+        outputs.append(probe.output_of(entry_VSD, probe.own_BS[row].to(entry_VSD.dtype), row).cpu().double())
+    return torch.cat(outputs)

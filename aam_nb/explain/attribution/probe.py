@@ -1,6 +1,6 @@
-"""A model's output as a function of which of a sample's ASVs are there: what attributions and their checks both ask.
+"""A model's output as a function of which of a sample's ASVs are there: attributions and their checks are made of it.
 
-Shape letters: B samples of a batch, S slots (a sample's ASVs and then those of the reference), M questions asked at once, D width.
+Shape letters: B samples of a batch, S slots (a sample's ASVs and then those of the reference), M outputs computed at once, D width.
 """
 
 from __future__ import annotations
@@ -9,11 +9,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 import torch
 from torch import Tensor
 
+from aam_nb.arrays import Floats
 from aam_nb.batch.batch import Batch
 from aam_nb.config import UserError, cut_list
 from aam_nb.model.objectives import Classification
@@ -24,7 +24,7 @@ from aam_nb.train.estimator import AAM
 BATCH = 16
 """Samples explained together."""
 SLOTS = 65536
-"""Slots (questions x ASVs) computed at once: bounds memory."""
+"""Slots (outputs x ASVs) computed at once: bounds memory."""
 MEAN_ASVS = 256
 """ASVs of the training mean, the most abundant ones."""
 
@@ -122,7 +122,7 @@ class Reference:
 
     name: str
     asv_ids: pd.Index
-    share: npt.NDArray[np.float64]
+    share: Floats
     meaning: str
 
     @classmethod
@@ -175,7 +175,7 @@ class Reference:
         )
 
 
-# -- the question -------------------------------------------------------------------------------------------------------
+# -- the probe ----------------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, eq=False)
@@ -193,7 +193,7 @@ class Probe:
         Which slots are the sample's own, and which are the reference's.
     asv_BSD, share_BS
         Vectors of ASVs, without abundance, and their relative abundances; 1 where a slot is empty.
-    which_B
+    output_B
         Number of the output that is explained.
     """
 
@@ -206,7 +206,7 @@ class Probe:
     asv_BSD: Tensor
     share_BS: Tensor
     entry_BSD: Tensor
-    which_B: Tensor
+    output_B: Tensor
 
     def __len__(self) -> int:
         return len(self.batch)
@@ -222,8 +222,8 @@ class Probe:
         return torch.arange(len(self), device=self.own_BS.device)
 
     @property
-    def at_once(self) -> int:
-        """How many questions are asked at once, so that memory stays bounded."""
+    def chunk_size(self) -> int:
+        """How many outputs are computed at once, so that memory stays bounded."""
         return max(1, SLOTS // self.own_BS.shape[1])
 
     def __call__(self, gate_MS: Tensor, row_M: Tensor) -> Tensor:
@@ -235,11 +235,11 @@ class Probe:
             By which attention to each slot is multiplied before it is normalised: 0 is absent, 1 is present. `own_BS` as numbers is the
             sample, `other_BS` the reference.
         row_M
-            Which sample each question is about.
+            Which sample each output is of.
         """
-        return self.answer(self.entry_BSD[row_M], gate_MS, row_M)
+        return self.output_of(self.entry_BSD[row_M], gate_MS, row_M)
 
-    def lacking(self, drop_MS: Tensor, row_M: Tensor) -> Tensor:
+    def output_without(self, drop_MS: Tensor, row_M: Tensor) -> Tensor:
         """The output of samples that lack some of their own ASVs, the others' relative abundances made to sum to one again; shape M.
 
         A sample that lacks all is the sample without ASVs.
@@ -249,23 +249,27 @@ class Probe:
         gone_M1 = (share_MS * (drop_MS & self.own_BS[row_M])).sum(1, keepdim=True)
         left_M1 = (1 - gone_M1).clamp_min(torch.finfo(share_MS.dtype).eps)
         entry_MSD = self.model.network.encoder.sample.entry(self.asv_BSD[row_M], (share_MS / left_M1).clamp_max(1.0))
-        return self.answer(entry_MSD, keep_MS.to(entry_MSD.dtype), row_M)
+        return self.output_of(entry_MSD, keep_MS.to(entry_MSD.dtype), row_M)
 
-    def asked(self, drop_MS: Tensor, row_M: Tensor) -> Tensor:
-        """`lacking`, in parts that fit memory and without gradients."""
+    def predict_without(self, drop_MS: Tensor, row_M: Tensor) -> Tensor:
+        """`output_without`, in chunks that fit memory and without gradients."""
         with torch.no_grad():
-            size = self.at_once
-            parts = zip(drop_MS.split(size), row_M.split(size), strict=True)
-            return torch.cat([self.lacking(drop, row) for drop, row in parts])
+            size = self.chunk_size
+            chunks = zip(drop_MS.split(size), row_M.split(size), strict=True)
+            return torch.cat([self.output_without(drop, row) for drop, row in chunks])
 
-    def answer(self, entry_MSD: Tensor, gate_MS: Tensor, row_M: Tensor, covariate_MCD: Tensor | None = None) -> Tensor:
+    def output_of(
+        self, entry_MSD: Tensor, gate_MS: Tensor, row_M: Tensor, covariate_MCD: Tensor | None = None
+    ) -> Tensor:
         """As `__call__`, of other vectors in the slots, M x S x D, and perhaps of the covariates."""
         filled_MS = self.filled_BS[row_M]
-        all_outputs = _outputs(self.model, self.output, self.batch, entry_MSD, filled_MS, gate_MS, row_M, covariate_MCD)
-        return all_outputs.gather(1, self.which_B[row_M][:, None])[:, 0]
+        all_outputs = _compute_outputs(
+            self.model, self.output, self.batch, entry_MSD, filled_MS, gate_MS, row_M, covariate_MCD
+        )
+        return all_outputs.gather(1, self.output_B[row_M][:, None])[:, 0]
 
 
-def probes(
+def make_probes(
     model: AAM, study: Study, output: Output, reference: Reference, *, batch_size: int = BATCH, desc: str = "explain"
 ) -> tuple[pd.Index, Iterator[Probe]]:
     """The ASVs (of the study, then those that only the reference has), and a probe for each batch of the study's samples.
@@ -278,22 +282,23 @@ def probes(
     study.require_reads()
     more = reference.asv_ids[~reference.asv_ids.isin(study.asv_ids)]
     asv_ids = study.asv_ids.append(more) if len(more) else study.asv_ids
-    place = torch.from_numpy(asv_ids.get_indexer(reference.asv_ids)).to(model.device)
+    column = torch.from_numpy(asv_ids.get_indexer(reference.asv_ids)).to(model.device)
     share = torch.from_numpy(reference.share.astype(np.float32)).to(model.device)
     vectors = model.vectors.of(model.network, reference.asv_ids, model.device) if len(reference.asv_ids) else None
 
-    def each() -> Iterator[Probe]:
+    def make_each() -> Iterator[Probe]:
         for batch, asv_ND in model.batches(study, batch_size=batch_size, desc=desc):
-            yield _probe(model, output, batch, asv_ND, place, share, vectors)
+            yield _make_probe(model, output, batch, asv_ND, column, share, vectors)
 
-    return asv_ids, each()
+    return asv_ids, make_each()
 
 
 @torch.no_grad()
-def _probe(
-    model: AAM, output: Output, batch: Batch, asv_ND: Tensor, place_R: Tensor, share_R: Tensor, asv_RD: Tensor | None
+def _make_probe(
+    model: AAM, output: Output, batch: Batch, asv_ND: Tensor, column_R: Tensor, share_R: Tensor, asv_RD: Tensor | None
 ) -> Probe:
-    size_B, R = batch.offsets_B1.diff(), len(place_R)
+    # The sample's own ASVs come first in the slots.
+    size_B, R = batch.offsets_B1.diff(), len(column_R)
     B, S = len(batch), int(size_B.max())
     own = torch.arange(S, device=size_B.device) < size_B[:, None]
     column = torch.full((B, S), -1, device=own.device)
@@ -302,24 +307,25 @@ def _probe(
     share[own] = (batch.counts_E / batch.total_B.repeat_interleave(size_B)).to(share.dtype)
     asv = asv_ND.new_zeros(B, S, asv_ND.shape[1])
     asv[own] = asv_ND[batch.asv_E]
+    # Those of the reference follow, the same for each sample.
     other = torch.zeros(B, S + R, dtype=torch.bool, device=own.device)
     other[:, S:] = True
     if asv_RD is not None:
-        column = torch.cat([column, place_R.expand(B, -1)], 1)
+        column = torch.cat([column, column_R.expand(B, -1)], 1)
         share = torch.cat([share, share_R.expand(B, -1)], 1)
         asv = torch.cat([asv, asv_RD.to(asv.dtype).expand(B, -1, -1)], 1)
         own = torch.cat([own, own.new_zeros(B, R)], 1)
     entry = model.network.encoder.sample.entry(asv, share)
     rows = torch.arange(B, device=own.device)
     if output.chosen is None:
-        outputs = _outputs(model, output, batch, entry, own | other, own.to(entry.dtype), rows)
-        which = outputs.argmax(1)
+        outputs = _compute_outputs(model, output, batch, entry, own | other, own.to(entry.dtype), rows)
+        output_B = outputs.argmax(1)
     else:
-        which = torch.full((B,), output.chosen, device=own.device)
-    return Probe(model, output, batch, column, own, other, asv, share, entry, which)
+        output_B = torch.full((B,), output.chosen, device=own.device)
+    return Probe(model, output, batch, column, own, other, asv, share, entry, output_B)
 
 
-def _outputs(
+def _compute_outputs(
     model: AAM,
     output: Output,
     batch: Batch,

@@ -1,4 +1,4 @@
-"""What `attribute` found: how much each feature of each sample moved its prediction, and views of that."""
+"""The result of `attribute`: how much each feature of each sample moved its prediction, as tables over samples and one by one."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 from scipy import sparse
 
-import aam_nb
+from aam_nb.arrays import Floats
 from aam_nb.config import ExplainConfig, cut_list, make_config
 from aam_nb.evaluate.resampling import draw_groups, number_groups, percentile_interval
 from aam_nb.explain.attribution.methods import PRECISION
 from aam_nb.explain.attribution.probe import ExplainError
+from aam_nb.explain.attribution.query import PLURALS, AttributionQuery
 from aam_nb.study.atomic import whole_file
 from aam_nb.study.errors import UnknownIdError
 from aam_nb.study.study import Study
@@ -45,9 +45,9 @@ class Attributions:
     check
         One row per sample: `output` (the class explained, or the target), `prediction`, `reference` (the output of the reference), `sum` of
         the attributions and `gap`, what they miss of `prediction - reference`. At levels "taxon" and "clade" the sum is that of the
-        ASVs they were summed from; asked anew at several ranks, that of the rank with the largest gap, and of clades NaN.
+        ASVs they were summed from; computed anew at several ranks, that of the rank with the largest gap, and of clades NaN.
     level, method
-        As `attribute` was asked.
+        Those that `attribute` was asked for.
     reference
         What predictions were compared with, in words.
     output
@@ -61,11 +61,11 @@ class Attributions:
     mutations
         Of mutated nucleotides: one row per feature and a column for each letter, the mean of `prediction - prediction with that letter`
         over the samples that hold the ASV; 0 for its own letter. None for other methods.
-    asked
-        The arguments of `attribute`, so that `aam.explain.attribute(model, study, **asked)` does the same again; at level "nucleotide" the
-        ASVs are named also where they were not.
+    query
+        What was asked: `aam.explain.attribute(model, study, **query.arguments())` asks it again. At level "nucleotide" it names the ASVs,
+        also where the call did not.
     model, study
-        The model, and the samples explained. These and `asked` are not saved, and None where `attribute` did not make these.
+        The model, and the samples explained. These and `query` are not saved, and None where `attribute` did not make these.
     """
 
     target: str
@@ -81,7 +81,7 @@ class Attributions:
     features: pd.DataFrame = field(default_factory=pd.DataFrame)
     members: sparse.csr_array | None = None
     mutations: pd.DataFrame | None = None
-    asked: dict[str, Any] | None = field(default=None, repr=False, compare=False)
+    query: AttributionQuery | None = field(default=None, repr=False, compare=False)
     model: AAM | None = field(default=None, repr=False, compare=False)
     study: Study | None = field(default=None, repr=False, compare=False)
 
@@ -148,7 +148,7 @@ class Attributions:
             for mask in (self.values.data > 0, self.values.data < 0)
         )
         mean = np.asarray(self.values.sum(0)).ravel() / n
-        low, high = self._interval(group, config)
+        low, high = self._mean_intervals(group, config)
         frame = pd.DataFrame(
             {
                 "mean": mean,
@@ -177,22 +177,23 @@ class Attributions:
             )
         return self.by_feature()
 
-    def _interval(
-        self, group: str | None, config: ExplainConfig
-    ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-        """Ends of the bootstrap interval of each feature's mean; NaN of a single sample or group."""
+    def _mean_intervals(self, group: str | None, config: ExplainConfig) -> tuple[Floats, Floats]:
+        """Ends of the bootstrap interval of each feature's mean; NaN of a single sample or group.
+
+        `resampling.bootstrap_mean_interval` for sparse values, a few features at a time.
+        """
         n = len(self.sample_ids)
         unit = number_groups(None if group is None else self._column(group), n)
         low, high = (np.full(self.values.shape[1], np.nan) for _ in range(2))
         if unit.max(initial=0) == 0:
             return low, high
         drawn = draw_groups(unit, config.num_resamples, config.seed)
-        samples = drawn @ np.bincount(unit)
+        size = drawn @ np.bincount(unit)  # samples in each resample
         sums = (sparse.csr_array((np.ones(n), (unit, np.arange(n)))) @ self.values).tocsc()
         for start in range(0, self.values.shape[1], COLUMNS_AT_ONCE):
-            part = slice(start, start + COLUMNS_AT_ONCE)
-            means = (sums[:, part].T @ drawn.T) / samples
-            low[part], high[part] = percentile_interval(means.T, config.confidence)
+            columns = slice(start, start + COLUMNS_AT_ONCE)
+            means = (sums[:, columns].T @ drawn.T) / size
+            low[columns], high[columns] = percentile_interval(means.T, config.confidence)
         return low, high
 
     def _column(self, group: str) -> pd.Series:
@@ -219,8 +220,8 @@ class Attributions:
                 "it in `aam.explain.attribute(model, study)`."
             )
         row = self.values[[self.sample_ids.get_loc(sample_id)]].tocoo()
-        found = pd.Series(row.data, index=self.features.index[row.coords[1]], name=sample_id)
-        return found.sort_values(key=np.abs, ascending=False, kind="stable")
+        values = pd.Series(row.data, index=self.features.index[row.coords[1]], name=sample_id)
+        return values.sort_values(key=np.abs, ascending=False, kind="stable")
 
     def difference(self, a: str, b: str) -> pd.DataFrame:
         """One sample's attributions beside another's.
@@ -242,7 +243,7 @@ class Attributions:
 
     def _described(self, frame: pd.DataFrame) -> pd.DataFrame:
         """Rows of features with what describes these."""
-        return frame.join(apart(self.features, frame))
+        return frame.join(rename_taken(self.features, frame))
 
     # -- as a table -----------------------------------------------------------------------------------------------------
 
@@ -251,9 +252,9 @@ class Attributions:
         coo = self.values.tocoo()
         row, column = coo.coords
         name = str(self.features.index.name)
-        found = pd.DataFrame({name: self.features.index[column], "attribution": coo.data}, index=self.sample_ids[row])
-        described = self.features.iloc[column].set_axis(found.index)
-        return pd.concat([found, apart(described, found)], axis=1)
+        table = pd.DataFrame({name: self.features.index[column], "attribution": coo.data}, index=self.sample_ids[row])
+        described = self.features.iloc[column].set_axis(table.index)
+        return pd.concat([table, rename_taken(described, table)], axis=1)
 
     def save(self, path: str | Path) -> Path:
         """Write `to_frame()` as CSV; a file of that name is replaced once the new one is whole."""
@@ -264,18 +265,16 @@ class Attributions:
 
     def plot(self, **artist_kw: Any) -> Any:
         """The strongest features; a matplotlib Axes, or a Figure at level "nucleotide"."""
-        plots = aam_nb.plots
+        from aam_nb.show.plots.attributions import attributions, clades, nucleotides, taxa
+
         if self.level == "nucleotide":
-            return plots.nucleotides(self, **artist_kw)
-        return {"taxon": plots.taxa, "clade": plots.clades}.get(self.level, plots.attributions)(self, **artist_kw)
+            return nucleotides(self, **artist_kw)
+        return {"taxon": taxa, "clade": clades}.get(self.level, attributions)(self, **artist_kw)
 
     def __repr__(self) -> str:
-        what = {"asv": "ASVs", "taxon": "taxa", "clade": "clades", "nucleotide": "nucleotides"}.get(
-            self.level, "covariates"
-        )
         gap = f", largest gap {self.largest_gap:.2%}" if self.complete else ""
         return (
-            f"Attributions({self.target}, {self.unit}: {len(self.sample_ids)} samples x {self.values.shape[1]} {what} by "
+            f"Attributions({self.target}, {self.unit}: {len(self.sample_ids)} samples x {self.values.shape[1]} {PLURALS[self.level]} by "
             f"{self.method.replace('_', ' ')}{gap})"
         )
 
@@ -284,6 +283,6 @@ class Attributions:
         return f"<b>{html.escape(repr(self))}</b><p>{about}</p>" + self.by_feature().head(10).to_html(escape=True)
 
 
-def apart(features: pd.DataFrame, table: pd.DataFrame) -> pd.DataFrame:
+def rename_taken(features: pd.DataFrame, table: pd.DataFrame) -> pd.DataFrame:
     """What describes features, under names that a table does not use itself: " (taxonomy)" follows those that it does."""
     return features.rename(columns={name: f"{name} (taxonomy)" for name in table.columns})

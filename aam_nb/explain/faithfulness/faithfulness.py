@@ -10,24 +10,26 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-import aam_nb
+from aam_nb.arrays import Ints
 from aam_nb.config import FaithfulnessConfig, make_config
+from aam_nb.explain.attribution.attribute import require_query
+from aam_nb.explain.attribution.query import PLURALS
 from aam_nb.explain.attribution.result import Attributions
 from aam_nb.explain.faithfulness import checks
-from aam_nb.explain.faithfulness.again import group_of, need
 from aam_nb.explain.faithfulness.checks import FAILED, NOT_APPLICABLE, NOT_MEASURED, PASSED
 from aam_nb.explain.faithfulness.deletion_insertion import KINDS, SIGN_ONLY
-from aam_nb.explain.faithfulness.refits import SEEDS, recovery_rows, refit_checks
+from aam_nb.explain.faithfulness.refits import SEEDS, check_recovery, check_refits
+from aam_nb.explain.faithfulness.resampling import group_samples
 from aam_nb.explain.ids import as_id_list
 from aam_nb.study.study import Study
 
-PUT = {"deletion": "taken away", "insertion": "put in"}
-PLURAL = {"asv": "ASVs", "taxon": "taxa", "clade": "clades", "nucleotide": "nucleotides", "covariate": "covariates"}
+CHANGES = {"deletion": "removed", "insertion": "added"}
+"""What is done with features, by kind of curve."""
 
 
 @dataclass(frozen=True, eq=False)
 class Faithfulness:
-    """What the checks of some attributions found.
+    """The checks of some attributions: a table, curves, and a verdict.
 
     Parameters
     ----------
@@ -50,7 +52,7 @@ class Faithfulness:
         `stage`, the part of the network made random last, everything above it being random too, and the rank correlations, within
         samples, that are left: `signed` and `size`, each with ends.
     refits
-        One row per model fitted anew: `kind` ("seeds", "labels"), `number`, rank correlations `within` samples (signed), `within_size`,
+        One row per model fitted again: `kind` ("seeds", "labels"), `number`, rank correlations `within` samples (signed), `within_size`,
         and of features' means `size` and `signed`, the share of the `top` features and `top_chance`, and `average_precision` where ASVs
         were planted.
     config
@@ -76,62 +78,65 @@ class Faithfulness:
 
     def verdict(self) -> str:
         """What may be read from the attributions, and which checks that rests on."""
-        parts = [f"{self._first()}{self._signs()}"]
-        shown = {PASSED: "Passed", FAILED: "Failed", NOT_MEASURED: "Not measured", NOT_APPLICABLE: "Does not apply"}
-        parts += [f"{words}: {', '.join(names)}." for outcome, words in shown.items() if (names := self.of(outcome))]
-        return " ".join(parts)
+        sentences = [f"{self._main_sentence()}{self._sign_sentence()}"]
+        labels = {PASSED: "Passed", FAILED: "Failed", NOT_MEASURED: "Not measured", NOT_APPLICABLE: "Does not apply"}
+        sentences += [
+            f"{label}: {', '.join(names)}." for outcome, label in labels.items() if (names := self.of(outcome))
+        ]
+        return " ".join(sentences)
 
-    def _signs(self) -> str:
+    def _sign_sentence(self) -> str:
         """A sentence where the attributions beat a random order, and their sizes have no part in that."""
         won = [kind for kind in KINDS if f"{kind} against random" in self.of(PASSED)]
         low = self.table["low"].reindex([f"{kind} against {SIGN_ONLY}" for kind in won]).to_numpy(float)
         unsized = [kind for kind, least in zip(won, low, strict=True) if least <= 0]
         if not unsized:
             return ""
-        where = "" if len(unsized) == len(won) else f" where they are {PUT[unsized[0]]}"
+        where = "" if len(unsized) == len(won) else f" where they are {CHANGES[unsized[0]]}"
         return f" Their sizes add nothing to their signs{where}: random sizes of the same signs do as well."
 
-    def _first(self) -> str:
-        """The sentence that the gravest outcome calls for."""
-        failed, what = set(self.of(FAILED)), PLURAL[self.level]
+    def _main_sentence(self) -> str:
+        """The sentence for the most serious outcome."""
+        failed, features = set(self.of(FAILED)), PLURALS[self.level]
         chance = [f"{kind} against random" for kind in KINDS]
         lost = [name for name in chance if name in failed]
         if len(lost) == 2:
-            return f"Do not read single {what} from these: a random order does as well."
+            return f"Do not read single {features} from these: a random order does as well."
         if lost:
-            put = PUT[lost[0].split()[0]]
-            return f"Do not rely on single {what}: {put} in the order of these attributions, they do no better than in a random one."
+            change = CHANGES[lost[0].split()[0]]
+            return (
+                f"Do not rely on single {features}: when they are {change} in the order of these attributions, that does no better than a "
+                "random order."
+            )
         if "recovery" in failed:
-            return f"These attributions do not find the {what} that are known to matter better than chance does."
+            return f"These attributions do not find the {features} that are known to matter better than chance does."
         unlearned = [n for n in ("random weights", "random labels") if n in failed]
         if unlearned:
             return (
-                "These attributions owe much to what the model did not learn from the labels: models with "
+                "Much in these attributions does not come from what the model learned from the labels: models with "
                 f"{' and with '.join(unlearned)} give similar ones. Do not read them as what it learned."
             )
         if not any(name in self.of(PASSED) for name in chance):
-            return f"Whether single {what} matter as these attributions say was not tested against a random order."
+            return f"Whether single {features} matter as these attributions say was not tested against a random order."
         tested = all(name in self.of(PASSED) for name in ("random weights", "random labels"))
         if any(name.endswith("against abundance") and not name.startswith("recovery") for name in failed):
-            return (
-                f"These attributions rank {what} better than chance, but not always better than plain abundance does."
-            )
+            return f"These attributions rank {features} better than chance, but not always better than plain abundance does."
         if any(name.startswith("seeds") for name in failed):
             return (
-                f"These attributions can be used to see which {what} moved the predictions of this one model. Not more: models of other "
-                "seeds agree with it only in part."
+                f"These attributions can be used to see which {features} moved the predictions of this one model. Not more: models of "
+                "other seeds agree with it only in part."
             )
         if any(name.startswith(("infidelity", "completeness")) for name in failed):
             return (
-                f"The order of these attributions can be used to find the {what} that moved the model's predictions. Do not add their "
-                f"values up: they do not foresee what taking several {what} away does."
+                f"The order of these attributions can be used to find the {features} that moved the model's predictions. Do not add their "
+                f"values up: they do not predict what removing several {features} does."
             )
         if failed:
-            return f"These attributions rank {what} better than chance, with the reservations below."
+            return f"These attributions rank {features} better than chance, with the reservations below."
         if not tested or not any(name.startswith("seeds") for name in self.of(PASSED)):
-            return f"As far as was tested, these attributions can be used to rank the {what} that moved the model's predictions."
+            return f"As far as was tested, these attributions can be used to rank the {features} that moved the model's predictions."
         return (
-            f"These attributions can be used to rank the {what} that moved the model's predictions. They speak of the model and are no "
+            f"These attributions can be used to rank the {features} that moved the model's predictions. They describe the model and are no "
             "proof of causes."
         )
 
@@ -141,7 +146,9 @@ class Faithfulness:
 
     def plot(self) -> Any:
         """Curves, random weights and the rest; a matplotlib Figure."""
-        return aam_nb.plots.faithfulness(self)
+        from aam_nb.show.plots.faithfulness import faithfulness as plot_faithfulness
+
+        return plot_faithfulness(self)
 
     def __repr__(self) -> str:
         counts = ", ".join(
@@ -165,21 +172,21 @@ def faithfulness(
 ) -> Faithfulness:
     """Check whether attributions say what moves a model's predictions, and whether that was learned.
 
-    completeness: what their sum misses. deletion and insertion: features taken away, the rest re-normalised, in the order of the
+    completeness: what their sum misses. deletion and insertion: features removed, the rest re-normalised, in the order of the
     attributions in the direction of the prediction, against random orders and the order of abundance. infidelity and sensitivity
-    (Captum). random weights: layer by layer from the output, after which attributions should be others. random labels, seeds: models
-    fitted anew, which takes as long as fitting them. recovery of planted ASVs against chance, abundance, prevalence and a random forest.
+    (Captum). random weights: layer by layer from the output, after which attributions should differ. random labels, seeds: models
+    fitted again, which takes as long as fitting them. recovery of planted ASVs against chance, abundance, prevalence and a random forest.
 
     Parameters
     ----------
     attributions
-        From `aam.explain.attribute`, of samples that the model did not see in training, if it is to say something of new ones.
+        From `aam.explain.attribute`, of samples that the model did not see in training, so that the checks hold for new samples.
     planted
         ASVs that are known to matter; by default those that the simulation planted for the target.
     train
-        Samples that models are fitted to anew; by default those the model was fitted to, if they are at hand.
+        Samples that models are fitted to again; by default those the model was fitted to, if they are at hand.
     config, settings
-        Settings are fields of `FaithfulnessConfig` and override those of `config`; `seeds=0, shuffles=0` fits nothing anew.
+        Settings are fields of `FaithfulnessConfig` and override those of `config`; `seeds=0, shuffles=0` fits nothing again.
 
     Returns
     -------
@@ -194,10 +201,10 @@ def faithfulness(
 
     Notes
     -----
-    Random orders and that of abundance know no direction, the attributions do: part of what they win by, direction alone would win. The
-    order "sign only" tells how much: it is that of their signs, with sizes drawn at random. Models
-    that average over ASVs, as this one, change little while a few are taken away at random, so sums of attributions foresee less of it than
-    their order does: see infidelity.
+    Random orders and that of abundance have no direction, the attributions have one: direction alone would give a part of their gain. The
+    order "sign only" shows how much: it is that of their signs, with sizes drawn at random. Models that average over ASVs, as this one
+    does, change little while a few are removed at random, so sums of attributions predict such changes less well than their order does:
+    see infidelity.
 
     References
     ----------
@@ -205,32 +212,35 @@ def faithfulness(
     Adebayo et al. 2018, arXiv 1810.03292 (random weights and labels).
     """
     config = make_config(FaithfulnessConfig, config, settings)
-    given, model, study = need(attributions)
-    asked = _asked(attributions, config)
+    query, model, study = require_query(attributions)
+    inputs = _choose_samples(attributions, config)
     train = train if train is not None else model.train_study
     if planted is None:
         planted = study.truth.asvs(attributions.target) if study.truth else ()
-    known = as_id_list("planted", planted)
-    rows, none = checks.completeness(asked), pd.DataFrame()
-    curve_rows, curves, areas = checks.curves(asked)
-    rows += [*curve_rows, *checks.perturbed(asked)]
-    if given["direction"] is None:
-        weight_rows, weights = checks.weights(asked)
-        refit_rows, refits = refit_checks(asked, train, known if attributions.level == "asv" else [])
+    planted = as_id_list("planted", planted)
+    # Checks of this model alone.
+    rows = checks.check_completeness(inputs)
+    curve_rows, curves, areas = checks.check_curves(inputs)
+    rows += [*curve_rows, *checks.check_perturbations(inputs)]
+    # Checks that compare with other models.
+    if query.direction is None:
+        weight_rows, weights = checks.check_random_weights(inputs)
+        refit_rows, refits = check_refits(inputs, train, planted if attributions.level == "asv" else [])
         rows += [*weight_rows, *refit_rows]
     else:
-        weights, refits, train = none, none, None
-        why = "A direction of one model's embedding means nothing to another model."
-        rows += [checks.row(name, NOT_APPLICABLE, why) for name in (*checks.WEIGHTS, *SEEDS, "random labels")]
-    rows += recovery_rows(asked, train, known)
+        weights, refits, train = pd.DataFrame(), pd.DataFrame(), None
+        reason = "A direction of one model's embedding means nothing to another model."
+        rows += [checks.make_row(name, NOT_APPLICABLE, reason) for name in (*checks.WEIGHTS, *SEEDS, "random labels")]
+    # A check against what is known.
+    rows += check_recovery(inputs, train, planted)
     table = pd.DataFrame(rows)
     return Faithfulness(
         target=attributions.target,
         unit=attributions.unit,
         level=attributions.level,
         method=attributions.method,
-        num_samples=asked.study.num_samples,
-        group=group_of(model, study)[1],
+        num_samples=inputs.study.num_samples,
+        group=group_samples(model, study)[1],
         table=table.astype({"passed": object}).set_index("check"),
         curves=curves,
         areas=areas,
@@ -240,23 +250,23 @@ def faithfulness(
     )
 
 
-def _asked(attributions: Attributions, config: FaithfulnessConfig) -> checks.CheckInputs:
-    """The samples that checks are made on, drawn where there are more than asked for, in the study's order."""
-    _, model, study = need(attributions)
-    unit, _ = group_of(model, study)
+def _choose_samples(attributions: Attributions, config: FaithfulnessConfig) -> checks.CheckInputs:
+    """The samples that checks are made on, in the study's order; where there are more than the settings say, they are drawn."""
+    _, model, study = require_query(attributions)
+    unit, _ = group_samples(model, study)
     rng = np.random.default_rng(config.seed)
     drawn = rng.permutation(study.num_samples)
-    some, few = (np.sort(drawn[:n]) for n in (config.max_samples, config.num_samples))
+    rows, few = (np.sort(drawn[:n]) for n in (config.max_samples, config.num_samples))
 
-    def numbered(rows: checks.Ints) -> checks.Ints:
+    def number_again(rows: Ints) -> Ints:
         return np.unique(unit[rows], return_inverse=True)[1].astype(np.int64)
 
     return checks.CheckInputs(
         attributions=attributions,
         model=model,
-        study=study.keep_samples(study.sample_ids[some]),
-        unit=numbered(some),
+        study=study.keep_samples(study.sample_ids[rows]),
+        unit=number_again(rows),
         few=study.keep_samples(study.sample_ids[few]),
-        few_unit=numbered(few),
+        few_unit=number_again(few),
         config=config,
     )

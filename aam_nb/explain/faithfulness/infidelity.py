@@ -1,37 +1,36 @@
-"""Infidelity and sensitivity (Captum): do attributions foresee what taking features away does, and do small changes keep them?"""
+"""Infidelity and sensitivity (Captum): do attributions predict what removing features does, and do they change little when reads do?"""
 
 from __future__ import annotations
 
 from dataclasses import replace
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 import torch
 from scipy import sparse
 from torch import Tensor
 
+from aam_nb.arrays import Floats, Ints
 from aam_nb.config import FaithfulnessConfig
+from aam_nb.explain.attribution.attribute import recompute_attributions
 from aam_nb.explain.attribution.probe import Probe
 from aam_nb.explain.attribution.result import Attributions
-from aam_nb.explain.faithfulness.again import explained_again
-from aam_nb.explain.faithfulness.deletion_insertion import Players
+from aam_nb.explain.faithfulness.deletion_insertion import RemovableFeatures
 from aam_nb.study.study import Study
 from aam_nb.train.estimator import AAM
 
-Array = npt.NDArray[np.float64]
 FINER = 1000
 """Reads are multiplied by this before they are changed, so that a single one can change by a tenth; shares stay."""
 
 
 def infidelity(
-    probe: Probe, players: Players, value_BF: Array, config: FaithfulnessConfig, *, scaled: bool = False
-) -> Array:
-    """Mean squared error of what attributions foresee of random subsets, in squared units, shape B.
+    probe: Probe, features: RemovableFeatures, value_BF: Floats, config: FaithfulnessConfig, *, scaled: bool = False
+) -> Floats:
+    """Mean squared error of what attributions predict for random subsets, in squared units, shape B.
 
-    A share of the features, itself drawn evenly from 0 to 1, is shut out: the gates of the sample's own ASVs close, those of the
-    reference's open. Attributions foresee that the output falls by the sum of what those features were given. Of attributions that
-    are all zero it is the mean squared change. `scaled` multiplies each sample's attributions by what suits them best first.
+    A share of the features, itself drawn evenly from 0 to 1, is removed: the gates of the sample's own ASVs close, those of the
+    reference's open. Attributions predict that the output falls by the sum of the attributions of those features. Of attributions that
+    are all zero it is the mean squared change. `scaled` first multiplies each sample's attributions by the factor that fits best.
 
     References
     ----------
@@ -40,8 +39,8 @@ def infidelity(
     from captum.metrics import infidelity as captum_infidelity
 
     device = probe.own_BS.device
-    slot_BS = torch.from_numpy(players.slot_BS).to(device)
-    present = torch.from_numpy(players.feature_BF >= 0).to(device, torch.float32)
+    slot_BS = torch.from_numpy(features.slot_BS).to(device)
+    present = torch.from_numpy(features.feature_BF >= 0).to(device, torch.float32)
     generator = torch.Generator().manual_seed(config.seed)
 
     def forward(open_MF: Tensor, row_M: Tensor) -> Tensor:
@@ -50,7 +49,7 @@ def infidelity(
         own_MS, other_MS = probe.own_BS[row_M], probe.other_BS[row_M]
         return probe(own_MS * open_MS + other_MS * (1 - open_MS) * (slot_MS >= 0), row_M)
 
-    def shut(open_MF: Tensor) -> tuple[Tensor, Tensor]:
+    def remove_subset(open_MF: Tensor) -> tuple[Tensor, Tensor]:
         share_M1, draw_MF = (
             torch.rand(len(open_MF), 1, generator=generator),
             torch.rand(open_MF.shape, generator=generator),
@@ -58,10 +57,10 @@ def infidelity(
         out_MF = (draw_MF < share_M1).to(device) * open_MF
         return out_MF, open_MF - out_MF
 
-    most = min(max(len(probe), probe.at_once), len(probe) * config.num_subsets)
-    found = captum_infidelity(
+    most = min(max(len(probe), probe.chunk_size), len(probe) * config.num_subsets)
+    errors = captum_infidelity(
         forward,
-        shut,
+        remove_subset,
         present,
         torch.from_numpy(value_BF).to(device, torch.float32),
         additional_forward_args=(probe.rows,),
@@ -69,22 +68,22 @@ def infidelity(
         max_examples_per_batch=most,
         normalize=scaled,
     )
-    return found.double().clamp_min(0).cpu().numpy()
+    return errors.double().clamp_min(0).cpu().numpy()
 
 
-def shuffled(value_BF: Array, feature_BF: npt.NDArray[np.int64], rng: np.random.Generator) -> Array:
-    """Attributions dealt out anew among each sample's own features."""
-    found = np.zeros_like(value_BF)
+def shuffle_within_samples(value_BF: Floats, feature_BF: Ints, rng: np.random.Generator) -> Floats:
+    """Attributions shuffled among each sample's own features."""
+    shuffled = np.zeros_like(value_BF)
     for b, held in enumerate(feature_BF >= 0):
-        found[b, held] = rng.permutation(value_BF[b, held])
-    return found
+        shuffled[b, held] = rng.permutation(value_BF[b, held])
+    return shuffled
 
 
-def sensitivity(attributions: Attributions, model: AAM, study: Study, config: FaithfulnessConfig) -> Array:
+def sensitivity(attributions: Attributions, model: AAM, study: Study, config: FaithfulnessConfig) -> Floats:
     """Largest change of a sample's attributions, as a share of their length, while its reads change a little; shape n.
 
-    Every ASV's reads change by a share drawn evenly from -`radius` to `radius`. 0: they stay. The square root of two: as two that
-    have nothing to do with one another.
+    Every ASV's reads change by a share drawn evenly from -`radius` to `radius`. 0: attributions stay the same. The square root of two:
+    they differ as much as two that have nothing to do with each other.
 
     References
     ----------
@@ -97,19 +96,19 @@ def sensitivity(attributions: Attributions, model: AAM, study: Study, config: Fa
 
     @torch.enable_grad()  # Captum asks without gradients
     def explain(reads_MA: Tensor | tuple[Tensor], additional_forward_args: tuple[Tensor]) -> Tensor | tuple[Tensor]:
-        alone = isinstance(reads_MA, Tensor)
+        single = isinstance(reads_MA, Tensor)
         reads = reads_MA if isinstance(reads_MA, Tensor) else reads_MA[0]
         rows = additional_forward_args[0].numpy()  # Captum repeats arguments of this name along with the samples
         changed = _with_reads(study, reads.numpy(), rows)
-        found = torch.from_numpy(explained_again(attributions, model, changed, outputs=outputs[rows]))
-        return found if alone else (found,)
+        values = torch.from_numpy(recompute_attributions(attributions, model, changed, outputs=outputs[rows]))
+        return values if single else (values,)
 
     def change(reads_MA: Tensor) -> Tensor:
         share = 1 + config.radius * (2 * torch.rand(reads_MA.shape, generator=generator) - 1)
         return torch.where(reads_MA > 0, (reads_MA * share).round().clamp_min(1), 0)
 
     reads = torch.from_numpy(study.table[:].toarray().astype(np.float64)) * FINER
-    found = sensitivity_max(
+    changes = sensitivity_max(
         explain,
         reads,
         change,
@@ -117,10 +116,10 @@ def sensitivity(attributions: Attributions, model: AAM, study: Study, config: Fa
         max_examples_per_batch=len(reads) * config.num_changes,
         additional_forward_args=(torch.arange(len(reads)),),
     )
-    return found.double().numpy()
+    return changes.double().numpy()
 
 
-def _with_reads(study: Study, reads: Array, rows: npt.NDArray[np.int64]) -> Study:
+def _with_reads(study: Study, reads: Floats, rows: Ints) -> Study:
     """Samples of a study, some of them repeatedly, with other reads."""
     ids = pd.Index([f"{study.sample_ids[r]} #{k}" for k, r in enumerate(rows)], name="sample_id")
     return replace(

@@ -1,4 +1,4 @@
-"""Attributions of models that should give others, or the same: with random weights, with labels shuffled, from another seed."""
+"""Copies of a model with random weights, and how alike the attributions of two models are."""
 
 from __future__ import annotations
 
@@ -6,17 +6,15 @@ import copy
 from collections.abc import Iterator
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import nn
 
+from aam_nb.arrays import Bools, Floats
 from aam_nb.model.module import Network
 from aam_nb.train.estimator import AAM
 
-Array = npt.NDArray[np.float64]
 
-
-def stages(network: nn.Module) -> list[tuple[str, list[str]]]:
+def list_stages(network: nn.Module) -> list[tuple[str, list[str]]]:
     """Parts of a network from its output back to the nucleotides, each with the names of its weights; every weight is in one."""
     parts: dict[str, list[str]] = {}
     for name, _ in network.named_parameters():
@@ -32,21 +30,21 @@ def stages(network: nn.Module) -> list[tuple[str, list[str]]]:
 
 def _stage(name: str) -> str:
     """The part that a weight belongs to."""
-    encoder, where, what, *rest = [*name.split("."), "", "", ""]
-    if encoder != "encoder":
+    root, encoder, layer, *rest = [*name.split("."), "", "", ""]
+    if root != "encoder":
         return "head"
-    if where not in ("sample", "asv"):
+    if encoder not in ("sample", "asv"):
         return "covariates"
-    kind = "ASV" if where == "sample" else "nucleotide"
-    if what == "blocks":
+    kind = "ASV" if encoder == "sample" else "nucleotide"
+    if layer == "blocks":
         return f"{kind} block {int(rest[0]) + 1}"
-    if what in ("pool", "norm", "norm_out"):
+    if layer in ("pool", "norm", "norm_out"):
         return f"pooling of {kind}s"
-    return "abundance" if where == "sample" else "letters"
+    return "abundance" if encoder == "sample" else "letters"
 
 
-def randomised(model: AAM, *, seed: int) -> Iterator[tuple[str, AAM]]:
-    """Copies of a model in which ever more is as before training: the head, then what lies below it, down to the nucleotides.
+def randomise_weights(model: AAM, *, seed: int) -> Iterator[tuple[str, AAM]]:
+    """Copies of a model in which more and more is as before training: the head, then what lies below it, down to the nucleotides.
 
     Weights are those of a fresh network of the same shape. What a task learned of its target (classes, mean and spread) stays.
 
@@ -63,7 +61,7 @@ def randomised(model: AAM, *, seed: int) -> Iterator[tuple[str, AAM]]:
     uncertainty = len(network.log_variance) > 0
     fresh = Network(model.config, objectives, covariates=model.covariates, uncertainty=uncertainty, seed=seed)
     new = dict(fresh.named_parameters())
-    for stage, names in stages(network):
+    for stage, names in list_stages(network):
         network = copy.deepcopy(network)
         with torch.no_grad():
             for name in names:
@@ -72,7 +70,7 @@ def randomised(model: AAM, *, seed: int) -> Iterator[tuple[str, AAM]]:
         yield stage, model.with_network(network)
 
 
-def ranked_alike(a: Array, b: Array, held: npt.NDArray[np.bool_], *, signed: bool) -> Array:
+def rank_correlations(a: Floats, b: Floats, held: Bools, *, signed: bool) -> Floats:
     """Rank correlation of the features of each sample, signed or of their sizes, shape n; NaN where it has none.
 
     Parameters
@@ -87,7 +85,7 @@ def ranked_alike(a: Array, b: Array, held: npt.NDArray[np.bool_], *, signed: boo
     return np.array([spearman(x[h], y[h]) for x, y, h in zip(a, b, held, strict=True)])
 
 
-def spearman(x: Array, y: Array) -> float:
+def spearman(x: Floats, y: Floats) -> float:
     """Spearman's rank correlation; NaN of fewer than three values, or of constant ones."""
     from scipy.stats import rankdata
 
@@ -96,7 +94,7 @@ def spearman(x: Array, y: Array) -> float:
     return float(np.corrcoef(rankdata(x), rankdata(y))[0, 1])
 
 
-def agreement(a: Array, b: Array, *, top: int) -> dict[str, float]:
+def measure_agreement(a: Floats, b: Floats, *, top: int) -> dict[str, float]:
     """How alike two sets of attributions are, over features that either has.
 
     Returns
@@ -104,8 +102,8 @@ def agreement(a: Array, b: Array, *, top: int) -> dict[str, float]:
     `size` and `signed`, rank correlations of features' mean absolute and mean attributions; `top`, the share of the first `top` by mean
     absolute attribution that both have; `top_chance`, that of random choices.
     """
-    some = (a != 0).any(0) | (b != 0).any(0)
-    a, b = a[:, some], b[:, some]
+    occur = (a != 0).any(0) | (b != 0).any(0)
+    a, b = a[:, occur], b[:, occur]
     size_a, size_b = np.abs(a).mean(0), np.abs(b).mean(0)
     top = min(top, len(size_a))
     first_a, first_b = (set(np.argsort(-s, kind="stable")[:top]) for s in (size_a, size_b))

@@ -1,4 +1,4 @@
-"""Can the explanations be believed? On a simulated study: do they find what was planted?"""
+"""Recovery: do attributions find the ASVs that are known to matter, such as those that a simulation planted?"""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 from scipy import sparse
 
+from aam_nb.arrays import Bools, Floats, Ints
 from aam_nb.config import ConfigError, FaithfulnessConfig, UserError
 from aam_nb.evaluate.baselines import labels, relative_abundance
 from aam_nb.evaluate.resampling import draw_groups, percentile_interval
@@ -102,16 +102,16 @@ def recovery(attributions: Attributions, planted: Iterable[str], *, resamples: i
     )
 
 
-def rivals(
+def compare_rankings(
     attributions: Attributions,
     study: Study,
     planted: Iterable[str],
     config: FaithfulnessConfig,
     *,
-    unit: npt.NDArray[np.int64],
+    unit: Ints,
     forest: pd.Series | None = None,
 ) -> pd.DataFrame:
-    """Other ways to rank ASVs, and how much better or worse than the attributions they find the planted ones.
+    """Other ways to rank ASVs, and how much worse or better than the attributions they find the planted ones.
 
     Parameters
     ----------
@@ -122,14 +122,14 @@ def rivals(
     config
         Resamples, coverage, seed.
     unit
-        Group of each sample, 0, 1, …: whole groups are redrawn.
+        Group of each sample, 0, 1, …: whole groups are resampled.
     forest
-        Importance of each ASV by a random forest, which is not redrawn.
+        Importance of each ASV by a random forest, which is not resampled.
 
     Returns
     -------
     One row for each of `attribution` (mean absolute), `abundance` (mean relative), `prevalence` and `forest`: `average_precision`, `low`,
-    `high`, and what the attributions have above it, `difference`, `difference_low`, `difference_high`. Intervals are of samples redrawn.
+    `high`, and what the attributions have above it, `difference`, `difference_low`, `difference_high`. Intervals: samples are resampled.
     """
     held = attributions.by_asv().reindex(attributions.asv_ids)["samples"].to_numpy() > 0
     held = np.random.default_rng(config.seed).permutation(np.flatnonzero(held))  # ties are broken by chance
@@ -143,15 +143,16 @@ def rivals(
     groups = int(unit.max()) + 1
     drawn = np.concatenate([np.ones((1, groups)), draw_groups(unit, config.num_resamples, config.seed)])
     of_group = sparse.csr_array((np.ones(len(unit)), (unit, np.arange(len(unit)))), shape=(groups, len(unit)))
-    found = {}
+    # Average precision of each ranking, of the samples as they are and of each resample.
+    precision = {}
     for name, values in by_sample.items():
-        parts = np.array_split(drawn, -(-len(drawn) // RESAMPLES_AT_ONCE))
-        found[name] = np.concatenate([average_precisions(part @ (of_group @ values), hit) for part in parts])
+        blocks = np.array_split(drawn, -(-len(drawn) // RESAMPLES_AT_ONCE))
+        precision[name] = np.concatenate([average_precisions(block @ (of_group @ values), hit) for block in blocks])
     if forest is not None:
-        found["forest"] = np.full(len(drawn), average_precisions(forest.reindex(ids).to_numpy()[None], hit)[0])
-    own = found["attribution"]
+        precision["forest"] = np.full(len(drawn), average_precisions(forest.reindex(ids).to_numpy()[None], hit)[0])
+    own = precision["attribution"]
     rows = {}
-    for name, values in found.items():
+    for name, values in precision.items():
         ends = [percentile_interval(v[1:], config.confidence) for v in (values, own - values)]
         rows[name] = [values[0], *ends[0], own[0] - values[0], *ends[1]]
     columns = ["average_precision", "low", "high", "difference", "difference_low", "difference_high"]
@@ -165,21 +166,21 @@ def forest_importance(train: Study, task: Task, asv_ids: pd.Index, *, num_trees:
 
     train = train.keep_samples(train.target(task.target).notna())
     forest = RandomForestClassifier if isinstance(task, Classification) else RandomForestRegressor
-    made = forest(n_estimators=num_trees, random_state=seed).fit(
+    fitted = forest(n_estimators=num_trees, random_state=seed).fit(
         relative_abundance(train, asv_ids), labels(train, task)
     )
-    return pd.Series(made.feature_importances_, index=asv_ids)
+    return pd.Series(fitted.feature_importances_, index=asv_ids)
 
 
-def average_precisions(score: npt.NDArray[np.float64], hit: npt.NDArray[np.bool_]) -> npt.NDArray[np.float64]:
+def average_precisions(score: Floats, hit: Bools) -> Floats:
     """Average precision of each row of scores, R x ASVs; ties in the order of the ASVs."""
     ranked = hit[np.argsort(-score, axis=1, kind="stable")]
     precision = np.cumsum(ranked, axis=1) / np.arange(1, ranked.shape[1] + 1)
-    found: npt.NDArray[np.float64] = (precision * ranked).sum(1) / hit.sum()
-    return found
+    average: Floats = (precision * ranked).sum(1) / hit.sum()
+    return average
 
 
-def _average_precision(hit: np.ndarray) -> float:
+def _average_precision(hit: Bools) -> float:
     """Of a ranking, best first, in which `hit` marks the planted."""
-    place = np.flatnonzero(hit) + 1
-    return float((np.arange(1, len(place) + 1) / place).mean())
+    rank = np.flatnonzero(hit) + 1
+    return float((np.arange(1, len(rank) + 1) / rank).mean())

@@ -1,4 +1,4 @@
-"""Means over samples with intervals, and whether they differ from zero: whole groups are redrawn, and whole groups change sign.
+"""Means over samples with intervals, and whether they differ from zero: whole groups are resampled, and whole groups change sign.
 
 Shape letters: n samples, G groups, R resamples.
 """
@@ -6,15 +6,22 @@ Shape letters: n samples, G groups, R resamples.
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 
+from aam_nb.arrays import Floats, Ints
 from aam_nb.config import FaithfulnessConfig
-from aam_nb.evaluate.resampling import bootstrap_mean_interval
+from aam_nb.evaluate.resampling import bootstrap_mean_interval, number_groups
+from aam_nb.study.study import Study
+from aam_nb.train.estimator import AAM
 
-Array = npt.NDArray[np.float64]
+
+def group_samples(model: AAM, study: Study) -> tuple[Ints, str | None]:
+    """Number of each sample's group, by which the samples were split, and its column, None where each sample is a group of its own."""
+    group = study.split_info.group if study.split_info else model.group
+    group = group if group in study.metadata.columns else None
+    return number_groups(study.metadata[group] if group else None, study.num_samples), group
 
 
-def interval(values: Array, unit: npt.NDArray[np.int64], config: FaithfulnessConfig) -> tuple[Array, Array, Array]:
+def mean_with_interval(values: Floats, unit: Ints, config: FaithfulnessConfig) -> tuple[Floats, Floats, Floats]:
     """Mean over samples and the ends of its bootstrap interval.
 
     Parameters
@@ -22,7 +29,7 @@ def interval(values: Array, unit: npt.NDArray[np.int64], config: FaithfulnessCon
     values
         Shape (n, ...): samples first.
     unit
-        Group of each sample, 0 to G - 1; all samples of a drawn group come along. With a single group the ends are NaN.
+        Group of each sample, 0 to G - 1; all samples of a drawn group are drawn with it. With a single group the ends are NaN.
     config
         Resamples, coverage, seed.
     """
@@ -35,7 +42,7 @@ def interval(values: Array, unit: npt.NDArray[np.int64], config: FaithfulnessCon
     return mean, low, high
 
 
-def sign_flip(difference: Array, unit: npt.NDArray[np.int64], config: FaithfulnessConfig) -> float:
+def sign_flip_p_value(difference: Floats, unit: Ints, config: FaithfulnessConfig) -> float:
     """Two-sided p of the mean difference, shape n, if each group's differences could as well have the other sign.
 
     Share of random signs that give a mean at least as far from 0, the observed one counted among them; NaN with a single group.

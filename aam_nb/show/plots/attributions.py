@@ -14,6 +14,7 @@ from matplotlib.ticker import MaxNLocator
 
 from aam_nb.config import cut_list
 from aam_nb.explain.attribution.probe import ExplainError
+from aam_nb.explain.attribution.query import PLURALS
 from aam_nb.explain.attribution.result import Attributions
 from aam_nb.explain.attribution.taxa_and_clades import UNCLASSIFIED, choose_clades
 from aam_nb.show.plots.style import LETTERS, PALETTE, cut, legend_below, new_axes, short
@@ -23,7 +24,6 @@ UP, DOWN = PALETTE[4], PALETTE[0]
 """Colours of what pushes a prediction up and down; the side says the same."""
 PER_ROW = 75
 """Nucleotides in a row of a figure."""
-WHAT = {"asv": "ASVs", "taxon": "taxa", "clade": "clades", "nucleotide": "nucleotides", "covariate": "covariates"}
 
 
 def attributions(
@@ -35,7 +35,12 @@ def attributions(
     features in `mark` (such as planted ASVs).
     """
     return _bars(
-        result, result.by_feature().head(top), f"{WHAT[result.level]} that moved predictions most", mark, ax, artist_kw
+        result,
+        result.by_feature().head(top),
+        f"{PLURALS[result.level]} that moved predictions most",
+        mark,
+        ax,
+        artist_kw,
     )
 
 

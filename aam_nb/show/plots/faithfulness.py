@@ -11,8 +11,9 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from aam_nb.explain.attribution.query import PLURALS
 from aam_nb.explain.faithfulness.deletion_insertion import KINDS
-from aam_nb.explain.faithfulness.faithfulness import PLURAL, PUT, Faithfulness
+from aam_nb.explain.faithfulness.faithfulness import CHANGES, Faithfulness
 from aam_nb.show.plots.style import PALETTE, cut, legend_below
 
 ORDERS = {
@@ -50,7 +51,7 @@ def faithfulness(result: Faithfulness) -> Figure:
 def _curves(result: Faithfulness, kind: str, ax: Axes) -> None:
     """The movement of predictions by order, with bands."""
     ax.set(
-        xlabel=f"share of a sample's {PLURAL[result.level]} {PUT[kind]}",
+        xlabel=f"share of a sample's {PLURALS[result.level]} {CHANGES[kind]}",
         ylabel=f"movement of the prediction ({cut(result.unit)})",
         title=f"{kind.capitalize()}: higher is better",
     )

@@ -216,7 +216,7 @@ def select_features(attributions: Attributions, columns: Ints) -> Attributions:
 def sum_by_set(attributions: Attributions, level: str, sets: AsvSets) -> Attributions:
     """Attributions of sets of ASVs, as `aam.explain.attribute` adds them up."""
     values = sum_over_sets(attributions.values, sets)
-    return replace(attributions, level=level, values=values, features=sets.features, members=sets.members, asked=None)
+    return replace(attributions, level=level, values=values, features=sets.features, members=sets.members, query=None)
 
 
 def strongest_columns(values: sparse.csr_array, clades_CA: sparse.csr_array | None) -> Ints:

@@ -16,9 +16,10 @@ from aam_nb.config import FaithfulnessConfig
 from aam_nb.explain.attribution.attribute import GapWarning, attribute
 from aam_nb.explain.attribution.methods import TOLERANCE
 from aam_nb.explain.attribution.nucleotides import LETTERS
+from aam_nb.explain.attribution.query import PLURALS
 from aam_nb.explain.attribution.result import Attributions
 from aam_nb.explain.attribution.taxa_and_clades import AsvSets
-from aam_nb.explain.faithfulness.faithfulness import PLURAL, Faithfulness
+from aam_nb.explain.faithfulness.faithfulness import Faithfulness
 from aam_nb.show.plots.style import cut
 from aam_nb.show.widgets.attributions_levels import MOST, AttributionLevels, select_features, sum_by_set
 from aam_nb.show.widgets.payload import to_json_value
@@ -67,7 +68,7 @@ def explorer_payload(
             "shortUnit": cut(unit.replace("each sample's predicted", "predicted"), 36),
             "method": attributions.method,
             "ownLevel": attributions.level,
-            "levels": [[name, PLURAL[name]] for name in levels.levels],
+            "levels": [[name, PLURALS[name]] for name in levels.levels],
             "ranks": levels.ranks,
             "summary": summary(levels),
             "beware": cautions(levels),
@@ -305,7 +306,7 @@ def tree_payload(levels: AttributionLevels) -> dict[str, Any]:
 
 def has_model(attributions: Attributions) -> bool:
     """Whether the model and the samples are at hand, so that more can be asked."""
-    return attributions.model is not None and attributions.study is not None and attributions.asked is not None
+    return attributions.model is not None and attributions.study is not None and attributions.query is not None
 
 
 def why_no_nucleotides(attributions: Attributions) -> str:
@@ -358,7 +359,7 @@ def nucleotides_payload(levels: AttributionLevels, asv: str, method: str) -> dic
 def explain_nucleotides(attributions: Attributions, holders: Study, asv: str, method: str) -> Attributions:
     """Ask the model for the nucleotides of an ASV, over at most `HOLDERS` of the samples that hold it."""
     assert attributions.model is not None
-    assert attributions.asked is not None
+    assert attributions.query is not None
     rows = np.sort(np.random.default_rng(0).permutation(holders.num_samples)[:HOLDERS])
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", GapWarning)  # the explorer shows the gap
@@ -368,7 +369,9 @@ def explain_nucleotides(attributions: Attributions, holders: Study, asv: str, me
             level="nucleotide",
             method=method,
             asvs=[asv],
-            **{name: attributions.asked[name] for name in ("output", "direction", "config")},
+            output=attributions.query.output,
+            direction=attributions.query.direction,
+            config=attributions.query.config,
         )
 
 
