@@ -41,7 +41,7 @@ def says_what_it_is_not(drawn: Axes | Figure) -> bool:
 def test_pooling_attention_shows_its_table(maps: AttentionMaps, sides: tuple[Study, Study]) -> None:
     sample = sides[1].sample_ids[0]
     ax = plots.attention(maps.pooling[sample], sample=sample, top=7)
-    np.testing.assert_array_equal(ax.images[0].get_array(), maps.pooling[sample].head(7))
+    np.testing.assert_array_equal(ax.collections[0].get_array(), maps.pooling[sample].head(7))
     assert says_what_it_is_not(ax)
     assert says_what_it_is_not(maps.plot(sample, top=3, cmap="viridis"))
 
@@ -61,7 +61,7 @@ def test_positions_carry_their_letters(maps: AttentionMaps) -> None:
     asv = next(iter(maps.nucleotide))
     ax = plots.nucleotide_attention(maps, asv)
     assert "".join(t.get_text() for t in ax.get_xticklabels()).replace("\n", "") == asv
-    np.testing.assert_array_equal(ax.images[0].get_array(), maps.nucleotide_pooling[asv].T)
+    np.testing.assert_array_equal(ax.collections[0].get_array(), maps.nucleotide_pooling[asv].T)
     assert says_what_it_is_not(ax)
 
 

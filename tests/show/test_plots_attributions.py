@@ -110,7 +110,7 @@ def test_a_sample_from_the_reference_to_its_prediction(fitted: aam.AAM, named: S
     assert end == pytest.approx(check["prediction"], abs=0.01 * abs(check["prediction"] - check["reference"]))
     np.testing.assert_allclose([bar.get_width() for bar in bars[:5]], found.of_sample(sample).head(5))
     assert labels(ax)[5] == f"{len(found.of_sample(sample)) - 5} others"
-    assert (labels(ax)[-1] == "not added up by the method") == (method == "occlusion")
+    assert (labels(ax)[-1] == "not explained by the method") == (method == "occlusion")
 
 
 def test_what_leads_nowhere_is_refused(fitted: aam.AAM, named: Study) -> None:

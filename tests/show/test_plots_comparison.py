@@ -8,6 +8,8 @@ import matplotlib
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
+from matplotlib.axes import Axes
+from matplotlib.collections import LineCollection, PathCollection
 
 from aam_nb.config import CompareConfig
 from aam_nb.evaluate.comparison.compare import compare
@@ -28,22 +30,34 @@ def result(study: Study) -> Comparison:
     return replace(found, differences=verdicts)
 
 
+def dots(ax: Axes) -> np.ndarray:
+    (points,) = (c for c in ax.collections if isinstance(c, PathCollection))
+    return np.asarray(points.get_offsets())
+
+
 def test_figure_shows_the_tables(result: Comparison) -> None:
     figure = comparison(result)
     left, right = figure.axes
     names = [t.get_text() for t in left.get_yticklabels()]
-    assert names == sorted(result.contenders, key=result.value)  # the best on top
-    dots = {round(float(line.get_xdata()[0]), 9) for line in left.lines if len(line.get_xdata()) == 1}  # type: ignore[arg-type, index]
-    assert dots == {round(result.value(n), 9) for n in result.contenders}
-    markers = {line.get_marker() for line in right.lines if len(line.get_xdata()) == 1}  # type: ignore[arg-type]
-    assert markers == {marker for _, marker, _ in VERDICTS.values()}
-    said = [t.get_text() for t in right.get_legend().get_texts()]  # type: ignore[union-attr]
+    assert names == sorted(result.contenders, key=result.value, reverse=True)  # the best on top
+    assert left.get_ylim()[0] > left.get_ylim()[1]
+    np.testing.assert_allclose(dots(left), [[result.value(n), y] for y, n in enumerate(names)])
+    table = result.differences.set_index("contender")
+    rows = [n for n in names if n in table.index]
+    np.testing.assert_allclose(dots(right), [[table.loc[n, "difference"], names.index(n)] for n in rows])
+    legend = right.get_legend()
+    assert legend is not None
+    said = {t.get_text(): h.get_marker() for t, h in zip(legend.get_texts(), legend.legend_handles, strict=True)}  # type: ignore[union-attr]
+    want = {name.format("ridge_clr"): marker for _, marker, name in VERDICTS.values()}
+    assert said == want
     assert sorted(said) == ["ridge_clr is better", "ridge_clr is worse", "tied", "undecided"]
     assert "balanced" not in right.get_xlabel()
     assert "R²" in left.get_xlabel()
-    ends = result.differences.set_index("contender")[["low", "high"]]
-    drawn = {tuple(np.round(line.get_xdata(), 9)) for line in right.lines if len(line.get_xdata()) == 2}  # type: ignore[arg-type]
-    assert {tuple(np.round(e, 9)) for e in ends.to_numpy()} <= drawn
+    scores = result.scores.query("metric == 'r2'").set_index("contender")
+    for ax, shown in ((left, scores), (right, table)):
+        (lines,) = (c for c in ax.collections if isinstance(c, LineCollection))
+        drawn = [segment[:, 0] for segment in lines.get_segments()]
+        np.testing.assert_allclose(drawn, shown.loc[[n for n in names if n in shown.index], ["low", "high"]])
     plt.close(figure)
 
 

@@ -49,13 +49,13 @@ def test_overview_of_numbers(numbers: ErrorAnalysis) -> None:
     assert titles[3].startswith("Error by distance")
     dots = next(c for c in figure.axes[0].collections if isinstance(c, PathCollection))
     assert np.sort(np.asarray(dots.get_offsets())[:, 1]) == pytest.approx(np.sort(numbers.samples["residual"]))
-    assert figure.get_suptitle() == "Errors of age: 12 judged samples, 3 host_id"
+    assert figure.get_suptitle() == "Errors of age: 12 test samples, 3 host_id"
     assert "true - predicted age" in figure.axes[0].get_ylabel()
 
 
 def test_overview_of_classes(classes: ErrorAnalysis) -> None:
     figure = plots.errors(classes)
-    assert figure.axes[0].get_title() == "Confusions"
+    assert figure.axes[0].get_title() == "Confusion matrix"
     assert classes.confusion is not None
     counts = [int(t.get_text()) for t in figure.axes[0].texts]
     assert counts == classes.confusion.to_numpy().ravel().tolist()
@@ -65,7 +65,7 @@ def test_overview_of_classes(classes: ErrorAnalysis) -> None:
 
 def test_slices_are_drawn_from_the_table(numbers: ErrorAnalysis) -> None:
     ax = plots.slices(numbers, top=5)
-    names = [t.get_text() for t in ax.get_yticklabels()][::-1]
+    names = [t.get_text() for t in ax.get_yticklabels()]
     for name, (_, row) in zip(names, numbers.slices.head(5).iterrows(), strict=True):
         assert name.startswith(row["slice"][:20])
         assert name.endswith(f"({row['n']}, {row['groups']})")
@@ -73,12 +73,12 @@ def test_slices_are_drawn_from_the_table(numbers: ErrorAnalysis) -> None:
 
 
 def test_long_names_of_slices_keep_both_ends(numbers: ErrorAnalysis) -> None:
-    """Two pairs that begin alike are told apart by how they end."""
+    """Two pairs that begin alike are distinguished by their ends."""
     text = "a_column_with_quite_a_long_name_$1$ = a value that is long as well, {} <= some_other_column_of_numbers < {}"
     table = numbers.slices.head(2).assign(slice=[text.format(1, 2), text.format(3, 4)])
     ax = plots.slices(replace(numbers, slices=table))
     ax.figure.canvas.draw()
-    below, above = (t.get_text() for t in ax.get_yticklabels())
+    above, below = (t.get_text() for t in ax.get_yticklabels())
     assert above.startswith(r"a_column_with_quite_a_long_name_\$1\$")
     assert "< 2 " in above
     assert "< 4 " in below
@@ -93,7 +93,7 @@ def test_what_is_empty_says_so(numbers: ErrorAnalysis) -> None:
         samples=numbers.samples.drop(columns=["distance", "distance_percentile", "outside"]),
     )
     said = {t.get_text() for ax in plots.errors(bare).axes for t in ax.texts}
-    assert said == {"no slice is large enough", "no validation samples at hand", "no training samples at hand"}
+    assert said == {"no slice is large enough", "no validation samples available", "no training samples available"}
 
 
 def test_outside_and_suspects_are_marked(numbers: ErrorAnalysis) -> None:
@@ -101,7 +101,7 @@ def test_outside_and_suspects_are_marked(numbers: ErrorAnalysis) -> None:
     suspects = numbers.samples[["truth"]].iloc[1:3]
     ax = plots.errors(replace(numbers, samples=samples, suspects=suspects)).axes[0]
     labels = [t.get_text() for t in ax.get_legend().get_texts()]
-    assert labels == ["judged sample", "outside the training data", "label suspect"]
+    assert labels == ["test sample", "outside the training data", "label suspect"]
 
 
 def test_numbers_have_no_confusion(numbers: ErrorAnalysis) -> None:

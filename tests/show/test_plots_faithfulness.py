@@ -72,15 +72,15 @@ def test_curves_bars_and_points_are_the_tables(result: Faithfulness) -> None:
         lines = {line.get_label(): line for line in ax.get_lines()}
         for order, (_, _, name) in ORDERS.items():
             rows = result.curves[(result.curves["kind"] == kind) & (result.curves["order"] == order)]
-            np.testing.assert_allclose(lines[f"by {name}"].get_xydata(), rows[["fraction", "mean"]].to_numpy())
-        styles = {lines[f"by {name}"].get_linestyle() for _, _, name in ORDERS.values()}
-        assert len(styles) == 4, "told apart without colour"
+            np.testing.assert_allclose(lines[name].get_xydata(), rows[["fraction", "mean"]].to_numpy())
+        styles = {lines[name].get_linestyle() for _, _, name in ORDERS.values()}
+        assert len(styles) == 4, "distinguished without colour"
     widths = sorted(patch.get_width() for patch in weights.patches)
     np.testing.assert_allclose(widths, sorted(result.weights[["signed", "size"]].to_numpy().ravel()))
     assert weights.get_yticklabels()[0].get_text() == "none"
     labels = [t.get_text().split("\n")[0] for t in checks.get_yticklabels()]
     assert labels == ["sensitivity", "seeds (sizes)", "recovery", "recovery against forest"]
-    assert {t.get_text() for t in checks.get_legend().get_texts()} == {"passed", "failed", "told"}
+    assert {t.get_text() for t in checks.get_legend().get_texts()} == {"passed", "failed", "for information"}
 
 
 def test_what_is_off_the_axis_stands_at_its_edge(result: Faithfulness) -> None:

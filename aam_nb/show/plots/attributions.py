@@ -1,4 +1,4 @@
-"""What moves predictions."""
+"""Attributions: how much each feature moves predictions."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from aam_nb.explain.attribution.probe import ExplainError
 from aam_nb.explain.attribution.query import PLURALS
 from aam_nb.explain.attribution.result import Attributions
 from aam_nb.explain.attribution.taxa_and_clades import UNCLASSIFIED, choose_clades
-from aam_nb.show.plots.style import LETTERS, PALETTE, cut, legend_below, new_axes, short
+from aam_nb.show.plots.style import LETTERS, PALETTE, cut, legend_below, new_axes, set_title, short
 from aam_nb.study.errors import UnknownIdError
 
 UP, DOWN = PALETTE[4], PALETTE[0]
-"""Colours of what pushes a prediction up and down; the side says the same."""
+"""Colours of bars that raise and lower a prediction; their direction says the same."""
 PER_ROW = 75
 """Nucleotides in a row of a figure."""
 
@@ -31,8 +31,8 @@ def attributions(
 ) -> Axes:
     """The features with the largest mean absolute attribution.
 
-    Bars end at the mean attribution, thin lines span its bootstrap interval, dots stand at the mean absolute one; a star marks the
-    features in `mark` (such as planted ASVs).
+    Bars are the mean attribution, thin lines its bootstrap interval, points the mean absolute attribution; a star marks the features in
+    `mark` (such as planted ASVs).
     """
     return _bars(
         result,
@@ -54,7 +54,7 @@ def taxa(
     result
         Of level "taxon".
     rank
-        A rank among its taxa; by default the lowest at which those without a name hold no more than half of all there is.
+        A rank of its taxa; by default the lowest at which taxa without a name hold at most half of the mean absolute attribution.
 
     Raises
     ------
@@ -66,9 +66,9 @@ def taxa(
     if rank is not None and rank not in ranks:
         raise UnknownIdError(f"rank is {rank!r}. The attributions have {cut_list(ranks, 10)}. Name one of those.")
     table = result.by_feature()
-    size = table.groupby("rank")["mean_abs"].sum()
-    nameless = table[table["name"] == UNCLASSIFIED].set_index("rank")["mean_abs"].reindex(ranks, fill_value=0.0)
-    named = [r for r in ranks if nameless[r] <= size[r] / 2]
+    of_rank = table.groupby("rank")["mean_abs"].sum()
+    unnamed = table[table["name"] == UNCLASSIFIED].set_index("rank")["mean_abs"].reindex(ranks, fill_value=0.0)
+    named = [r for r in ranks if unnamed[r] <= of_rank[r] / 2]
     rank = rank or (named or ranks)[-1]
     return _bars(result, table[table["rank"] == rank].head(top), f"taxa at rank {cut(rank)}", (), ax, artist_kw)
 
@@ -76,7 +76,7 @@ def taxa(
 def clades(result: Attributions, *, top: int = 15, ax: Axes | None = None, **artist_kw: Any) -> Axes:
     """The clades with the largest mean absolute attribution, drawn as in `attributions`.
 
-    Clades lie within one another; which are drawn is said at `choose_clades`. `result.by_feature()` has all.
+    Clades lie within one another; `choose_clades` says which of them are drawn. `result.by_feature()` has all.
 
     Raises
     ------
@@ -93,7 +93,7 @@ def clades(result: Attributions, *, top: int = 15, ax: Axes | None = None, **art
 
 
 def nucleotides(result: Attributions, asv: str | None = None, **artist_kw: Any) -> Figure:
-    """Mean attribution along the letters of one ASV: bars up where a letter raises predictions.
+    """Mean attribution of each nucleotide of one ASV: bars point up where a nucleotide raises predictions.
 
     Parameters
     ----------
@@ -126,20 +126,20 @@ def nucleotides(result: Attributions, asv: str | None = None, **artist_kw: Any) 
         squeeze=False,
     )
     for k, ax in enumerate(axes[:, 0]):
-        part = table.iloc[k * PER_ROW : (k + 1) * PER_ROW]
-        colours = [LETTERS.get(letter, "#777777") for letter in part["letter"]]
-        ax.bar(part["position"], part["mean"], color=colours, width=0.85, **artist_kw)
-        ax.vlines(part["position"], part["low"], part["high"], color="black", linewidth=0.5)
+        row = table.iloc[k * PER_ROW : (k + 1) * PER_ROW]
+        colours = [LETTERS.get(letter, "#777777") for letter in row["letter"]]
+        ax.bar(row["position"], row["mean"], color=colours, width=0.85, **artist_kw)
+        ax.vlines(row["position"], row["low"], row["high"], color="black", linewidth=0.5)
         ax.axhline(0, color="black", linewidth=0.6)
-        ax.set_xticks(part["position"], part["letter"], family="monospace", fontsize=7)
+        ax.set_xticks(row["position"], row["letter"], family="monospace", fontsize=7)
         for label, colour in zip(ax.get_xticklabels(), colours, strict=True):
             label.set_color(colour)
             label.set_fontweight("bold")
         ax.tick_params(axis="x", length=0, pad=2)
-        first = int(part["position"].iloc[0])
+        first = int(row["position"].iloc[0])
         ax.set_xlim(first - 1, first + min(len(table), PER_ROW))
         above = ax.secondary_xaxis("top")
-        above.set_xticks([p for p in part["position"] if p % 10 == 0 or p == 1])
+        above.set_xticks([p for p in row["position"] if p % 10 == 0 or p == 1])
         above.tick_params(labelsize=7, length=2)
         ax.yaxis.set_major_locator(MaxNLocator(4))
     samples = int(table["samples"].iloc[0])
@@ -155,9 +155,9 @@ def nucleotides(result: Attributions, asv: str | None = None, **artist_kw: Any) 
 def sample_attributions(
     result: Attributions, sample: str, *, top: int = 12, ax: Axes | None = None, **artist_kw: Any
 ) -> Axes:
-    """From the reference's output to one sample's prediction: what each feature added, the strongest first.
+    """From the output for the reference to one sample's prediction: what each feature adds, the largest first.
 
-    All weaker features are one bar; where a method promises no sum, what its attributions miss is another.
+    All other features share one bar. Where the attributions of a method need not sum to the prediction, one more bar is the rest.
 
     Raises
     ------
@@ -172,12 +172,12 @@ def sample_attributions(
             f"These are attributions at level {result.level!r} by {result.method!r}, which do not lead from one reference to a prediction. "
             "Expected ASVs, covariates, or taxa of one rank. Try `aam.explain.attribute(model, study)`."
         )
-    values, check = result.of_sample(sample), result.check.loc[sample]
+    values, check = result.of_sample(sample), result.check.loc[sample].to_dict()
     steps = list(zip(_labels(result, values.index[:top]), values.iloc[:top], strict=True))
     if len(values) > top:
         steps.append((f"{len(values) - top} others", values.iloc[top:].sum()))
     if not result.complete:
-        steps.append(("not added up by the method", check["gap"]))
+        steps.append(("not explained by the method", check["gap"]))
     ax = ax or new_axes(width=6.2, height=0.28 * len(steps) + 1.6)
     size = np.array([value for _, value in steps], dtype=float)
     start = check["reference"] + np.concatenate([[0], size.cumsum()[:-1]])
@@ -190,21 +190,18 @@ def sample_attributions(
             textcoords="offset points", va="center", ha="left" if value >= 0 else "right", fontsize=7,
         )  # fmt: skip
     ax.vlines(ends[:-1], y[:-1] - 0.6, y[:-1] - 0.4, color="black", linewidth=0.6)
-    both = result.check.loc[[sample], ["reference", "prediction"]].to_numpy(float)[0].tolist()
-    for name, style, at in zip(("reference", "prediction"), (":", "--"), both, strict=True):
-        ax.axvline(at, color="black", linewidth=1, linestyle=style, label=f"{name} {at:.3g}")
+    for name, style in (("reference", ":"), ("prediction", "--")):
+        ax.axvline(check[name], color="black", linewidth=1, linestyle=style, label=f"{name} {check[name]:.3g}")
     ax.set_yticks(y, [label for label, _ in steps], fontsize=8, family="monospace" if result.level == "asv" else None)
     ax.use_sticky_edges = False
     ax.margins(x=0.16)
-    ax.set(
-        xlabel=f"{cut(str(check['output']))} ({cut(result.unit, 40)})",
-        title=f"{cut(sample)}: {cut(result.target)} explained",
-    )
+    ax.set_xlabel(f"{cut(str(check['output']))} ({cut(result.unit, 40)})")
+    set_title(ax, f"{cut(sample)}: attributions of {cut(result.target)}")
     legend_below(ax, 0.5, ncols=2)
     return ax
 
 
-# -- what they share ----------------------------------------------------------------------------------------------------
+# -- shared by these figures ----------------------------------------------------------------------------------------------------
 
 
 def _bars(
@@ -227,16 +224,17 @@ def _bars(
     ax.set_yticks(y, labels, fontsize=8, family="monospace" if result.level == "asv" else None)
     ax.axvline(0, color="black", linewidth=0.8)
     ax.xaxis.set_major_locator(MaxNLocator(5))
-    ax.set(xlabel=f"mean attribution\n({_unit(result)})", title=f"{cut(result.target)}: {title}")
+    ax.set_xlabel(f"mean attribution\n({_unit(result)})")
+    set_title(ax, f"{cut(result.target)}: {title}", 52)
     handles = ax.get_legend_handles_labels()[0]
     if marked:
-        handles.append(ax.plot([], [], linestyle="none", marker="*", color="black", markersize=9, label="planted")[0])
+        handles.append(ax.plot([], [], linestyle="none", marker="*", color="black", markersize=9, label="marked")[0])
     legend_below(ax, 0.65, handles=handles, ncols=3)
     return ax
 
 
 def _unit(result: Attributions) -> str:
-    """The unit of attributions, and of which output they are where the target does not say."""
+    """The unit of attributions, and their output where it is not the target."""
     return cut(result.unit if result.output in ("", result.target) else f"{result.unit}, {result.output}", 44)
 
 
@@ -246,11 +244,11 @@ def _labels(result: Attributions, features: pd.Index) -> list[str]:
     if result.level == "asv":
         if not table.shape[1]:
             return [short(a) for a in features]
-        lowest = table.astype(object).ffill(axis=1).iloc[:, -1]  # the lowest rank that is known
+        lowest = table.astype(object).ffill(axis=1).iloc[:, -1]  # the lowest rank with a name
         return [short(a) if pd.isna(n) else f"{cut(n, 18)} {a[:7]}…" for a, n in zip(features, lowest, strict=True)]
     if result.level == "taxon":
-        many = table["rank"].nunique() > 1
-        return [cut(t if many else n, 44) for t, n in zip(features, table["name"], strict=True)]
+        several = table["rank"].nunique() > 1
+        return [cut(t if several else n, 44) for t, n in zip(features, table["name"], strict=True)]
     if result.level == "clade":
         return [
             f"{cut(n or c, 30)} ({k} ASVs)" for c, n, k in zip(features, table["name"], table["num_asvs"], strict=True)

@@ -1,103 +1,70 @@
-"""Is it any good: models side by side."""
+"""Models side by side: the score of each, and how much better or worse than the reference it is."""
 
 from __future__ import annotations
 
-from typing import Any
-
 import matplotlib.pyplot as plt
 import numpy as np
+import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from aam_nb.evaluate.comparison.result import Comparison
-from aam_nb.show.plots.style import METRIC_NAMES, PALETTE, cut
+from aam_nb.show.plots.style import GREY, METRIC_NAMES, PALETTE, cut, forest
 
 VERDICTS = {
     "better": (PALETTE[2], "^", "{} is better"),
-    "tied": ("#777777", "o", "tied"),
+    "tied": (GREY, "o", "tied"),
     "undecided": (PALETTE[1], "s", "undecided"),
     "worse": (PALETTE[4], "v", "{} is worse"),
 }
-"""Colour, marker and words of each verdict."""
+"""Colour, marker and name of each verdict."""
 
 
 def comparison(result: Comparison) -> Figure:
-    """Left: the leading metric of each contender with its interval, best on top, seconds beside it. Right: what the reference has over
-    each other one, with the interval of the paired difference."""
-    rows = result.scores[result.scores["metric"] == result.metric].set_index("contender")
-    order = [
-        str(n) for n in rows.sort_values("value", na_position="first", kind="stable").index
-    ]  # the best is drawn last, on top
+    """Left: the leading metric of each contender with its interval, the best on top, and the seconds of a fold. Right: the paired
+    difference between the reference and each other contender, with its interval."""
+    scores = result.scores[result.scores["metric"] == result.metric].set_index("contender")
+    scores = scores.sort_values("value", na_position="first", kind="stable").iloc[::-1]
     figure, (left, right) = plt.subplots(
-        1, 2, figsize=(8.6, 0.36 * len(order) + 1.7), layout="constrained", sharey=True, width_ratios=(1.15, 1)
+        1, 2, figsize=(8.6, 0.36 * len(scores) + 1.7), layout="constrained", sharey=True, width_ratios=(1.15, 1)
     )
-    _scores(left, result, rows, order)
-    _differences(right, result, order)
-    figure.suptitle(f"{cut(result.target)}: {result.num_samples} samples{_groups(result)}", fontsize=11)
+    _draw_differences(right, result, scores.index)
+    _draw_scores(left, result, scores)
+    groups = f" of {result.num_groups} {cut(result.group)}" if result.group else ""
+    figure.suptitle(f"{cut(result.target)}: {result.num_samples:,} samples{groups}", fontsize=11)
     return figure
 
 
-def _groups(result: Comparison) -> str:
-    return f" of {result.num_groups} {cut(result.group)}" if result.group else ""
-
-
-def _scores(ax: Axes, result: Comparison, rows: Any, order: list[str]) -> None:
-    for y, name in enumerate(order):
-        row, ours = rows.loc[name], name == result.reference
-        colour = PALETTE[0] if ours else "#777777"
-        ax.plot([row["low"], row["high"]], [y, y], color=colour, linewidth=2)
-        ax.plot(row["value"], y, marker="D" if ours else "o", color=colour, markersize=8 if ours else 6)
+def _draw_scores(ax: Axes, result: Comparison, scores: pd.DataFrame) -> None:
+    is_reference = np.asarray(scores.index == result.reference)
+    kinds = {True: (PALETTE[0], "D", "the reference"), False: (GREY, "o", "other contenders")}
+    forest(ax, scores, "value", is_reference, kinds)
+    seconds = [("time per fold", -0.65, 7), *((_format_seconds(s), y, 8) for y, s in enumerate(scores["seconds"]))]
+    for text, y, size in seconds:
         ax.annotate(
-            _seconds(float(row["seconds"])),
-            (1.0, y),
-            xycoords=("axes fraction", "data"),
-            xytext=(6, 0),
-            textcoords="offset points",
-            va="center",
-            fontsize=8,
-            color="#444444",
-            annotation_clip=False,
-        )
-    ax.annotate(
-        "time of a fold",
-        (1.0, len(order) - 0.35),
-        xycoords=("axes fraction", "data"),
-        xytext=(6, 0),
-        textcoords="offset points",
-        fontsize=7,
-        color="#444444",
-        annotation_clip=False,
-    )
-    ax.set_yticks(range(len(order)), [cut(n) for n in order])
-    for label, name in zip(ax.get_yticklabels(), order, strict=True):
-        label.set_fontweight("bold" if name == result.reference else "normal")
-    confidence = f"{result.config.confidence:.0%} interval"
-    ax.set(xlabel=f"{METRIC_NAMES[result.metric]}\n({confidence})", ylim=(-0.6, len(order) - 0.1))
-    ax.grid(axis="x", color="#dddddd", linewidth=0.6)
+            text, (1.0, y), xycoords=("axes fraction", "data"), xytext=(6, 0), textcoords="offset points", va="center",
+            fontsize=size, color="#444444", annotation_clip=False,
+        )  # fmt: skip
+    ax.set_yticks(range(len(scores)), [cut(n) for n in scores.index])
+    for label, bold in zip(ax.get_yticklabels(), is_reference, strict=True):
+        label.set_fontweight("bold" if bold else "normal")
+    ax.set_xlabel(f"{METRIC_NAMES[result.metric]}\n({result.config.confidence:.0%} interval)")
+    ax.set_ylim(len(scores) - 0.4, -0.9)
 
 
-def _differences(ax: Axes, result: Comparison, order: list[str]) -> None:
-    table, drawn = result.differences.set_index("contender"), set[str]()
+def _draw_differences(ax: Axes, result: Comparison, contenders: pd.Index) -> None:
+    table = result.differences.set_index("contender").reindex(contenders)
     reference = cut(result.reference, 16)
-    for y, name in enumerate(order):
-        if name not in table.index:
-            continue
-        row = table.loc[name]
-        verdict = str(row["verdict"])
-        colour, marker, words = VERDICTS[verdict]
-        label = words.format(reference) if verdict not in drawn else None
-        drawn.add(verdict)
-        ax.plot([row["low"], row["high"]], [y, y], color=colour, linewidth=2)
-        ax.plot(row["difference"], y, marker=marker, color=colour, markersize=8, linestyle="none", label=label)
+    kinds = {k: (colour, marker, name.format(reference)) for k, (colour, marker, name) in VERDICTS.items()}
+    forest(ax, table, "difference", table["verdict"].to_numpy(), kinds)
     ax.axvline(0, color="black", linewidth=0.8, linestyle="--")
     ax.tick_params(axis="y", left=False)
-    ax.set_xlabel(f"difference in {METRIC_NAMES[result.metric]}\n({reference} less each)")
-    ax.grid(axis="x", color="#dddddd", linewidth=0.6)
-    if drawn:
-        ax.legend(frameon=False, fontsize=8, loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=len(drawn))
+    ax.set_xlabel(f"difference in {METRIC_NAMES[result.metric]}\n({reference} minus the other)")
+    if ax.get_legend_handles_labels()[0]:
+        ax.legend(frameon=False, fontsize=8, loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=len(VERDICTS))
 
 
-def _seconds(seconds: float) -> str:
+def _format_seconds(seconds: float) -> str:
     if not np.isfinite(seconds):
         return ""
     return f"{seconds:.0f} s" if seconds >= 10 else f"{seconds:.1f} s" if seconds >= 0.1 else "<0.1 s"

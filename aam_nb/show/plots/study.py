@@ -1,16 +1,18 @@
-"""A study: its depths and its principal coordinates."""
+"""A study: its sequencing depths and its principal coordinates."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import matplotlib as mpl
 import numpy as np
 import pandas as pd
+import seaborn as sns
 from matplotlib.axes import Axes
-from matplotlib.ticker import NullFormatter
-from pandas.api.types import is_numeric_dtype
+from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
+from pandas.api.types import is_bool_dtype, is_numeric_dtype
 
-from aam_nb.show.plots.style import MARKERS, PALETTE, cut, new_axes
+from aam_nb.show.plots.style import GREY, MARKERS, PALETTE, POINTS, cut, new_axes
 from aam_nb.study.study import Study
 
 if TYPE_CHECKING:
@@ -21,14 +23,13 @@ def depth(study: Study, *, ax: Axes | None = None, **artist_kw: Any) -> Axes:
     """Histogram of reads per sample, on a log axis."""
     ax = ax or new_axes()
     reads = study.depth[study.depth > 0]
-    edges = np.geomspace(reads.min(), max(reads.max(), reads.min() + 1), 31)
-    style: dict[str, Any] = {"color": PALETTE[0], "edgecolor": "white", "linewidth": 0.5} | artist_kw
-    ax.hist(reads, bins=list(edges), **style)
+    style: dict[str, Any] = {"color": PALETTE[0], "edgecolor": "white", "linewidth": 0.5, "alpha": 1} | artist_kw
+    sns.histplot(x=reads.to_numpy(), bins=30, log_scale=True, ax=ax, **style)
     ax.axvline(reads.median(), color=PALETTE[4], linestyle="--", label=f"median {reads.median():,.0f}")
-    ax.set(xscale="log", xlabel="reads per sample", ylabel="samples", title="Sequencing depth")
-    ticks = [t for k in range(10) for t in (10**k, 2 * 10**k, 5 * 10**k) if edges[0] <= t <= edges[-1]]
-    ax.set_xticks(ticks, [f"{t:,}" for t in ticks])
+    ax.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5), numticks=12))
+    ax.xaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
     ax.xaxis.set_minor_formatter(NullFormatter())
+    ax.set(xlabel="reads per sample", ylabel="samples", title="Sequencing depth")
     ax.legend(frameon=False)
     return ax
 
@@ -36,36 +37,38 @@ def depth(study: Study, *, ax: Axes | None = None, **artist_kw: Any) -> Axes:
 def pcoa(
     result: OrdinationResults, *, color: pd.Series | None = None, ax: Axes | None = None, **artist_kw: Any
 ) -> Axes:
-    """The first two principal coordinates, with the share of variation each explains.
+    """The first two principal coordinates, with the share of variation that each explains.
 
     Parameters
     ----------
     result
         From `aam.pcoa`.
     color
-        A metadata column: numbers get a colour scale, categories (the eight commonest) a colour and a shape each.
+        A metadata column: numbers get a colour scale, categories a colour and a shape each (the eight most frequent; the others are
+        grey).
     """
     ax = ax or new_axes()
     points, share = result.samples, result.proportion_explained.to_numpy()
-    style: dict[str, Any] = {"s": 22, "alpha": 0.85, "linewidths": 0.3, "edgecolors": "white"} | artist_kw
-    xy = points.iloc[:, 0].to_numpy(), points.iloc[:, 1].to_numpy()
+    style: dict[str, Any] = POINTS | {"s": 24, "alpha": 0.85} | artist_kw
+    x, y = points.iloc[:, 0].to_numpy(), points.iloc[:, 1].to_numpy()
     if color is None:
-        ax.scatter(*xy, color=PALETTE[0], **style)
-    elif is_numeric_dtype(color):
-        drawn = ax.scatter(*xy, c=color.loc[points.index].to_numpy(float), cmap="cividis", **style)
-        ax.figure.colorbar(drawn, ax=ax, label=cut(color.name))
+        sns.scatterplot(x=x, y=y, color=PALETTE[0], ax=ax, **style)
+    elif is_numeric_dtype(color) and not is_bool_dtype(color):
+        numbers, scale = color.loc[points.index].to_numpy(float), mpl.colormaps["cividis"].with_extremes(bad="#bbbbbb")
+        drawn = ax.scatter(x, y, c=numbers, cmap=scale, plotnonfinite=True, **style)
+        missing = "" if pd.notna(numbers).all() else " (grey: missing)"
+        ax.figure.colorbar(drawn, ax=ax, label=cut(color.name) + missing)
     else:
-        values = color.loc[points.index].astype(object).fillna("missing").to_numpy()
-        common = pd.Series(values).value_counts().index
-        for k, value in enumerate(common[:8]):
-            here = values == value
-            ax.scatter(xy[0][here], xy[1][here], color=PALETTE[k], marker=MARKERS[k], label=cut(value), **style)
-        rest = ~np.isin(values, common[:8])
-        if rest.any():
-            ax.scatter(
-                xy[0][rest], xy[1][rest], color="#999999", marker=".", label=f"{len(common) - 8} others", **style
-            )
-        ax.legend(title=cut(color.name), frameon=False, fontsize=8, loc="center left", bbox_to_anchor=(1.0, 0.5))
+        values = color.loc[points.index].astype(object).fillna("missing")
+        frequent = values.value_counts().index[: len(PALETTE)]
+        rank = frequent.get_indexer(values)
+        rank = np.where(rank < 0, len(PALETTE), rank)
+        colours, markers = dict(enumerate([*PALETTE, GREY])), dict(enumerate(MARKERS + "."))
+        sns.scatterplot(x=x, y=y, hue=rank, style=rank, palette=colours, markers=markers, ax=ax, **style)
+        names = [*map(cut, frequent), f"{values.nunique() - len(frequent)} others"]
+        handles = ax.get_legend_handles_labels()[0]
+        place: dict[str, Any] = {"loc": "center left", "bbox_to_anchor": (1.0, 0.5)}
+        ax.legend(handles, names[: len(handles)], title=cut(color.name), frameon=False, fontsize=8, **place)
     ax.set(
         xlabel=f"PCo 1 ({share[0]:.1%} explained)",
         ylabel=f"PCo 2 ({share[1]:.1%} explained)",

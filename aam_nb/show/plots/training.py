@@ -1,4 +1,4 @@
-"""How training went."""
+"""Losses of a training run, and the search for a learning rate."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ from typing import Any
 
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.ticker import MaxNLocator
 
-from aam_nb.show.plots.style import PALETTE, new_axes
+from aam_nb.show.plots.style import PALETTE, legend_below, new_axes
 from aam_nb.train.lr_finder import RateSearch
 
 
@@ -25,25 +26,26 @@ def history(table: pd.DataFrame, *, stage: str, ax: Axes | None = None, **artist
         markersize=12,
         color=PALETTE[4],
         linestyle="none",
-        label="best, kept",
+        label="best epoch, kept",
     )
     names = {"pretrain": "Pre-training", "fit": "Fine-tuning"}
     ax.set(xlabel="epoch", ylabel="loss", title=names.get(stage, stage))
+    ax.xaxis.set_major_locator(MaxNLocator(integer=True))
     ax.legend(frameon=False)
     return ax
 
 
 def learning_rate(search: RateSearch, *, ax: Axes | None = None, **artist_kw: Any) -> Axes:
-    """Loss along a rising learning rate, with the rate it speaks for; from `model.find_learning_rate`."""
+    """Training loss as the learning rate rises, with the suggested rate; from `model.find_learning_rate`."""
     ax = ax or new_axes()
     curve = search.to_frame()
     style: dict[str, Any] = {"color": PALETTE[0], "linewidth": 2} | artist_kw
-    ax.plot(curve["learning_rate"], curve["loss"], color="0.7", linewidth=1, label="a step")
+    ax.plot(curve["learning_rate"], curve["loss"], color="0.7", linewidth=1, label="each step")
     ax.plot(curve["learning_rate"], curve["smoothed"], label="smoothed", **style)
     ax.axvline(search.suggestion, color=PALETTE[4], linestyle="--", label=f"suggested {search.suggestion:.1e}")
     lowest = curve["smoothed"].min()
-    highest = curve["smoothed"].iloc[: int(curve["smoothed"].argmin()) + 1].max()  # beyond it goes astray
-    ax.set(xscale="log", xlabel="learning rate", ylabel="training loss", title="Loss along a rising rate")
+    highest = curve["smoothed"].iloc[: int(curve["smoothed"].argmin()) + 1].max()  # beyond it, the loss diverges
+    ax.set(xscale="log", xlabel="learning rate", ylabel="training loss", title="Loss as the learning rate rises")
     ax.set_ylim(lowest - 0.15 * (highest - lowest), highest + 0.3 * (highest - lowest))
-    ax.legend(frameon=False)
+    legend_below(ax, 0.55, ncols=3)
     return ax

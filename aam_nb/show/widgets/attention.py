@@ -304,7 +304,7 @@ class AttentionExplorer(Explorer):
         ax = plots.attention(table, sample=self.sample, top=IN_FIGURE, ax=left.subplots())
         ax.tick_params(axis="x", labelsize=8, rotation=0 if H <= 4 else 90)
         labels = [cut(label, 40) for label in self.names.labels(table.index[:rows])]
-        ax.set_yticks(range(rows), labels, family="DejaVu Sans", fontsize=8)
+        ax.set_yticks(ax.get_yticks(), labels, family="DejaVu Sans", fontsize=8)
         sent = self._samples[self.sample].sent
         _small_multiples(right, found, min(len(sent["keys"]["ids"]), sent["tokens"] + self.top))
         return figure
