@@ -12,7 +12,13 @@ import pytest
 from scipy.stats import permutation_test
 
 import aam_nb as aam
-from aam_nb.explain.attention.difference import SidesError, compare_attention, differences, exchangeable, labellings
+from aam_nb.explain.attention.difference import (
+    SidesError,
+    compare_attention,
+    compare_columns,
+    draw_labellings,
+    find_exchangeable_units,
+)
 from aam_nb.explain.attention.heads import NOT_IMPORTANCE
 from aam_nb.explain.attention.maps import AttentionMaps, attention
 from aam_nb.study.errors import UnknownIdError
@@ -38,11 +44,11 @@ def maps(fitted: aam.AAM, sides: tuple[Study, Study]) -> AttentionMaps:
 
 
 def test_exact_p_values_equal_those_of_scipy(table: pd.DataFrame) -> None:
-    labels, exact = labellings(IS_A, *exchangeable(IS_A, None)[:2], 9999, 0)
+    labels, exact = draw_labellings(IS_A, *find_exchangeable_units(IS_A, None)[:2], 9999, 0)
     assert exact
     assert len(labels) == 126  # 9 choose 4
     assert len({tuple(row) for row in labels}) == 126
-    found = differences(table, IS_A, labels, exact=True)
+    found = compare_columns(table, IS_A, labels, exact=True)
     for column in table:
         a, b = table[column][IS_A], table[column][~IS_A]
         right = permutation_test(
@@ -56,11 +62,11 @@ def test_exact_p_values_equal_those_of_scipy(table: pd.DataFrame) -> None:
 
 
 def test_random_permutations_count_the_observed_one(table: pd.DataFrame) -> None:
-    labels, exact = labellings(IS_A, *exchangeable(IS_A, None)[:2], 120, 5)
+    labels, exact = draw_labellings(IS_A, *find_exchangeable_units(IS_A, None)[:2], 120, 5)
     assert not exact
     assert labels.shape == (120, 9)
     assert (labels.sum(1) == 4).all()
-    found, values = differences(table, IS_A, labels, exact=False), table["y"].to_numpy()
+    found, values = compare_columns(table, IS_A, labels, exact=False), table["y"].to_numpy()
     seen = values[IS_A].mean() - values[~IS_A].mean()
     more = sum(abs(values[row].mean() - values[~row].mean()) >= abs(seen) - 1e-12 for row in labels)
     assert found.at["y", "p_value"] == pytest.approx((1 + more) / 121)
@@ -68,12 +74,12 @@ def test_random_permutations_count_the_observed_one(table: pd.DataFrame) -> None
 
 def test_whole_groups_change_sides_together(table: pd.DataFrame) -> None:
     group = pd.Series(list("ppqqrrsst"), name="host")
-    unit, blocks, words = exchangeable(IS_A, group)
+    unit, blocks, words = find_exchangeable_units(IS_A, group)
     assert words == "whole values of host"
-    labels, exact = labellings(IS_A, unit, blocks, 9999, 0)
+    labels, exact = draw_labellings(IS_A, unit, blocks, 9999, 0)
     assert exact
     assert len(labels) == 10  # two of the five groups are on side a
-    found, values = differences(table, IS_A, labels, exact=True), table["x"].to_numpy()
+    found, values = compare_columns(table, IS_A, labels, exact=True), table["x"].to_numpy()
     seen, more = abs(values[IS_A].mean() - values[~IS_A].mean()), 0
     for chosen in combinations("pqrst", 2):
         on_a = group.isin(chosen).to_numpy()
@@ -83,30 +89,30 @@ def test_whole_groups_change_sides_together(table: pd.DataFrame) -> None:
 
 def test_groups_on_both_sides_are_exchanged_within(table: pd.DataFrame) -> None:
     group = pd.Series([*"ppqq", *"ppq", None, None], name="host")
-    unit, blocks, words = exchangeable(IS_A, group)
+    unit, blocks, words = find_exchangeable_units(IS_A, group)
     assert words == "samples within values of host"
-    labels, exact = labellings(IS_A, unit, blocks, 9999, 0)
+    labels, exact = draw_labellings(IS_A, unit, blocks, 9999, 0)
     assert exact
     assert len(labels) == 6 * 3  # two of four of p, two of three of q; a sample without a host stays
-    found, values = differences(table, IS_A, labels, exact=True), table["z"].to_numpy()
+    found, values = compare_columns(table, IS_A, labels, exact=True), table["z"].to_numpy()
     seen, more = abs(values[IS_A].mean() - values[~IS_A].mean()), 0
     for of_p in combinations([0, 1, 4, 5], 2):
         for of_q in combinations([2, 3, 6], 2):
             on_a = np.isin(np.arange(9), [*of_p, *of_q])
             more += abs(values[on_a].mean() - values[~on_a].mean()) >= seen - 1e-12
     assert found.at["z", "p_value"] == pytest.approx(more / 18)
-    many, exact = labellings(IS_A, unit, blocks, 10, 0)
+    many, exact = draw_labellings(IS_A, unit, blocks, 10, 0)
     assert not exact
     assert (many[:, [0, 1, 4, 5]].sum(1) == 2).all()
     assert (many[:, [2, 3, 6]].sum(1) == 2).all()
 
 
 def test_a_missing_number_has_no_p_value(table: pd.DataFrame) -> None:
-    labels = labellings(IS_A, *exchangeable(IS_A, None)[:2], 9999, 0)[0]
-    found = differences(table.assign(y=[np.nan, *table["y"][1:]]), IS_A, labels, exact=True)
+    labels = draw_labellings(IS_A, *find_exchangeable_units(IS_A, None)[:2], 9999, 0)[0]
+    found = compare_columns(table.assign(y=[np.nan, *table["y"][1:]]), IS_A, labels, exact=True)
     assert found.loc["y", ["p_value", "q_value"]].isna().all()
     assert found.at["x", "q_value"] == pytest.approx(min(1, 2 * found.at["x", "p_value"]))
-    everything = differences(table * np.nan, IS_A, labels, exact=True)
+    everything = compare_columns(table * np.nan, IS_A, labels, exact=True)
     assert everything["q_value"].isna().all()
 
 
@@ -162,7 +168,7 @@ def test_every_view_says_what_attention_is_not_and_runs_nothing(
 
 def test_sides_that_cannot_be_compared_are_refused(maps: AttentionMaps, sides: tuple[Study, Study]) -> None:
     ids = list(sides[1].sample_ids)
-    with pytest.raises(SidesError, match="1 samples are on both sides"):
+    with pytest.raises(SidesError, match="1 sample is on both sides"):
         compare_attention(maps, sides[1], a=ids[:2], b=ids[1:3])
     with pytest.raises(SidesError, match="Side a has 2 samples, b 0"):
         compare_attention(maps, sides[1], a=ids[:2], b=[])
@@ -179,9 +185,9 @@ def test_p_values_are_even_where_nothing_differs() -> None:
     """Side labels without meaning: each exact p-value is met as often as it says."""
     rng = np.random.default_rng(8)
     is_a = np.arange(8) < 4
-    labels = labellings(is_a, *exchangeable(is_a, None)[:2], 9999, 0)[0]
+    labels = draw_labellings(is_a, *find_exchangeable_units(is_a, None)[:2], 9999, 0)[0]
     noise = pd.DataFrame(rng.normal(size=(8, 4000)))
-    found = differences(noise, is_a, labels, exact=True)["p_value"]
+    found = compare_columns(noise, is_a, labels, exact=True)["p_value"]
     for level in (0.1, 0.3, 0.5):
         assert (found <= level).mean() == pytest.approx(level, abs=0.04)
 

@@ -13,10 +13,10 @@ from aam_nb.explain.attention.heads import (
     STATISTICS,
     HeadMaps,
     TreeDistances,
-    folded,
-    head_statistics,
-    rolled_once,
-    similarity,
+    compute_head_statistics,
+    correlate_heads,
+    fold_map,
+    roll_out_layer,
 )
 from aam_nb.study.errors import UnknownIdError
 from aam_nb.study.study import Study
@@ -29,7 +29,7 @@ ROWS = torch.tensor(  # a token, then three ASVs
 
 def test_a_heads_numbers_by_hand() -> None:
     far = torch.tensor([[0.0, 1.0, 4.0], [1.0, 0.0, 2.0], [4.0, 2.0, 0.0]])
-    found = head_statistics(ROWS, 1, far)
+    found = compute_head_statistics(ROWS, 1, far)
     assert set(found) == set(STATISTICS)
     rows = ROWS[0, 1:].numpy()
     assert found["entropy"][0] == pytest.approx(np.mean([entropy(row) for row in rows]), abs=1e-6)
@@ -44,44 +44,44 @@ def test_a_heads_numbers_by_hand() -> None:
     assert found["largest"] == pytest.approx([(0.4 + 0.5 + 0.4) / 3, 0.25], abs=1e-6)
     assert found["on_covariates"].tolist() == [0, 0]
     assert found["keys"].tolist() == [4, 4]
-    two = head_statistics(ROWS, 2, None)
+    two = compute_head_statistics(ROWS, 2, None)
     assert two["on_covariates"] == pytest.approx([0.35, 0.25], abs=1e-6)
     assert np.isnan(two["distance"]).all()
 
 
 def test_pooling_has_one_query_that_is_no_key() -> None:
-    found = head_statistics(ROWS[:, :1], 1, None, pooled=True)
+    found = compute_head_statistics(ROWS[:, :1], 1, None, pooled=True)
     assert found["entropy"][0] == pytest.approx(entropy([0.7, 0.1, 0.1, 0.1]), abs=1e-6)
     assert found["on_sample_token"] == pytest.approx([0.7, 0.25], abs=1e-6)
     assert np.isnan(found["on_itself"]).all()
-    lone = head_statistics(torch.ones(1, 1, 1), 0, None, pooled=True)  # one position: its logarithm is 0
+    lone = compute_head_statistics(torch.ones(1, 1, 1), 0, None, pooled=True)  # one position: its logarithm is 0
     assert np.isnan(lone["entropy_share"]).all()
     assert np.isnan(lone["on_itself"]).all()
 
 
 def test_an_asv_that_is_no_tip_is_left_out_of_distances() -> None:
     far = torch.tensor([[0.0, torch.nan, 4.0], [torch.nan] * 3, [4.0, torch.nan, 0.0]])
-    found = head_statistics(ROWS, 1, far)
+    found = compute_head_statistics(ROWS, 1, far)
     # The first and the third ASV among themselves: 0.1 * 4 / 0.4 and 0.2 * 4 / 0.6.
     assert found["distance"][0] == pytest.approx((1.0 + 0.8 / 0.6) / 2, abs=1e-6)
     assert found["distance_even"][0] == pytest.approx(2, abs=1e-6)
-    none = head_statistics(ROWS, 1, torch.full((3, 3), torch.nan))
+    none = compute_head_statistics(ROWS, 1, torch.full((3, 3), torch.nan))
     assert np.isnan(none["distance"]).all()
 
 
 def test_folding_sums_columns_and_averages_rows() -> None:
-    found = folded(ROWS, torch.tensor([0, 2]))
+    found = fold_map(ROWS, torch.tensor([0, 2]))
     expected = [[0.7, 0.1, 0.2], [0.0, 0.5, 0.5], [0.25, 0.25, 0.5]]
     torch.testing.assert_close(found[0], torch.tensor(expected))
     torch.testing.assert_close(found.sum(-1), torch.ones(2, 3))
-    torch.testing.assert_close(folded(ROWS, torch.tensor([3, 1, 0, 2]))[0, 0, 2], ROWS[0, 3, 0])
+    torch.testing.assert_close(fold_map(ROWS, torch.tensor([3, 1, 0, 2]))[0, 0, 2], ROWS[0, 3, 0])
 
 
 def test_rollout_of_two_layers_by_hand() -> None:
     a, b = torch.tensor([[0.5, 0.5], [0.0, 1.0]]), torch.tensor([[0.0, 1.0], [1.0, 0.0]])
-    first = rolled_once(a, None)
+    first = roll_out_layer(a, None)
     torch.testing.assert_close(first, torch.tensor([[0.75, 0.25], [0.0, 1.0]]))
-    torch.testing.assert_close(rolled_once(b, first), torch.tensor([[0.375, 0.625], [0.375, 0.625]]))
+    torch.testing.assert_close(roll_out_layer(b, first), torch.tensor([[0.375, 0.625], [0.375, 0.625]]))
 
 
 def test_distances_along_the_hand_worked_tree(hand_study: Study) -> None:
@@ -122,11 +122,11 @@ def test_similarity_leaves_out_maps_without_contrast() -> None:
     flat[1] = 0.2
     names = aam.simulate_study(12, 60, seed=0).asv_ids[:3]
     a, b = np.corrcoef(one), np.corrcoef(two)
-    np.testing.assert_allclose(similarity([one, two], names), (a + b) / 2)
-    found = similarity([one, flat], names).to_numpy()
+    np.testing.assert_allclose(correlate_heads([one, two], names), (a + b) / 2)
+    found = correlate_heads([one, flat], names).to_numpy()
     assert found[0, 1] == pytest.approx(a[0, 1])
     assert found[0, 2] == pytest.approx((a[0, 2] + b[0, 2]) / 2)
-    assert np.isnan(similarity([flat], names).to_numpy()[1]).all()
+    assert np.isnan(correlate_heads([flat], names).to_numpy()[1]).all()
 
 
 def test_a_head_is_a_table() -> None:

@@ -15,7 +15,7 @@ from sklearn.metrics import balanced_accuracy_score, mean_absolute_error, r2_sco
 
 import aam_nb as aam
 from aam_nb.explain.attention.heads import NOT_IMPORTANCE
-from aam_nb.explain.attention.uniform import LEVELS, UniformControl, parts, uniform_control
+from aam_nb.explain.attention.uniform import LEVELS, UniformControl, select_modules, uniform_control
 from aam_nb.model import layers
 from aam_nb.model.encoder import Maps
 from aam_nb.model.layers import Attention, evenly
@@ -98,7 +98,7 @@ def test_even_windows_see_what_may_be_seen(short: int, monkeypatch: pytest.Monke
 def test_even_weights_are_one_over_the_keys_of_a_sample(fitted: aam.AAM, sides: tuple[Study, Study]) -> None:
     for batch, asv_ND in fitted.batches(sides[1]):
         maps, sizes = Maps(), batch.offsets_B1.diff() + 1
-        with torch.no_grad(), evenly(*parts(fitted.network, "all")):
+        with torch.no_grad(), evenly(*select_modules(fitted.network, "all")):
             fitted.network.encoder(batch, asv_ND=asv_ND, maps=maps)
         for weights in (*(maps.asv or []), *maps.pool):
             for b, size in enumerate(sizes.tolist()):

@@ -1,4 +1,4 @@
-"""Do two sides, each some samples, differ in where the model looks? Means, and p-values by permutation."""
+"""Do two sets of samples, side a and side b, differ in where the model looks? Means, and p-values by permutation."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from math import comb, prod
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
+from aam_nb.arrays import Bools, Ints
 from aam_nb.config import AttentionConfig, UserError, cut_list, make_config
 from aam_nb.evaluate.resampling import number_groups
 from aam_nb.explain.attention.heads import NOT_IMPORTANCE
@@ -22,12 +22,9 @@ from aam_nb.study.errors import UnknownIdError
 from aam_nb.study.study import Study
 from aam_nb.train.estimator import AAM
 
-Array = npt.NDArray[np.float64]
-Bools = npt.NDArray[np.bool_]
-Ints = npt.NDArray[np.int64]
 COMPARED = ("distance", "on_sample_token", "on_covariates", "on_itself")
-"""Numbers of a head (see `heads.head_statistics`) that are compared as multiples of what even attention gives: a side whose samples have
-more ASVs, or more distant ones, does not differ by that alone. `entropy_share` is compared as it is."""
+"""Numbers of a head (see `heads.compute_head_statistics`) that are compared as multiples of what even attention gives: a side does not
+differ merely because its samples have more ASVs, or more distant ones. `entropy_share` is compared as it is."""
 AT_ONCE = 2**22
 """Most permuted differences held at once."""
 LEVEL = 0.05
@@ -93,12 +90,12 @@ class AttentionDifference:
         return attention_difference(self, **artist_kw)
 
     def __repr__(self) -> str:
-        found = [int((table["q_value"] < LEVEL).sum()) for table in (self.asvs, self.heads)]
-        how = "all" if self.exact else "random"
+        num_asvs, num_heads = (int((table["q_value"] < LEVEL).sum()) for table in (self.asvs, self.heads))
+        kind = "all" if self.exact else "random"
         note = f" {self.note}" if self.note else ""
         return (
-            f"AttentionDifference({self.num_a} against {self.num_b} samples: {found[0]} of {len(self.asvs)} ASVs and {found[1]} of "
-            f"{len(self.heads)} numbers of heads differ at q < {LEVEL}; {self.num_permutations} {how} permutations of "
+            f"AttentionDifference({self.num_a} against {self.num_b} samples: {num_asvs} of {len(self.asvs)} ASVs and {num_heads} of "
+            f"{len(self.heads)} numbers of heads differ at q < {LEVEL}; {self.num_permutations} {kind} permutations of "
             f"{self.permuted}).{note} {self.caption}"
         )
 
@@ -150,21 +147,25 @@ def compare_attention(
     """
     config = make_config(AttentionConfig, config, settings)
     a, b = as_id_list("a", a), as_id_list("b", b)
-    _refuse(study, a, b)
+    _require_sides(study, a, b)
     values = None if group is None else study.column(group).loc[[*a, *b]]
-    maps = _maps_of(source, study, [*a, *b], config)
+    maps = _require_maps(source, study, [*a, *b], config)
     is_a = np.arange(len(a) + len(b)) < len(a)
-    unit, blocks, permuted = exchangeable(is_a, values)
-    labels, exact = labellings(is_a, unit, blocks, config.num_permutations, config.seed)
-    asvs = _by_asv(_pooled(maps, [*a, *b]), is_a, labels, exact=exact).sort_values("p_value", kind="stable")
-    heads = differences(_of_heads(maps, [*a, *b]), is_a, labels, exact=exact).reset_index()
+    unit, blocks, permuted = find_exchangeable_units(is_a, values)
+    labels, exact = draw_labellings(is_a, unit, blocks, config.num_permutations, config.seed)
+    asvs = _compare_asvs(_tabulate_pooling(maps, [*a, *b]), is_a, labels, exact=exact).sort_values(
+        "p_value", kind="stable"
+    )
+    heads = compare_columns(_tabulate_heads(maps, [*a, *b]), is_a, labels, exact=exact).reset_index()
     for frame in (asvs, heads):
         frame.attrs["caption"] = NOT_IMPORTANCE
     heads = heads.sort_values("p_value", kind="stable")
     return AttentionDifference(asvs, heads, len(a), len(b), permuted, len(labels) + (not exact), exact)
 
 
-def _maps_of(source: AAM | AttentionMaps, study: Study, samples: list[str], config: AttentionConfig) -> AttentionMaps:
+def _require_maps(
+    source: AAM | AttentionMaps, study: Study, samples: list[str], config: AttentionConfig
+) -> AttentionMaps:
     """The maps given, or those of the model given."""
     if isinstance(source, AAM):
         return attention(source, study, samples=samples, config=config, levels=("asv", "pooling"))
@@ -177,11 +178,11 @@ def _maps_of(source: AAM | AttentionMaps, study: Study, samples: list[str], conf
     return source
 
 
-def _by_asv(table: pd.DataFrame, is_a: Bools, labels: Bools, *, exact: bool) -> pd.DataFrame:
+def _compare_asvs(table: pd.DataFrame, is_a: Bools, labels: Bools, *, exact: bool) -> pd.DataFrame:
     """Differences in pooling attention, beside how many samples hold an ASV and how it is attended in those."""
     held = table.notna()
     times_even = table.mul(held.sum(axis=1), axis=0)
-    return differences(table.fillna(0.0), is_a, labels, exact=exact).assign(
+    return compare_columns(table.fillna(0.0), is_a, labels, exact=exact).assign(
         in_a=held[is_a].mean(),
         in_b=held[~is_a].mean(),
         times_even_a=times_even[is_a].mean(),
@@ -189,13 +190,13 @@ def _by_asv(table: pd.DataFrame, is_a: Bools, labels: Bools, *, exact: bool) -> 
     )
 
 
-def _refuse(study: Study, a: list[str], b: list[str]) -> None:
+def _require_sides(study: Study, a: list[str], b: list[str]) -> None:
     """Refuse sides that cannot be compared."""
-    both = sorted(set(a) & set(b))
-    if both or not a or not b:
+    shared = sorted(set(a) & set(b))
+    if shared or not a or not b:
         wrong = (
-            f"{len(both)} samples are on both sides ({cut_list(both)})"
-            if both
+            f"{'1 sample is' if len(shared) == 1 else f'{len(shared)} samples are'} on both sides ({cut_list(shared)})"
+            if shared
             else f"Side a has {len(a)} samples, b {len(b)}"
         )
         raise SidesError(
@@ -205,8 +206,8 @@ def _refuse(study: Study, a: list[str], b: list[str]) -> None:
     study.keep_samples([*a, *b])
 
 
-def exchangeable(is_a: Bools, group: pd.Series | None) -> tuple[Ints, list[Ints], str]:
-    """What may change sides: the unit of each sample, the blocks of units within which labels are exchanged, and that in words."""
+def find_exchangeable_units(is_a: Bools, group: pd.Series | None) -> tuple[Ints, list[Ints], str]:
+    """The unit of each sample that may change sides, the blocks of units within which labels are exchanged, and that in words."""
     samples = np.arange(len(is_a))
     if group is None:
         return samples, [samples], "samples"
@@ -218,7 +219,7 @@ def exchangeable(is_a: Bools, group: pd.Series | None) -> tuple[Ints, list[Ints]
     return code, [np.arange(num)], f"whole values of {group.name}"
 
 
-def labellings(is_a: Bools, unit: Ints, blocks: list[Ints], most: int, seed: int) -> tuple[Bools, bool]:
+def draw_labellings(is_a: Bools, unit: Ints, blocks: list[Ints], most: int, seed: int) -> tuple[Bools, bool]:
     """Which samples are on side a, by permutation: all ways there are where these are no more than `most`, else that many random ones.
 
     Returns
@@ -230,20 +231,20 @@ def labellings(is_a: Bools, unit: Ints, blocks: list[Ints], most: int, seed: int
     sizes = [int(side[block].sum()) for block in blocks]
     total = prod(comb(len(block), k) for block, k in zip(blocks, sizes, strict=True))
     exact = total <= most
-    found = np.zeros((total if exact else most, len(side)), dtype=bool)
+    labels = np.zeros((total if exact else most, len(side)), dtype=bool)
     if exact:
         ways = (itertools.combinations(block, k) for block, k in zip(blocks, sizes, strict=True))
-        for row, chosen in zip(found, itertools.product(*ways), strict=True):
+        for row, chosen in zip(labels, itertools.product(*ways), strict=True):
             row[list(itertools.chain(*chosen))] = True
     else:
         rng = np.random.default_rng(seed)
         for block, k in zip(blocks, sizes, strict=True):
             order = rng.random((most, len(block))).argsort(1)
-            np.put_along_axis(found, block[order[:, :k]], True, axis=1)
-    return found[:, unit], exact
+            np.put_along_axis(labels, block[order[:, :k]], True, axis=1)
+    return labels[:, unit], exact
 
 
-def differences(table: pd.DataFrame, is_a: Bools, labels: Bools, *, exact: bool) -> pd.DataFrame:
+def compare_columns(table: pd.DataFrame, is_a: Bools, labels: Bools, *, exact: bool) -> pd.DataFrame:
     """Means of both sides of each column of a table (samples x columns), their difference, its p-value and adjusted p-value.
 
     Columns with a missing value have no p-value.
@@ -252,30 +253,30 @@ def differences(table: pd.DataFrame, is_a: Bools, labels: Bools, *, exact: bool)
 
     values = table.to_numpy(float)
     mean_a, mean_b = values[is_a].mean(0), values[~is_a].mean(0)
-    found = mean_a - mean_b
-    least = np.abs(found) * (1 - 1e-9) - 1e-12  # a labelling as good as the observed one is not missed by rounding
-    extreme, rows = np.zeros(len(found)), max(1, AT_ONCE // max(1, len(found)))
+    difference = mean_a - mean_b
+    least = np.abs(difference) * (1 - 1e-9) - 1e-12  # a labelling as good as the observed one is not missed by rounding
+    extreme, rows = np.zeros(len(difference)), max(1, AT_ONCE // max(1, len(difference)))
     for start in range(0, len(labels), rows):
         on_a = labels[start : start + rows].astype(float)
         num_a = on_a.sum(1, keepdims=True)
         weights = on_a / num_a - (1 - on_a) / (labels.shape[1] - num_a)
         extreme += (np.abs(weights @ values) >= least).sum(0)
-    defined = ~np.isnan(found)
+    defined = ~np.isnan(difference)
     p_value = np.where(defined, (extreme + (not exact)) / (len(labels) + (not exact)), np.nan)
-    q_value = np.full(len(found), np.nan)
+    q_value = np.full(len(difference), np.nan)
     if defined.any():
         q_value[defined] = false_discovery_control(p_value[defined])
-    columns = {"mean_a": mean_a, "mean_b": mean_b, "difference": found, "p_value": p_value, "q_value": q_value}
+    columns = {"mean_a": mean_a, "mean_b": mean_b, "difference": difference, "p_value": p_value, "q_value": q_value}
     return pd.DataFrame(columns, index=table.columns)
 
 
-def _pooled(maps: AttentionMaps, samples: list[str]) -> pd.DataFrame:
+def _tabulate_pooling(maps: AttentionMaps, samples: list[str]) -> pd.DataFrame:
     """Pooling attention, mean over heads: samples x ASVs (and the tokens), missing where a sample lacks one."""
     columns = {sample: maps.pooling[sample]["mean"] for sample in samples}
     return pd.DataFrame(columns).T.rename_axis(columns="asv_id")
 
 
-def _of_heads(maps: AttentionMaps, samples: list[str]) -> pd.DataFrame:
+def _tabulate_heads(maps: AttentionMaps, samples: list[str]) -> pd.DataFrame:
     """Numbers of heads that vary: samples x (level, layer, head, statistic)."""
     names = ["level", "layer", "head", "statistic"]
     rows = maps.statistics[maps.statistics["level"].isin(["asv", "pooling"])].copy()

@@ -1,6 +1,6 @@
-"""What can be said of attention maps: how far a head looks, how sharply, and at what. Nothing here knows of models or studies.
+"""Numbers computed from attention maps: how far a head looks, how sharply, and at what. Nothing here needs a model or a study.
 
-Shape letters: L layers, H heads, Q queries, K keys (Q = K where ASVs or positions look at one another).
+Shape letters: L layers, H heads, Q queries, K keys (Q = K where ASVs or positions attend to each other).
 """
 
 from __future__ import annotations
@@ -15,11 +15,12 @@ import pandas as pd
 import torch
 from torch import Tensor
 
+from aam_nb.arrays import Floats
 from aam_nb.diversity.branches import tip_ranges
 from aam_nb.study.errors import UnknownIdError
 from aam_nb.study.tree import Tree
 
-Array = npt.NDArray[np.float64]
+Floats32 = npt.NDArray[np.float32]
 NOT_IMPORTANCE = (
     "Attention shows where the model looks, not what moves its prediction: it has no sign and is not an importance."
 )
@@ -34,7 +35,7 @@ STATISTICS = (
     "largest",
     "keys",
 )
-"""Columns of `head_statistics`."""
+"""Numbers of each head, by `compute_head_statistics`."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,7 +50,7 @@ class HeadMaps:
         What queries and keys are, in this order.
     """
 
-    weights: npt.NDArray[np.float32]
+    weights: Floats32
     names: pd.Index
 
     def head(self, layer: int, head: int) -> pd.DataFrame:
@@ -82,8 +83,8 @@ class HeadMaps:
         return f"HeadMaps({L} layers x {H} heads x {Q} x {Q}). {NOT_IMPORTANCE}"
 
 
-class Folded(list[Tensor]):
-    """A list of maps that keeps only what is asked of each one that is appended, so that one layer's whole map at a time is in memory.
+class FoldedMaps(list[Tensor]):
+    """A list that reduces each map as it is appended, so that one layer's whole map at a time is in memory.
 
     It holds, by layer, the map (H x k x k, on the CPU) of the first tokens, of the chosen ASVs, and of all others as one.
 
@@ -99,7 +100,7 @@ class Folded(list[Tensor]):
     Attributes
     ----------
     statistics
-        Of each layer's whole map, by head: see `head_statistics`.
+        Of each layer's whole map, by head: see `compute_head_statistics`.
     rolled
         Rollout of the whole maps so far, Q x K: what reached each token of the last layer from each of the first.
     """
@@ -107,29 +108,29 @@ class Folded(list[Tensor]):
     def __init__(self, chosen: Tensor, num_tokens: int, distance: Tensor | None) -> None:
         super().__init__()
         self.chosen, self.num_tokens, self.distance = chosen, num_tokens, distance
-        self.statistics: list[dict[str, Array]] = []
+        self.statistics: list[dict[str, Floats]] = []
         self.rolled: Tensor | None = None
 
     def append(self, weights_BHQK: Tensor) -> None:
         """Take a layer's map of one sample."""
         weights = weights_BHQK[0].float()
-        self.statistics.append(head_statistics(weights, self.num_tokens, self.distance))
-        self.rolled = rolled_once(weights.mean(0), self.rolled)
-        super().append(folded(weights, self.chosen).cpu())
+        self.statistics.append(compute_head_statistics(weights, self.num_tokens, self.distance))
+        self.rolled = roll_out_layer(weights.mean(0), self.rolled)
+        super().append(fold_map(weights, self.chosen).cpu())
 
 
-def folded(weights_HKK: Tensor, chosen: Tensor) -> Tensor:
+def fold_map(weights_HKK: Tensor, chosen: Tensor) -> Tensor:
     """Maps of the chosen keys, and of all others as one: its column has their sum, its row their mean, so rows still sum to 1."""
     K, k = weights_HKK.shape[-1], len(chosen)
     if k == K:
         return weights_HKK[:, chosen][:, :, chosen]
-    place = torch.full((K,), k, device=weights_HKK.device)
-    place[chosen] = torch.arange(k, device=place.device)
-    belongs = torch.nn.functional.one_hot(place, k + 1).to(weights_HKK.dtype)
+    new_K = torch.full((K,), k, device=weights_HKK.device)
+    new_K[chosen] = torch.arange(k, device=new_K.device)
+    belongs = torch.nn.functional.one_hot(new_K, k + 1).to(weights_HKK.dtype)
     return (belongs / belongs.sum(0)).T @ (weights_HKK @ belongs)
 
 
-def rolled_once(mean_KK: Tensor, rolled: Tensor | None) -> Tensor:
+def roll_out_layer(mean_KK: Tensor, rolled: Tensor | None) -> Tensor:
     """Rollout one layer further (Abnar & Zuidema 2020, arXiv 2005.00928): half of a token stays, by the residual path, and half of it is
     mixed from the others as the heads attend on average."""
     step = mean_KK / 2
@@ -137,9 +138,9 @@ def rolled_once(mean_KK: Tensor, rolled: Tensor | None) -> Tensor:
     return step if rolled is None else step @ rolled
 
 
-def head_statistics(
+def compute_head_statistics(
     weights_HQK: Tensor, num_tokens: int, distance: Tensor | None, *, pooled: bool = False
-) -> dict[str, Array]:
+) -> dict[str, Floats]:
     """Numbers of each head of a layer, means over the queries that are ASVs (or positions).
 
     Parameters
@@ -163,36 +164,36 @@ def head_statistics(
     """
     H, _, K = weights_HQK.shape
     first = 0 if pooled else num_tokens
-    found = {name: np.full(H, np.nan) for name in STATISTICS}
-    found["keys"][:] = K
-    known = None if distance is None or pooled else ~distance.isnan().all(1)
+    statistics = {name: np.full(H, np.nan) for name in STATISTICS}
+    statistics["keys"][:] = K
+    on_tree = None if distance is None or pooled else ~distance.isnan().all(1)
     for h, whole in enumerate(weights_HQK):  # one head at a time: a sample may have thousands of ASVs
         rows = whole[first:]
         entropy = float(torch.special.entr(rows).sum(-1).mean())
-        found["entropy"][h] = entropy
-        found["entropy_share"][h] = entropy / np.log(K) if K > 1 else np.nan
-        found["largest"][h] = float(rows.amax(-1).mean())
+        statistics["entropy"][h] = entropy
+        statistics["entropy_share"][h] = entropy / np.log(K) if K > 1 else np.nan
+        statistics["largest"][h] = float(rows.amax(-1).mean())
         if num_tokens:
-            found["on_sample_token"][h] = float(rows[:, 0].mean())
-            found["on_covariates"][h] = float(rows[:, 1:num_tokens].sum(-1).mean())
+            statistics["on_sample_token"][h] = float(rows[:, 0].mean())
+            statistics["on_covariates"][h] = float(rows[:, 1:num_tokens].sum(-1).mean())
         if not pooled:
-            found["on_itself"][h] = float(rows.diagonal(first).mean())
-        if known is not None and distance is not None and bool(known.any()):
+            statistics["on_itself"][h] = float(rows.diagonal(first).mean())
+        if on_tree is not None and distance is not None and bool(on_tree.any()):
             among, far = rows[:, num_tokens:], distance
-            if not bool(known.all()):
-                among, far = among[known][:, known], distance[known][:, known]
+            if not bool(on_tree.all()):
+                among, far = among[on_tree][:, on_tree], distance[on_tree][:, on_tree]
             reached = (among * far).sum(-1) / among.sum(-1)
-            found["distance"][h] = float(reached.nanmean())
-            found["distance_even"][h] = float(far.mean())
-    return found
+            statistics["distance"][h] = float(reached.nanmean())
+            statistics["distance_even"][h] = float(far.mean())
+    return statistics
 
 
-def statistics_frame(level: str, unit: str, by_layer: list[dict[str, Array]]) -> pd.DataFrame:
-    """`head_statistics` of the layers of one sample or ASV as rows: `level`, `layer` and `head` (from 1), `unit`, `STATISTICS`.
+def tabulate_statistics(level: str, unit: str, by_layer: list[dict[str, Floats]]) -> pd.DataFrame:
+    """`compute_head_statistics` of the layers of one sample or ASV as rows: `level`, `layer` and `head` (from 1), `unit`, `STATISTICS`.
 
     Pooling has one layer, with the number 0.
     """
-    frames = [pd.DataFrame(row) for row in by_layer]
+    frames = [pd.DataFrame(statistics) for statistics in by_layer]
     for k, frame in enumerate(frames):
         layer = 0 if "pooling" in level else k + 1
         for name, value in (("unit", unit), ("head", range(1, len(frame) + 1)), ("layer", layer), ("level", level)):
@@ -200,7 +201,7 @@ def statistics_frame(level: str, unit: str, by_layer: list[dict[str, Array]]) ->
     return pd.concat(frames, ignore_index=True)
 
 
-def similarity(maps: Iterable[Array], names: pd.Index) -> pd.DataFrame:
+def correlate_heads(maps: Iterable[Floats], names: pd.Index) -> pd.DataFrame:
     """Pearson's correlation between the maps of heads, averaged over samples or ASVs.
 
     Parameters
@@ -220,9 +221,9 @@ def similarity(maps: Iterable[Array], names: pd.Index) -> pd.DataFrame:
         size = np.sqrt((centred**2).sum(1))
         flat = size <= 1e-12
         unit = centred / np.where(flat, 1.0, size)[:, None]
-        both = ~(flat[:, None] | flat)
-        total += np.where(both, unit @ unit.T, 0.0)
-        defined += both
+        varying = ~(flat[:, None] | flat)
+        total += np.where(varying, unit @ unit.T, 0.0)
+        defined += varying
     mean = np.where(defined > 0, total / np.maximum(defined, 1), np.nan)
     frame = pd.DataFrame(mean, index=names, columns=names)
     frame.attrs["caption"] = NOT_IMPORTANCE
@@ -252,19 +253,19 @@ class TreeDistances:
         self.meet = np.zeros(int(last[0]))
         self.meet[first[inner]] = depth[tree.parent[inner]]
 
-    def among(self, asvs: Iterable[str]) -> npt.NDArray[np.float32]:
+    def among(self, asvs: Iterable[str]) -> Floats32:
         """Distances between ASVs, square; NaN in the rows and columns of those that are not tips."""
         nodes = np.array([self.node.get(asv, -1) for asv in asvs], dtype=np.int64)
-        found = np.full((len(nodes), len(nodes)), np.nan, dtype=np.float32)
+        distance = np.full((len(nodes), len(nodes)), np.nan, dtype=np.float32)
         tips = np.flatnonzero(nodes >= 0)
         if not len(tips):
-            return found
+            return distance
         tips = tips[np.argsort(self.first[nodes[tips]])]
         rank, depth = self.first[nodes[tips]], self.depth[nodes[tips]]
         meet = np.array([self.meet[a + 1 : b + 1].min() for a, b in pairwise(rank)])
         for i in range(len(tips)):
             above = np.minimum.accumulate(meet[i:])
             row = depth[i] + depth[i + 1 :] - 2 * above
-            found[tips[i], tips[i]] = 0.0
-            found[tips[i], tips[i + 1 :]] = found[tips[i + 1 :], tips[i]] = row
-        return found
+            distance[tips[i], tips[i]] = 0.0
+            distance[tips[i], tips[i + 1 :]] = distance[tips[i + 1 :], tips[i]] = row
+        return distance

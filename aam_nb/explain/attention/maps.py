@@ -1,4 +1,4 @@
-"""Attention maps: where the model looks. Looking is not importance; see `attribution` for that."""
+"""Attention maps: where the model looks. This is not importance; see `attribution` for that."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ from typing import Any
 import pandas as pd
 import torch
 
+from aam_nb.arrays import Floats
 from aam_nb.config import AttentionConfig, ConfigError, cut_list, make_config
-from aam_nb.explain.attention.gathering import Gathered
-from aam_nb.explain.attention.heads import NOT_IMPORTANCE, STATISTICS, Array, HeadMaps, similarity
+from aam_nb.explain.attention.heads import NOT_IMPORTANCE, STATISTICS, HeadMaps, correlate_heads
+from aam_nb.explain.attention.recorder import AttentionRecorder
 from aam_nb.explain.ids import as_id_list
 from aam_nb.study.errors import UnknownIdError
 from aam_nb.study.study import Study
@@ -39,7 +40,7 @@ class AttentionMaps:
     nucleotide_pooling
         By ASV: a table of positions x heads, as `pooling`, in their order.
     statistics
-        Numbers of each head, by sample or ASV: see `heads.statistics_frame`.
+        Numbers of each head, by sample or ASV: see `heads.tabulate_statistics`.
     kept
         Of each sample, at level asv: `asvs` it has, `kept` of them one by one, and the share of `pooling` attention on ASVs that these
         hold.
@@ -74,8 +75,8 @@ class AttentionMaps:
 
         Returns
         -------
-        The columns of `heads.head_statistics`. Distances are in nucleotides at nucleotide level, in branch-length units (substitutions
-        per site, along the tree) at level asv, and NaN without a tree. All are of whole maps, also where few ASVs are kept.
+        The columns of `heads.compute_head_statistics`. Distances are in nucleotides at nucleotide level, in branch-length units
+        (substitutions per site, along the tree) at level asv, and NaN without a tree. All are of whole maps, also where few ASVs are kept.
         """
         keys = ["level", "layer", "head"]
         groups = self.statistics.groupby(keys, sort=False)
@@ -84,7 +85,7 @@ class AttentionMaps:
         return frame
 
     def similarity(self, level: str = "asv") -> pd.DataFrame:
-        """Correlation between the maps of heads, averaged over samples or ASVs: do they look at the same?
+        """Correlation between the maps of heads, averaged over samples or ASVs: do they look at the same things?
 
         At level asv the maps are those of the ASVs kept.
 
@@ -93,14 +94,14 @@ class AttentionMaps:
         UnknownIdError
             There are no maps of that level.
         """
-        found = self._of(level)
-        first = next(iter(found.values()))
+        maps = self._require_level(level)
+        first = next(iter(maps.values()))
         if isinstance(first, HeadMaps):
             L, H = first.weights.shape[:2]
             names = pd.Index([f"layer_{k + 1}_head_{h + 1}" for k in range(L) for h in range(H)])
         else:
             names = first.columns[:-1]
-        return similarity(map(_cells, found.values()), names)
+        return correlate_heads(map(_flatten_heads, maps.values()), names)
 
     def of(self, name: str, *, level: str) -> Any:
         """Maps of one sample, or of one ASV at the nucleotide levels: `HeadMaps`, or a table at the pooling levels.
@@ -110,14 +111,14 @@ class AttentionMaps:
         UnknownIdError
             There are no maps of that level, or of that sample or ASV.
         """
-        found = self._of(level)
-        if name not in found:
-            what = "asvs" if level.startswith("nucleotide") else "samples"
+        maps = self._require_level(level)
+        if name not in maps:
+            kind = "asvs" if level.startswith("nucleotide") else "samples"
             raise UnknownIdError(
-                f"{name!r} is not among the {len(found)} {what} with maps of level {level!r} ({cut_list(found, 3)}). Expected one of "
-                f"those. Pass it in `aam.explain.attention(model, study, {what}=[...])`."
+                f"{name!r} is not among the {len(maps)} {kind} with maps of level {level!r} ({cut_list(maps, 3)}). Expected one of "
+                f"those. Pass it in `aam.explain.attention(model, study, {kind}=[...])`."
             )
-        return found[name]
+        return maps[name]
 
     def rollout(self, name: str, *, level: str = "asv") -> pd.Series:
         """Attention followed through all layers to the pooled vector (Abnar & Zuidema 2020, arXiv 2005.00928).
@@ -147,7 +148,7 @@ class AttentionMaps:
         return self.rolled[name].copy()
 
     def to_frame(self, level: str = "pooling") -> pd.DataFrame:
-        """All maps of a level below one another.
+        """All maps of a level in one table.
 
         Returns
         -------
@@ -160,11 +161,11 @@ class AttentionMaps:
             There are no maps of that level.
         """
         name = "asv_id" if level.startswith("nucleotide") else "sample_id"
-        parts = [
+        frames = [
             (maps.to_frame() if isinstance(maps, HeadMaps) else maps.reset_index()).assign(**{name: unit})
-            for unit, maps in self._of(level).items()
+            for unit, maps in self._require_level(level).items()
         ]
-        frame = pd.concat(parts).set_index(name)
+        frame = pd.concat(frames).set_index(name)
         frame.attrs["caption"] = self.caption
         return frame
 
@@ -174,15 +175,15 @@ class AttentionMaps:
 
         return plot_attention(self.of(sample, level="pooling"), sample=sample, **artist_kw)
 
-    def _of(self, level: str) -> dict[str, Any]:
-        found: dict[str, Any] = getattr(self, level) if level in LEVELS else {}
-        if not found:
+    def _require_level(self, level: str) -> dict[str, Any]:
+        maps: dict[str, Any] = getattr(self, level) if level in LEVELS else {}
+        if not maps:
             have = [name for name in LEVELS if getattr(self, name)]
             raise UnknownIdError(
                 f"There are no maps of level {level!r}. There are {', '.join(have)}. Ask for others by "
                 "`aam.explain.attention(model, study, samples=[...], levels=('nucleotide', 'asv', 'pooling'))`."
             )
-        return found
+        return maps
 
     def __repr__(self) -> str:
         samples, asvs = len(self.pooling or self.asv), len(self.nucleotide)
@@ -191,8 +192,8 @@ class AttentionMaps:
         return f"AttentionMaps({samples} samples{inside}; levels {have}). {self.caption}"
 
     def _repr_html_(self) -> str:
-        said = f"<p>{html.escape(self.rule)}</p>" if self.rule else ""
-        return f"<b>{html.escape(repr(self))}</b>{said}" + self.heads().round(3).to_html(escape=True, index=False)
+        rule = f"<p>{html.escape(self.rule)}</p>" if self.rule else ""
+        return f"<b>{html.escape(repr(self))}</b>{rule}" + self.heads().round(3).to_html(escape=True, index=False)
 
 
 @torch.no_grad()
@@ -205,7 +206,7 @@ def attention(
     config: AttentionConfig | None = None,
     **settings: Any,
 ) -> AttentionMaps:
-    """Attention of some samples at each level, computed openly along the path that predicts.
+    """Attention of some samples at each level, computed by the explicit path, which gives the weights and the same predictions.
 
     Whole maps of a sample with thousands of ASVs are made layer by layer, and only what is kept of them stays in memory.
 
@@ -218,7 +219,7 @@ def attention(
     samples
         Their ids.
     asvs
-        ASVs of the study to look into at level nucleotide; by default those of the samples with most pooling attention.
+        ASVs of the study whose nucleotides are looked at, at level nucleotide; by default those of the samples with most pooling attention.
     config, **settings
         Fields of `AttentionConfig`: `levels`, `top`, `top_nucleotide`.
 
@@ -231,35 +232,37 @@ def attention(
     """
     config = make_config(AttentionConfig, config, settings)
     samples = list(dict.fromkeys(as_id_list("samples", samples)))
-    chosen, levels, found = study.keep_samples(samples), config.levels, Gathered()
+    chosen, levels, recorder = study.keep_samples(samples), config.levels, AttentionRecorder()
     chosen.require_reads()
-    inside = "nucleotide" in levels
-    if asvs is not None and not inside:
+    with_nucleotides = "nucleotide" in levels
+    if asvs is not None and not with_nucleotides:
         raise ConfigError(
-            f"asvs is given and levels is {levels!r}. ASVs are looked into at level 'nucleotide'. Leave asvs out, or add it: "
+            f"asvs is given and levels is {levels!r}. ASVs are named for level 'nucleotide'. Leave asvs out, or add it: "
             "`levels=('nucleotide', 'pooling')`."
         )
-    names = None if asvs is None else known_asvs(study, asvs)
+    names = None if asvs is None else require_asvs(study, asvs)
     if names is None or set(levels) != {"nucleotide"}:
-        found.look_at_samples(model, chosen, config)
-    if inside:
-        found.look_inside(model, found.most_attended(config.top_nucleotide) if names is None else names)
+        recorder.record_samples(model, chosen, config)
+    if with_nucleotides:
+        recorder.record_nucleotides(
+            model, recorder.most_attended_asvs(config.top_nucleotide) if names is None else names
+        )
     order = [str(sample) for sample in chosen.sample_ids]
-    kept = pd.DataFrame(found.kept, columns=["sample_id", "asvs", "kept", "pooling"]).set_index("sample_id")
-    wanted = [f for f in found.statistics if "pooling" in levels or f["level"].iat[0] != "pooling"]
-    rows = pd.concat(wanted, ignore_index=True)
+    kept = pd.DataFrame(recorder.kept, columns=["sample_id", "asvs", "kept", "pooling"]).set_index("sample_id")
+    frames = [f for f in recorder.statistics if "pooling" in levels or f["level"].iat[0] != "pooling"]
+    rows = pd.concat(frames, ignore_index=True)
     return AttentionMaps(
-        pooling={sample: found.pooling[sample] for sample in order} if "pooling" in levels else {},
-        asv={sample: found.asv[sample] for sample in order} if "asv" in levels else {},
-        nucleotide=found.nucleotide,
-        nucleotide_pooling=found.nucleotide_pooling,
+        pooling={sample: recorder.pooling[sample] for sample in order} if "pooling" in levels else {},
+        asv={sample: recorder.asv[sample] for sample in order} if "asv" in levels else {},
+        nucleotide=recorder.nucleotide,
+        nucleotide_pooling=recorder.nucleotide_pooling,
         statistics=rows.sort_values("level", key=lambda names: names.map(LEVELS.index), kind="stable"),
         kept=kept.reindex(order) if "asv" in levels else kept,
-        rolled=found.rolled,
+        rolled=recorder.rolled,
     )
 
 
-def known_asvs(study: Study, asvs: Sequence[str]) -> list[str]:
+def require_asvs(study: Study, asvs: Sequence[str]) -> list[str]:
     """ASVs of a study, each once.
 
     Raises
@@ -279,8 +282,8 @@ def known_asvs(study: Study, asvs: Sequence[str]) -> list[str]:
     return wanted
 
 
-def _cells(maps: HeadMaps | pd.DataFrame) -> Array:
-    """Heads x the cells of their maps."""
+def _flatten_heads(maps: HeadMaps | pd.DataFrame) -> Floats:
+    """Maps of heads as rows: heads x the cells of their maps."""
     if isinstance(maps, HeadMaps):
         return maps.weights.reshape(-1, maps.weights.shape[-1] ** 2).astype(float)
     return maps.iloc[:, :-1].to_numpy(float).T

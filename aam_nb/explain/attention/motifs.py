@@ -1,4 +1,4 @@
-"""Motifs: which positions of its ASVs a clade's attention pools from, beside what stands there."""
+"""Motifs: which positions of a clade's ASVs the model's pooling looks at, and which nucleotides are there."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ import pandas as pd
 
 from aam_nb.config import Notice, UserError, cut_repr
 from aam_nb.diversity.branches import tip_ranges
-from aam_nb.explain.attention.gathering import nucleotide_maps
 from aam_nb.explain.attention.heads import NOT_IMPORTANCE
-from aam_nb.explain.attention.maps import known_asvs
+from aam_nb.explain.attention.maps import require_asvs
+from aam_nb.explain.attention.recorder import compute_nucleotide_maps
 from aam_nb.study.errors import MissingTipError, UnknownIdError
 from aam_nb.study.study import Study
 from aam_nb.train.estimator import AAM
@@ -24,7 +24,7 @@ NUCLEOTIDES = "ACGT"
 SHORTEST = 0.9
 """Shortest ASV of a clade, as a share of the longest, for which counting positions from the 5' end is an alignment."""
 ALIGNED = (
-    "Positions count from the 5' end, where amplicons of one study start at the same primer; no gaps are looked for."
+    "Positions count from the 5' end, where amplicons of one study start at the same primer; gaps are not considered."
 )
 
 
@@ -95,7 +95,7 @@ class Motifs:
 def motifs(model: AAM, study: Study, *, asvs: Sequence[str] | None = None, clade: int | None = None) -> Motifs:
     """Where the pooling of the ASV encoder looks, position by position, averaged over the ASVs of a clade.
 
-    ASVs are aligned by their 5' ends: amplicons of one study start at the same primer, and no gaps are looked for.
+    ASVs are aligned by their 5' ends: amplicons of one study start at the same primer, and gaps are not considered.
 
     Parameters
     ----------
@@ -130,12 +130,12 @@ def motifs(model: AAM, study: Study, *, asvs: Sequence[str] | None = None, clade
         raise UnknownIdError(
             f"{given} are given. Expected one of them. Use `aam.explain.motifs(model, study, clade=1)`."
         )
-    chosen = known_asvs(study, asvs) if asvs is not None else _below(study, clade)
+    chosen = require_asvs(study, asvs) if asvs is not None else _asvs_below(study, clade)
     lengths = np.array([len(asv) for asv in chosen])
     _check_lengths(lengths)
     L, scale, H = int(lengths.max()), model.config.scales[-1], model.config.num_attn_heads
     total = np.zeros((H, L))
-    for asv, _, pool_HP in nucleotide_maps(model, chosen, blocks=False):
+    for asv, _, pool_HP in compute_nucleotide_maps(model, chosen, blocks=False):
         starts = np.arange(0, len(asv), scale)
         widths = np.minimum(starts + scale, len(asv)) - starts
         total[:, : len(asv)] += np.repeat(pool_HP.numpy() / widths, widths, axis=1)
@@ -143,7 +143,7 @@ def motifs(model: AAM, study: Study, *, asvs: Sequence[str] | None = None, clade
     heads = pd.DataFrame(total.T / len(chosen), index=positions).rename(columns=lambda h: f"head_{h + 1}")
     result = Motifs(
         attention=heads.assign(mean=heads.mean(axis=1)),
-        frequency=_letters(chosen, positions),
+        frequency=_count_letters(chosen, positions),
         asvs=tuple(chosen),
         name="ASVs given" if clade is None else f"clade of node {clade}",
     )
@@ -152,15 +152,15 @@ def motifs(model: AAM, study: Study, *, asvs: Sequence[str] | None = None, clade
     return result
 
 
-def _letters(asvs: list[str], positions: pd.Index) -> pd.DataFrame:
-    """What stands at each position, as `Motifs.frequency`."""
+def _count_letters(asvs: list[str], positions: pd.Index) -> pd.DataFrame:
+    """Which nucleotides are at each position, as `Motifs.frequency`."""
     letters = np.array([list(asv.ljust(len(positions))) for asv in asvs])
     reach = (letters != " ").sum(0)
     frame = pd.DataFrame({n: (letters == n).sum(0) / reach for n in NUCLEOTIDES}, index=positions)
     return frame.assign(other=(1 - frame.sum(axis=1)).clip(lower=0), asvs=reach)
 
 
-def _below(study: Study, node: Any) -> list[str]:
+def _asvs_below(study: Study, node: Any) -> list[str]:
     """The study's ASVs below a node of its tree."""
     if study.tree is None:
         raise MissingTipError(
@@ -175,17 +175,17 @@ def _below(study: Study, node: Any) -> list[str]:
         )
     first, last = tip_ranges(tree)
     nodes = [tree.tip_node.get(asv, -1) for asv in study.asv_ids]
-    found = [a for a, n in zip(study.asv_ids, nodes, strict=True) if n >= 0 and first[node] <= first[n] < last[node]]
-    if not found:
+    below = [a for a, n in zip(study.asv_ids, nodes, strict=True) if n >= 0 and first[node] <= first[n] < last[node]]
+    if not below:
         raise UnknownIdError(
             f"Below node {node} of the tree are {int(last[node] - first[node])} tips, and none is an ASV of the study. Expected at least "
             "one. Choose a node above an ASV, such as `clade=int(study.tree.parent[study.tree.tip_node[asv]])`."
         )
-    return list(map(str, found))
+    return list(map(str, below))
 
 
 def _check_lengths(lengths: np.ndarray) -> None:
-    """Refuse lengths that cannot be laid upon one another, and tell of those that may be shifted."""
+    """Refuse lengths that cannot be aligned, and warn of those that may be shifted."""
     shortest, longest = int(lengths.min()), int(lengths.max())
     if shortest < SHORTEST * longest:
         raise MotifError(
@@ -195,7 +195,7 @@ def _check_lengths(lengths: np.ndarray) -> None:
         )
     if shortest < longest:
         warnings.warn(
-            f"The {len(lengths)} ASVs have {shortest} to {longest} nucleotides. {ALIGNED} Behind an insertion positions are shifted.",
+            f"The {len(lengths)} ASVs have {shortest} to {longest} nucleotides. {ALIGNED} After an insertion positions are shifted.",
             LengthNotice,
             stacklevel=3,
         )

@@ -1,4 +1,4 @@
-"""How much do predictions depend on attention? The control: the same model with attention that falls evenly on all that it may see."""
+"""How much do predictions depend on attention? A control: the same model with attention that is equal for everything it may see."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 import torch
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
+from aam_nb.arrays import Floats
 from aam_nb.batch.tokens import tokenize
 from aam_nb.evaluate.baselines import labels
 from aam_nb.evaluate.metrics import METRICS, score
@@ -24,7 +24,6 @@ from aam_nb.study.study import Study
 from aam_nb.train.asv_cache import encode_asvs
 from aam_nb.train.estimator import AAM
 
-Array = npt.NDArray[np.float64]
 LEVELS = ("nucleotide", "nucleotide_pooling", "asv", "pooling", "all")
 """Where attention is made even: each by itself, and everywhere."""
 
@@ -61,18 +60,18 @@ class UniformControl:
 
     @property
     def verdict(self) -> str:
-        """What the control says, in a sentence."""
-        whole = self.changes[self.changes["level"] == "all"]
-        moved, same = float(whole["relative"].mean()), float(whole["correlation"].mean())
+        """The result of the control, in a sentence."""
+        everywhere = self.changes[self.changes["level"] == "all"]
+        moved, correlation = float(everywhere["relative"].mean()), float(everywhere["correlation"].mean())
         if np.isnan(moved):
             n = len(self.predictions["none"])
-            why = "This is one sample" if n == 1 else f"The model predicts the same for all {n} samples"
-            return f"{why}, so nothing shows how much predictions depend on where the model looks."
+            reason = "This is one sample" if n == 1 else f"The model predicts the same for all {n} samples"
+            return f"{reason}, so nothing shows how much predictions depend on where the model looks."
         size = "little" if moved < 0.25 else "in part" if moved < 1 else "strongly"
-        alike = "have nothing to correlate" if np.isnan(same) else f"correlate {same:.2f}"
+        relation = "cannot be correlated" if np.isnan(correlation) else f"correlate {correlation:.2f}"
         return (
             f"Predictions depend {size} on where the model looks: with even attention everywhere they change by {moved:.2f} of their "
-            f"standard deviation on average, and {alike} with the model's own."
+            f"standard deviation on average, and {relation} with the model's own."
         )
 
     def to_frame(self) -> pd.DataFrame:
@@ -81,9 +80,9 @@ class UniformControl:
         if len(self.scores):
             even = self.scores.drop(columns="n")
             none = even[even["level"] == "none"].drop(columns="level")
-            judged = frame["output"].where(frame["output"].isin(even["target"]), self.target)
-            both = even.merge(none, on="target", suffixes=("", "_none"))
-            frame = frame.assign(target=judged).merge(both, on=["level", "target"], how="left").drop(columns="target")
+            target = frame["output"].where(frame["output"].isin(even["target"]), self.target)
+            beside = even.merge(none, on="target", suffixes=("", "_none"))
+            frame = frame.assign(target=target).merge(beside, on=["level", "target"], how="left").drop(columns="target")
         frame.attrs["caption"] = self.caption
         return frame
 
@@ -115,8 +114,8 @@ def uniform_control(model: AAM, study: Study) -> UniformControl:
     Returns
     -------
     `UniformControl`. Levels: "nucleotide" (among positions, at all scales; local attention stays local), "nucleotide_pooling" (from
-    positions to the ASV), "asv" (among the ASVs of a sample), "pooling" (from these to the sample), "all". ASVs are encoded anew where
-    the first two are even, their reference likewise.
+    positions to the ASV), "asv" (among the ASVs of a sample), "pooling" (from these to the sample), "all". ASVs are encoded again where
+    the first two are even, and so is their reference.
 
     Raises
     ------
@@ -130,14 +129,18 @@ def uniform_control(model: AAM, study: Study) -> UniformControl:
     task = model.require_task()
     study.require_reads()
     names = ("none", *LEVELS)
-    found: dict[str, Array] = {}
+    outputs: dict[str, Floats] = {}
     for level in tqdm(names, desc="even attention", delay=2, disable=not model.shows_progress):
-        found[level] = _outputs(model, study, level)
-    changes = pd.concat([_changes(task, level, found["none"], found[level]) for level in LEVELS], ignore_index=True)
+        outputs[level] = _predict_evenly(model, study, level)
+    changes = pd.concat(
+        [_tabulate_changes(task, level, outputs["none"], outputs[level]) for level in LEVELS], ignore_index=True
+    )
     rows = [
-        row for level in names for row in _scores(task, study, level, task.to_frame(found[level], study.sample_ids))
+        row
+        for level in names
+        for row in _score_targets(task, study, level, task.to_frame(outputs[level], study.sample_ids))
     ]
-    frames = {k: pd.DataFrame(v, index=study.sample_ids, columns=task.output_names) for k, v in found.items()}
+    frames = {k: pd.DataFrame(v, index=study.sample_ids, columns=task.output_names) for k, v in outputs.items()}
     scores = pd.DataFrame(rows)
     for frame in (changes, scores, *frames.values()):
         frame.attrs["caption"] = NOT_IMPORTANCE
@@ -145,10 +148,10 @@ def uniform_control(model: AAM, study: Study) -> UniformControl:
     return UniformControl(task.target, changes, scores, frames, num_seen)
 
 
-def parts(network: Network, level: str) -> list[nn.Module]:
-    """The parts of a network whose attention is of a level."""
+def select_modules(network: Network, level: str) -> list[nn.Module]:
+    """The modules of a network whose attention is of a level."""
     asv, sample = network.encoder.asv, network.encoder.sample
-    found: dict[str, list[nn.Module]] = {
+    by_level: dict[str, list[nn.Module]] = {
         "none": [],
         "nucleotide": [asv.fine, asv.blocks],
         "nucleotide_pooling": [asv.pool],
@@ -156,32 +159,32 @@ def parts(network: Network, level: str) -> list[nn.Module]:
         "pooling": [sample.pool],
         "all": [network.encoder],
     }
-    return found[level]
+    return by_level[level]
 
 
 @torch.no_grad()
-def _outputs(model: AAM, study: Study, level: str) -> Array:
+def _predict_evenly(model: AAM, study: Study, level: str) -> Floats:
     """Outputs (samples x K) while the attention of a level is even.
 
     The vectors that the model keeps of its ASVs are of attention as it is; where that is even, others are made, and not kept.
     """
     network, task = model.network, model.require_task()
-    with evenly(*parts(network, level)):
-        afresh = level in ("nucleotide", "nucleotide_pooling", "all")
-        even_AD = encode_asvs(network, tokenize(study.asv_ids), model.device).float() if afresh else None
-    found = np.empty((study.num_samples, len(task.output_names)))
+    with evenly(*select_modules(network, level)):
+        encode_again = level in ("nucleotide", "nucleotide_pooling", "all")
+        even_AD = encode_asvs(network, tokenize(study.asv_ids), model.device).float() if encode_again else None
+    outputs = np.empty((study.num_samples, len(task.output_names)))
     for batch, own_ND in model.batches(study, desc=f"attention: {level}"):
         asv_ND: Tensor = own_ND if even_AD is None else even_AD[torch.from_numpy(batch.asv_N).to(even_AD.device)]
-        with evenly(*parts(network, level)):
+        with evenly(*select_modules(network, level)):
             states = network.encoder(batch, asv_ND=asv_ND)
-        found[batch.sample_B] = task.outputs(task(states), batch).cpu().numpy()
-    return found
+        outputs[batch.sample_B] = task.outputs(task(states), batch).cpu().numpy()
+    return outputs
 
 
-def _changes(task: Task, level: str, own: Array, even: Array) -> pd.DataFrame:
+def _tabulate_changes(task: Task, level: str, own: Floats, even: Floats) -> pd.DataFrame:
     """What even attention does to each output."""
     change, spread = np.abs(even - own).mean(0), own.std(0)
-    alike = [
+    correlation = [
         float(np.corrcoef(a, b)[0, 1]) if a.std() > 1e-9 and b.std() > 1e-9 else np.nan
         for a, b in zip(own.T, even.T, strict=True)
     ]
@@ -189,7 +192,7 @@ def _changes(task: Task, level: str, own: Array, even: Array) -> pd.DataFrame:
         "level": level,
         "output": task.output_names,
         "unit": [task.unit(name) for name in task.output_names],
-        "correlation": alike,
+        "correlation": correlation,
         "change": change,
         "spread": spread,
         "relative": np.divide(change, spread, out=np.full_like(change, np.nan), where=spread > 1e-9),
@@ -197,19 +200,19 @@ def _changes(task: Task, level: str, own: Array, even: Array) -> pd.DataFrame:
     return pd.DataFrame(columns)
 
 
-def _scores(task: Task, study: Study, level: str, prediction: pd.DataFrame) -> list[dict[str, Any]]:
+def _score_targets(task: Task, study: Study, level: str, prediction: pd.DataFrame) -> list[dict[str, Any]]:
     """Metrics of each target whose truth the study knows in two samples or more."""
     rows = []
     for target in task.targets:
         if target not in study.metadata.columns:
             continue
-        known = study.metadata[target].notna().to_numpy()
-        if known.sum() < 2:
+        labelled = study.metadata[target].notna().to_numpy()
+        if labelled.sum() < 2:
             continue
-        alone = task.only(target)
-        truth = labels(study.keep_samples(known), alone)
-        found = score(truth, prediction[known], alone)
+        of_target = task.only(target)
+        truth = labels(study.keep_samples(labelled), of_target)
+        metrics = score(truth, prediction[labelled], of_target)
         rows.append(
-            {"level": level, "target": target, **{m: found[m] for m in METRICS[task.kind]}, "n": int(known.sum())}
+            {"level": level, "target": target, **{m: metrics[m] for m in METRICS[task.kind]}, "n": int(labelled.sum())}
         )
     return rows

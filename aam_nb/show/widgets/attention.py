@@ -17,7 +17,7 @@ from scipy import sparse
 
 from aam_nb.config import AttentionConfig, cut_list
 from aam_nb.explain.attention.heads import NOT_IMPORTANCE, HeadMaps
-from aam_nb.explain.attention.maps import AttentionMaps, known_asvs
+from aam_nb.explain.attention.maps import AttentionMaps, require_asvs
 from aam_nb.explain.attention.maps import attention as attention_maps
 from aam_nb.explain.ids import as_id_list
 from aam_nb.show import plots
@@ -79,7 +79,7 @@ class AttentionExplorer(Explorer):
         self._named: set[str] = set()
         self.sample_ids = study.sample_ids
         wanted, named = self._wanted(as_id_list("samples", samples)), as_id_list("asvs", asvs)
-        for asv in known_asvs(study, named) if named else []:
+        for asv in require_asvs(study, named) if named else []:
             self._look_inside(asv)
         for sample in wanted:
             self._look_at(sample)
@@ -154,7 +154,7 @@ class AttentionExplorer(Explorer):
     def _check_asv(self, proposal: Any) -> str:
         asv = str(proposal["value"])
         if asv:
-            known_asvs(self.study, [asv])
+            require_asvs(self.study, [asv])
             self._look_inside(asv)
         return asv
 

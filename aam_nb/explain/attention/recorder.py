@@ -1,4 +1,4 @@
-"""Runs a model openly and gathers its attention: by sample from the sample encoder, by ASV from the ASV encoder.
+"""Runs a model so that its attention weights can be read, and records them: by sample, and by ASV for its nucleotides.
 
 Shape letters: B samples, L layers, H heads, K keys of a sample (tokens and ASVs), P positions of an ASV, N ASVs.
 """
@@ -8,8 +8,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
-import numpy as np
-import numpy.typing as npt
 import pandas as pd
 import torch
 import torch.nn.functional as F
@@ -20,27 +18,26 @@ from aam_nb.batch.tokens import PAD, tokenize
 from aam_nb.config import AttentionConfig
 from aam_nb.explain.attention.heads import (
     NOT_IMPORTANCE,
-    Folded,
+    FoldedMaps,
     HeadMaps,
     TreeDistances,
-    head_statistics,
-    rolled_once,
-    statistics_frame,
+    compute_head_statistics,
+    roll_out_layer,
+    tabulate_statistics,
 )
 from aam_nb.model.encoder import Maps
 from aam_nb.study.study import Study
 from aam_nb.train.estimator import AAM
 
 SAMPLE_TOKEN = "(sample token)"
-"""Row of the learned token that stands in every sample beside its ASVs."""
+"""Row of the learned token that every sample has beside its ASVs."""
 CELLS = 2**24
 """Most numbers of one layer's nucleotide maps that are made at once."""
-Floats = npt.NDArray[np.float32]
 
 
 @dataclass
-class Gathered:
-    """What was found so far, by sample or ASV; the fields are those of `AttentionMaps`."""
+class AttentionRecorder:
+    """The attention recorded so far, by sample or ASV; the fields are those of `AttentionMaps`."""
 
     pooling: dict[str, pd.DataFrame] = field(default_factory=dict)
     asv: dict[str, HeadMaps] = field(default_factory=dict)
@@ -50,16 +47,17 @@ class Gathered:
     statistics: list[pd.DataFrame] = field(default_factory=list)
     kept: list[tuple[str, int, int, float]] = field(default_factory=list)
 
-    def look_at_samples(self, model: AAM, chosen: Study, config: AttentionConfig) -> None:
-        """Pooling attention of every sample, on the fused path but for the pooling itself; and, where asked for, that among its ASVs.
+    def record_samples(self, model: AAM, chosen: Study, config: AttentionConfig) -> None:
+        """Pooling attention of every sample, and, at level "asv", attention among its ASVs.
 
-        Then each sample is a batch by itself: no other's padding is in its maps, and one layer's map at a time is in memory.
+        For the first all but the pooling runs on the fused path. For the second each sample is a batch by itself, so that its maps hold
+        no padding, and one layer's map at a time is in memory.
         """
-        network, whole = model.network, "asv" in config.levels
-        known = model.covariates if network.encoder.num_extra_tokens > 1 else None
-        tokens = [SAMPLE_TOKEN, *(f"({name})" for name in known.names)] if known else [SAMPLE_TOKEN]
-        distances = TreeDistances(chosen.tree) if whole and chosen.tree else None
-        for batch, asv_ND in model.batches(chosen, batch_size=1 if whole else None, desc="attention"):
+        network, with_asvs = model.network, "asv" in config.levels
+        covariates = model.covariates if network.encoder.num_extra_tokens > 1 else None
+        tokens = [SAMPLE_TOKEN, *(f"({name})" for name in covariates.names)] if covariates else [SAMPLE_TOKEN]
+        distances = TreeDistances(chosen.tree) if with_asvs and chosen.tree else None
+        for batch, asv_ND in model.batches(chosen, batch_size=1 if with_asvs else None, desc="attention"):
             maps = Maps(asv=None)
             network.encoder(batch, asv_ND=asv_ND, maps=maps)
             weights_BHK, offsets = maps.pool[0][:, :, 0], batch.offsets_B1.cpu().numpy()
@@ -67,54 +65,54 @@ class Gathered:
                 asvs = chosen.asv_ids[batch.asv_N[batch.asv_E[offsets[b] : offsets[b + 1]].cpu().numpy()]]
                 names = pd.Index([*tokens, *asvs], name="asv_id")
                 weights_HK = weights_BHK[b, :, : len(names)]
-                self.take_pooling(sample, weights_HK, names, len(tokens))
-                if whole:
+                self._record_pooling(sample, weights_HK, names, len(tokens))
+                if with_asvs:
                     far = None if distances is None else torch.from_numpy(distances.among(asvs)).to(asv_ND.device)
-                    chosen_k = most_attended_keys(weights_HK.mean(0), len(tokens), config.top)
-                    layers = Folded(chosen_k, len(tokens), far)
+                    chosen_k = choose_keys(weights_HK.mean(0), len(tokens), config.top)
+                    layers = FoldedMaps(chosen_k, len(tokens), far)
                     network.encoder(batch, asv_ND=asv_ND, maps=Maps(asv=layers))
-                    self.take_sample(sample, layers, weights_HK.mean(0), names)
+                    self._record_asvs(sample, layers, weights_HK.mean(0), names)
 
-    def take_pooling(self, sample: str, weights_HK: Tensor, names: pd.Index, num_tokens: int) -> None:
+    def _record_pooling(self, sample: str, weights_HK: Tensor, names: pd.Index, num_tokens: int) -> None:
         """A sample's pooling attention."""
-        found = head_statistics(weights_HK[:, None].float(), num_tokens, None, pooled=True)
-        self.statistics.append(statistics_frame("pooling", sample, [found]))
-        self.pooling[sample] = by_head(weights_HK, names).sort_values("mean", ascending=False, kind="stable")
+        statistics = compute_head_statistics(weights_HK[:, None].float(), num_tokens, None, pooled=True)
+        self.statistics.append(tabulate_statistics("pooling", sample, [statistics]))
+        self.pooling[sample] = tabulate_heads(weights_HK, names).sort_values("mean", ascending=False, kind="stable")
 
-    def take_sample(self, sample: str, layers: Folded, pooling_K: Tensor, names: pd.Index) -> None:
+    def _record_asvs(self, sample: str, layers: FoldedMaps, pooling_K: Tensor, names: pd.Index) -> None:
         """A sample's maps among its ASVs, by layer."""
         keys, num_tokens, rolled = layers.chosen.cpu().numpy(), layers.num_tokens, layers.rolled
         assert rolled is not None
         others = len(names) - len(keys)
         shown = pd.Index([*names[keys], *([f"(other {others} ASVs)"] if others else [])], name="asv_id")
         self.asv[sample] = HeadMaps(torch.stack(list(layers)).numpy(), shown)
-        self.statistics.append(statistics_frame("asv", sample, layers.statistics))
+        self.statistics.append(tabulate_statistics("asv", sample, layers.statistics))
         reached = pd.Series((pooling_K.float() @ rolled).cpu().numpy(), index=names, name="rollout")
-        self.rolled[sample] = captioned(reached.sort_values(ascending=False, kind="stable"))
+        self.rolled[sample] = add_caption(reached.sort_values(ascending=False, kind="stable"))
         on_asvs = float(pooling_K[num_tokens:].sum())
         share = float(pooling_K[layers.chosen[num_tokens:]].sum()) / on_asvs if on_asvs > 0 else float("nan")
         self.kept.append((sample, len(names) - num_tokens, len(keys) - num_tokens, share))
 
-    def look_inside(self, model: AAM, asvs: Sequence[str]) -> None:
+    def record_nucleotides(self, model: AAM, asvs: Sequence[str]) -> None:
         """Attention among the positions of ASVs, and that from them to the ASV."""
         scale = model.config.scales[-1]
-        for asv, block_LHPP, pool_HP in nucleotide_maps(model, asvs, blocks=True):
-            names, positions = position_names(len(asv), scale), torch.arange(pool_HP.shape[1])
+        for asv, block_LHPP, pool_HP in compute_nucleotide_maps(model, asvs, blocks=True):
+            names, positions = name_positions(len(asv), scale), torch.arange(pool_HP.shape[1])
             far = ((positions[:, None] - positions).abs() * scale).float()
-            found = [head_statistics(layer, 0, far) for layer in block_LHPP]
-            pooled = head_statistics(pool_HP[:, None], 0, None, pooled=True)
-            self.statistics.append(statistics_frame("nucleotide", asv, found))
-            self.statistics.append(statistics_frame("nucleotide_pooling", asv, [pooled]))
+            statistics = [compute_head_statistics(layer, 0, far) for layer in block_LHPP]
+            pooled = compute_head_statistics(pool_HP[:, None], 0, None, pooled=True)
+            self.statistics.append(tabulate_statistics("nucleotide", asv, statistics))
+            self.statistics.append(tabulate_statistics("nucleotide_pooling", asv, [pooled]))
             rolled = None
             for layer in block_LHPP:
-                rolled = rolled_once(layer.mean(0), rolled)
+                rolled = roll_out_layer(layer.mean(0), rolled)
             assert rolled is not None
             reached = (pool_HP.mean(0) @ rolled).numpy()
             self.nucleotide[asv] = HeadMaps(block_LHPP.numpy(), names)
-            self.nucleotide_pooling[asv] = by_head(pool_HP, names)
-            self.rolled[asv] = captioned(pd.Series(reached, index=names, name="rollout"))
+            self.nucleotide_pooling[asv] = tabulate_heads(pool_HP, names)
+            self.rolled[asv] = add_caption(pd.Series(reached, index=names, name="rollout"))
 
-    def most_attended(self, most: int) -> list[str]:
+    def most_attended_asvs(self, most: int) -> list[str]:
         """ASVs with most pooling attention (mean over heads) over all samples, where an ASV that a sample lacks has none."""
         total: dict[str, float] = {}
         for table in self.pooling.values():
@@ -124,11 +122,11 @@ class Gathered:
         return sorted(asvs, key=lambda asv: -total[asv])[:most]
 
 
-def nucleotide_maps(model: AAM, asvs: Sequence[str], *, blocks: bool) -> Iterator[tuple[str, Tensor, Tensor]]:
+def compute_nucleotide_maps(model: AAM, asvs: Sequence[str], *, blocks: bool) -> Iterator[tuple[str, Tensor, Tensor]]:
     """Attention inside ASVs, on the CPU: each with its maps by layer (L x H x P x P, L = 0 without `blocks`) and its pooling (H x P).
 
-    P counts the positions of the last scale that hold a nucleotide. An ASV's attention does not hang on others, nor on the reference,
-    which only standardises vectors afterwards; so ASVs are encoded without it.
+    P counts the positions of the last scale that hold a nucleotide. An ASV's attention does not depend on others, nor on the
+    reference, which only standardises vectors afterwards; so ASVs are encoded without it.
 
     Raises
     ------
@@ -136,48 +134,48 @@ def nucleotide_maps(model: AAM, asvs: Sequence[str], *, blocks: bool) -> Iterato
         An ASV is longer than learned positions reach.
     """
     network, device, config = model.network, model.device, model.config
-    model.vectors.of(network, list(asvs), device)  # at the door: refuses what cannot be encoded
+    model.vectors.of(network, list(asvs), device)  # refuses ASVs that cannot be encoded
     scale, longest = config.scales[-1], max(map(len, asvs))
     positions = -(-longest // scale)
     size = max(1, CELLS // (config.num_attn_heads * positions * (positions if blocks else scale)))
     starts = range(0, len(asvs), size)
     for start in tqdm(starts, desc="attention in ASVs", delay=2, disable=not model.shows_progress):
-        some = asvs[start : start + size]
-        tokens = torch.from_numpy(tokenize(some)).to(device)
+        block_asvs = asvs[start : start + size]
+        tokens = torch.from_numpy(tokenize(block_asvs)).to(device)
         tokens = F.pad(tokens, (0, -tokens.shape[1] % scale), value=PAD)
         maps = Maps(nucleotide=[] if blocks else None)
         with torch.no_grad():
             network.encoder.asv.encode(tokens, maps)
         pool_NHP = maps.nucleotide_pool[0][:, :, 0].float().cpu()
         layers_NLHPP = torch.stack([m.float().cpu() for m in maps.nucleotide], 1) if maps.nucleotide else None
-        for n, asv in enumerate(some):
+        for n, asv in enumerate(block_asvs):
             P = -(-len(asv) // scale)
             block = torch.empty(0) if layers_NLHPP is None else layers_NLHPP[n, :, :, :P, :P].clone()
             yield asv, block, pool_NHP[n, :, :P].clone()
 
 
-def most_attended_keys(pooling_K: Tensor, num_tokens: int, most: int) -> Tensor:
+def choose_keys(pooling_K: Tensor, num_tokens: int, most: int) -> Tensor:
     """Numbers of the tokens, and after them of the `most` ASVs with most pooling attention, largest first."""
     order = pooling_K[num_tokens:].argsort(descending=True, stable=True)[:most] + num_tokens
     return torch.cat([torch.arange(num_tokens, device=order.device), order])
 
 
-def position_names(length: int, scale: int) -> pd.Index:
+def name_positions(length: int, scale: int) -> pd.Index:
     """Positions of an ASV by their nucleotides, counted from 1 at the 5' end: "1-4", "5-8", …"""
     starts = range(1, length + 1, scale)
     ends = [min(start + scale - 1, length) for start in starts]
     return pd.Index([str(a) if a == b else f"{a}-{b}" for a, b in zip(starts, ends, strict=True)], name="position")
 
 
-def by_head(weights_HK: Tensor, names: pd.Index) -> pd.DataFrame:
-    """Keys x heads, and their `mean`."""
+def tabulate_heads(weights_HK: Tensor, names: pd.Index) -> pd.DataFrame:
+    """Weights as a table: keys x heads, and their `mean`."""
     frame = pd.DataFrame(weights_HK.cpu().numpy().T, index=names).rename(columns=lambda h: f"head_{h + 1}")
     frame = frame.assign(mean=frame.mean(axis=1))
     frame.attrs["caption"] = NOT_IMPORTANCE
     return frame
 
 
-def captioned(values: pd.Series) -> pd.Series:
-    """With the line that every view of attention carries."""
+def add_caption(values: pd.Series) -> pd.Series:
+    """The same values with the line that every view of attention carries."""
     values.attrs["caption"] = NOT_IMPORTANCE
     return values
