@@ -35,7 +35,7 @@ _HOME = {
     "study.readers.taxonomy": ["read_taxonomy"],
     "study.write": ["write_biom"],
     "study.catalog": ["catalog", "fetch"],
-    "study.splits": ["SplitWarning"],
+    "study.confounding": ["SplitWarning"],
     "study.simulate": ["simulate_study"],
     "diversity.unifrac": ["faith_pd", "unifrac", "unifrac_between", "write_unifrac"],
     "diversity.ordination": ["pcoa", "project"],
@@ -109,6 +109,7 @@ if TYPE_CHECKING:
     from aam_nb.show.report import report as report
     from aam_nb.study.catalog import catalog as catalog
     from aam_nb.study.catalog import fetch as fetch
+    from aam_nb.study.confounding import SplitWarning as SplitWarning
     from aam_nb.study.merging import merge as merge
     from aam_nb.study.read import read_study as read_study
     from aam_nb.study.readers.metadata import read_metadata as read_metadata
@@ -116,7 +117,6 @@ if TYPE_CHECKING:
     from aam_nb.study.readers.sequences import read_sequences as read_sequences
     from aam_nb.study.readers.taxonomy import read_taxonomy as read_taxonomy
     from aam_nb.study.simulate import simulate_study as simulate_study
-    from aam_nb.study.splits import SplitWarning as SplitWarning
     from aam_nb.study.study import Study as Study
     from aam_nb.study.write import write_biom as write_biom
     from aam_nb.train.callbacks import Callback as Callback

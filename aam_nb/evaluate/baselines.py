@@ -11,7 +11,7 @@ import pandas as pd
 
 from aam_nb.config import UserError
 from aam_nb.model.objectives import Classification, Task, class_names
-from aam_nb.study.splits import candidate_groups
+from aam_nb.study.confounding import find_candidate_groups
 from aam_nb.study.study import Study
 
 BASELINES = ("random_forest", "dummy")
@@ -135,9 +135,9 @@ def lookup(column: str, task: Task, train: Study, test: Study) -> npt.NDArray[An
 
 
 def group_columns(train: Study, test: Study, target: str) -> list[str]:
-    """Columns that may name hosts, studies or the like: see `candidate_groups`; most test samples share their values with training."""
+    """Columns that may name hosts, studies or the like: see `find_candidate_groups`; most test samples share their values with training."""
     found = []
-    for column in candidate_groups(train.metadata, target):
+    for column in find_candidate_groups(train.metadata, target):
         asked = test.metadata[column].dropna()
         if asked.isin(train.metadata[column].dropna()).sum() >= test.num_samples / 2:
             found.append(column)

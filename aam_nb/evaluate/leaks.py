@@ -10,11 +10,8 @@ import numpy.typing as npt
 import pandas as pd
 from tqdm.auto import tqdm
 
-from aam_nb.config import cut_list
 from aam_nb.evaluate.baselines import group_columns, guessing, labels, lookup, relative_abundance
 from aam_nb.model.objectives import Classification, Task
-from aam_nb.study.columns import is_numeric_column
-from aam_nb.study.splits import NEARLY, candidate_groups, function_of_group
 from aam_nb.study.study import Study
 
 NUM_TREES = 100
@@ -144,32 +141,6 @@ def find_in_folds(
                 )
             )
     return tuple(sorted(leaks, key=lambda k: k.forest_apart))
-
-
-def confounding(metadata: pd.DataFrame, target: str) -> str | None:
-    """A sentence on the columns that no split can tell apart from the target, or None.
-
-    These are columns of repeated values that tell the target (`splits.function_of_group`), and that `find` passes over since they cannot
-    be held out: of two values, or with one value alone for some class.
-    """
-    found, able = [], candidate_groups(metadata, target)
-    number = is_numeric_column(metadata[target])
-    for column in metadata.columns.drop([target, *able]):
-        values = metadata[column]
-        known = values.dropna()
-        if not 2 <= known.nunique() <= len(known) / 2 or (number and known.nunique() > 2):
-            continue
-        both = metadata[target].notna() & values.notna()
-        floor = 0.0 if number else 1 / metadata.loc[both, target].nunique()
-        if (function_of_group(metadata.loc[both, target], values[both]) - floor) / max(1 - floor, 1e-12) >= NEARLY:
-            found.append(column)
-    if not found:
-        return None
-    return (
-        f"{target!r} cannot be told apart from {cut_list(found)}: knowing that and no microbe all but gives it, and no split can hold it "
-        f"out. If it is a study, a batch or the like, and not the target in other words, nothing here shows that microbes tell of "
-        f"{target!r}."
-    )
 
 
 def _can_hold_out(group: npt.NDArray[np.int64], truth: npt.NDArray[np.generic], task: Task) -> bool:

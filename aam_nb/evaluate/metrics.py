@@ -14,9 +14,10 @@ import pandas as pd
 import aam_nb
 from aam_nb.config import EvaluateConfig, cut_list
 from aam_nb.evaluate.baselines import BASELINES, guessing, labels, predict_baseline
-from aam_nb.evaluate.leaks import Leak, confounding, find
+from aam_nb.evaluate.leaks import Leak, find
 from aam_nb.evaluate.resampling import draw_resamples, number_groups, percentile_interval, score_resamples
 from aam_nb.model.objectives import Classification, Task
+from aam_nb.study.confounding import describe_confounding
 from aam_nb.study.errors import TargetError, UnknownIdError
 from aam_nb.study.study import Study
 
@@ -206,7 +207,7 @@ class Evaluation:
         leaks: tuple[Leak, ...] = ()
         if find_leaks and train is not None:
             leaks = find(train, test, task, seed=config.seed, progress=model.shows_progress)
-            if told := confounding(pd.concat([train.metadata, test.metadata], join="inner"), task.target):
+            if told := describe_confounding(pd.concat([train.metadata, test.metadata], join="inner"), task.target):
                 notes.insert(0, told)
         if num_groups < 5:
             what = (

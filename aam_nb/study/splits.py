@@ -1,17 +1,15 @@
-"""Splits that are stratified by a target and never cut a group in two, and a warning where the group tells the target."""
+"""Splits of samples: stratified by a target, and never with a group on both sides."""
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Hashable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
-from aam_nb.config import Notice, UserError, cut_list
+from aam_nb.arrays import Bools, Floats, Ints
+from aam_nb.config import UserError, cut_list
 from aam_nb.study.columns import is_numeric_column
 
 if TYPE_CHECKING:
@@ -19,23 +17,10 @@ if TYPE_CHECKING:
 
 NUM_CANDIDATES = 30
 """Random splits tried; the one nearest to the asked size and to the target's distribution is taken."""
-NEARLY = 0.8
-"""How far from guessing (0) to certainty (1) a group alone must lead for the target to be nearly a function of it. In the real studies
-of `tests/study/test_splits.py` the known traps are at 1.0 (cage and exposure, host and diagnosis, date and water temperature); the
-highest of the others are 0.69 (season and water temperature) and 0.55 (rain and soil pH)."""
-TIGHT, TIGHT_SAMPLES, TIGHT_SHARE = 0.1, 5, 0.25
-"""A number may also be fixed in some groups and free in others, as where studies of one age are pooled with studies of all ages. A
-group of at least `TIGHT_SAMPLES` samples is tight where its standard deviation is below `TIGHT` times that of all samples, and the
-target is nearly a function of the group where tight ones hold `TIGHT_SHARE` of the samples. A group of five drawn at random is
-tight once in some ten thousand times."""
 
 
 class SplitError(UserError, ValueError):
     """The samples cannot be split as asked."""
-
-
-class SplitWarning(Notice):
-    """The split can be made, but scores on it may mislead: the target is nearly a function of a group."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -69,9 +54,25 @@ class Split:
         object.__setattr__(self, "seed", int(self.seed))
 
 
+@dataclass(frozen=True, kw_only=True, eq=False)
+class FoldMask:
+    """One of several folds, before any study is cut.
+
+    Parameters
+    ----------
+    test
+        Mask of the samples held out, shape (n_samples,).
+    split
+        What the `split_info` of the training side is.
+    """
+
+    test: Bools
+    split: Split
+
+
 def hold_out(
     sample_ids: pd.Index, *, target: pd.Series | None, group: pd.Series | None, test_size: float, seed: int
-) -> npt.NDArray[np.bool_]:
+) -> Bools:
     """Mask of the samples held out, shape (n_samples,); the target's strata are spread as evenly as groups allow.
 
     Parameters
@@ -124,9 +125,7 @@ def hold_out(
     return mask
 
 
-def k_fold(
-    sample_ids: pd.Index, *, target: pd.Series | None, group: pd.Series | None, folds: int, seed: int
-) -> npt.NDArray[np.int64]:
+def k_fold(sample_ids: pd.Index, *, target: pd.Series | None, group: pd.Series | None, folds: int, seed: int) -> Ints:
     """Fold of each sample, 0 to `folds` - 1, shape (n_samples,): every sample is held out once.
 
     Parameters
@@ -195,7 +194,7 @@ def k_fold(
 
 def leave_one_group_out(
     sample_ids: pd.Index, *, group: pd.Series, target: pd.Series | None = None
-) -> list[tuple[object, npt.NDArray[np.bool_]]]:
+) -> list[tuple[object, Bools]]:
     """Each value of the group with the mask of its samples, shape (n_samples,), in sorted order: leave-one-study-out.
 
     Parameters
@@ -224,87 +223,25 @@ def leave_one_group_out(
     return [(value, unit == number) for number, value in enumerate(values)]
 
 
-def function_of_group(target: pd.Series, group: pd.Series) -> float:
-    """How well the group alone, and no microbe, predicts the target of a sample from the other samples of its group.
-
-    Parameters
-    ----------
-    target, group
-        Values of each sample, in the same order. Samples that lack one, and groups of one sample, are left out: they say nothing.
-
-    Returns
-    -------
-    R² of the mean of the group's other samples where the target is a number, else balanced accuracy of their commonest class (where
-    k classes are equally common, each counts as a guess that is right once in k times). 1 is a function of the group; guessing is
-    about 0 for R² and one over the number of classes for balanced accuracy. NaN where fewer than two values are left.
-    """
-    return _tell(target, group).score
+def fold_masks(
+    sample_ids: pd.Index, *, target: pd.Series | None, group: pd.Series | None, folds: int, seed: int
+) -> list[FoldMask]:
+    """The folds of `k_fold`, with the same arguments and errors, as masks of the samples each holds out."""
+    fold = k_fold(sample_ids, target=target, group=group, folds=folds, seed=seed)
+    names = [f"fold {number + 1} of {folds}" for number in range(folds)]
+    return [_fold_mask(fold == number, target, group, seed, name) for number, name in enumerate(names)]
 
 
-def candidate_groups(metadata: pd.DataFrame, target: Hashable) -> list[Any]:
-    """Columns that may name hosts, cages, studies or the like: three or more values that repeat.
-
-    Measurements are passed over: numbers with decimals, and numbers that follow a numeric target (rank correlation of 0.95 or more,
-    as a month follows a day). So are columns that have a single value for some class of the target: they are the target in other
-    words (a subtype of a diagnosis), or could not be held out.
-    """
-    found = []
-    truth = metadata[target]
-    for column in metadata.columns.drop([target]):
-        values = metadata[column]
-        known = values.dropna()
-        if not 2 < known.nunique() <= len(known) / 2:
-            continue
-        if is_numeric_column(values) and ((known % 1 != 0).any() or _follows(values, truth)):
-            continue
-        if not is_numeric_column(truth) and values.groupby(truth.astype(str).where(truth.notna())).nunique().min() < 2:
-            continue
-        found.append(column)
-    return found
+def group_masks(sample_ids: pd.Index, *, group: pd.Series, target: pd.Series | None = None) -> list[FoldMask]:
+    """The groups of `leave_one_group_out`, with the same arguments and errors, as masks of the samples of each."""
+    held_out = leave_one_group_out(sample_ids, group=group, target=target)
+    return [_fold_mask(test, target, group, 0, f"{group.name} = {value}") for value, test in held_out]
 
 
-def warn_if_function(target: pd.Series, metadata: pd.DataFrame, *, group: str | None, stacklevel: int = 3) -> None:
-    """Warn (`SplitWarning`) where a split's scores may mislead, because the target is nearly a function of a group.
-
-    Two cases, the first that holds is told. A column that the split does not keep whole tells the target, so the split leaks; where
-    the split has a group, only coarser columns are asked (the cage of a mouse), with at most half as many values. Or the split's own
-    group tells the target, so that the groups are the number that counts, not the samples.
-
-    Parameters
-    ----------
-    target
-        The target, with a name; unknown values are left out.
-    metadata
-        Of the same samples.
-    group
-        The column that the split keeps whole, or None.
-    stacklevel
-        As for `warnings.warn`; 3 points at the caller of the caller.
-    """
-    asked = [c for c in candidate_groups(metadata, target.name) if c != group]
-    own = None if group is None else metadata[group]
-    if own is not None:
-        asked = [c for c in asked if _is_coarser(metadata[c], own)]
-    told = {c: found for c in asked if (found := _tell(target, metadata[c])).is_nearly}
-    if told:
-        # The clearest; of equals the coarsest, since keeping it whole keeps the finer ones whole too.
-        worst = max(told, key=lambda c: (round(told[c].score, 2), -metadata[c].nunique()))
-        others = f" {cut_list([c for c in told if c != worst], 3)} would do nearly as well." if len(told) > 1 else ""
-        message = (
-            f"{told[worst].sentence(target, metadata[worst])}{others} Here samples of one {worst!r} are on both sides"
-            f"{'' if group is None else f', whole as each {group!r} is'}, so a model can score by telling them apart and know nothing of "
-            f"{target.name!r}. Split with `group={worst!r}` (`--group {worst}`), unless that column is the target in other words."
-        )
-    elif own is not None and (mine := _tell(target, own)).is_nearly:
-        count, each, folds = _numbers(target, own)
-        message = (
-            f"{mine.sentence(target, own)} What a score rests on is the number of its values ({count}{each}), not of samples "
-            f"({int(target.notna().sum())}). Judge by several splits, and read their spread as the uncertainty: "
-            f"`study.folds({folds}, target={target.name!r}, group={group!r})`."
-        )
-    else:
-        return
-    warnings.warn(message, SplitWarning, stacklevel=stacklevel)
+def _fold_mask(test: Bools, target: pd.Series | None, group: pd.Series | None, seed: int, name: str) -> FoldMask:
+    columns: list[Any] = [None if values is None else values.name for values in (target, group)]
+    split = Split(part="train", target=columns[0], group=columns[1], test_size=float(test.mean()), seed=seed, fold=name)
+    return FoldMask(test=test, split=split)
 
 
 def _refuse_same(target: pd.Series | None, group: pd.Series | None) -> None:
@@ -326,7 +263,7 @@ def _refuse_seed(seed: int) -> None:
         raise SplitError(f"seed is {seed!r}. Expected a whole number of at least 0. Try `seed=0`.")
 
 
-def _units(sample_ids: pd.Index, group: pd.Series | None) -> npt.NDArray[np.int64]:
+def _units(sample_ids: pd.Index, group: pd.Series | None) -> Ints:
     """Number of the unit that must stay whole, for each sample: the sample, or its group."""
     if group is None:
         return np.arange(len(sample_ids))
@@ -345,95 +282,7 @@ def _counted(number: int, group: pd.Series | None) -> str:
     return f"{number} {what}{'' if number == 1 else 's'}{of}"
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class _Told:
-    """What a group tells of a target: `score` as in `function_of_group`, `tight` the share of the samples in tight groups."""
-
-    score: float
-    guessing: float
-    metric: str
-    tight: float = 0.0
-    example: str = ""
-
-    @property
-    def is_nearly(self) -> bool:
-        return (self.score - self.guessing) / (1 - self.guessing) >= NEARLY or self.tight >= TIGHT_SHARE
-
-    def sentence(self, target: pd.Series, group: pd.Series) -> str:
-        knowing = (
-            f"knowing {group.name!r} and no microbe gives {self.metric} {self.score:.2f} (guessing {self.guessing:.2f})"
-        )
-        if (self.score - self.guessing) / (1 - self.guessing) >= NEARLY:
-            return f"{target.name!r} is nearly a function of {group.name!r}: {knowing}."
-        return (
-            f"{target.name!r} is in part a function of {group.name!r}: it hardly varies within values that hold {self.tight:.0%} of the "
-            f"samples ({self.example}), and {knowing}."
-        )
-
-
-def _tell(target: pd.Series, group: pd.Series) -> _Told:
-    """Predict each sample from the others of its group."""
-    both = pd.DataFrame({"value": target.to_numpy(), "group": group.to_numpy()}).dropna()
-    both = both[both.groupby("group")["group"].transform("size") > 1]
-    number = is_numeric_column(target)
-    num_values = both["value"].nunique()
-    if num_values < 2:
-        return _Told(score=float("nan"), guessing=0.0, metric="R²" if number else "balanced accuracy")
-    unit, names = pd.factorize(both["group"])
-    size = np.bincount(unit)
-    if number:
-        value = both["value"].to_numpy(dtype=float)
-        sums = np.bincount(unit, weights=value)
-        others = (sums[unit] - value) / (size[unit] - 1)
-        score = 1 - ((value - others) ** 2).sum() / ((value - value.mean()) ** 2).sum()
-        spread = np.sqrt(np.bincount(unit, weights=(value - (sums / size)[unit]) ** 2) / (size - 1))
-        tight = (spread < TIGHT * value.std(ddof=1)) & (size >= TIGHT_SAMPLES)
-        largest = int(np.where(tight, size, 0).argmax())
-        held = value[unit == largest]
-        example = f"{size[largest]} of {str(names[largest])!r} lie from {held.min():g} to {held.max():g}"
-        return _Told(
-            score=float(score), guessing=0.0, metric="R²", tight=size[tight].sum() / len(value), example=example
-        )
-    label = pd.factorize(both["value"])[0]
-    rows = np.arange(len(label))
-    count_GC = np.zeros((len(size), num_values))
-    np.add.at(count_GC, (unit, label), 1)
-    others_EC = count_GC[unit]
-    others_EC[rows, label] -= 1
-    commonest_EC = others_EC == others_EC.max(axis=1, keepdims=True)
-    right = commonest_EC[rows, label] / commonest_EC.sum(axis=1)
-    score = np.mean([right[label == c].mean() for c in range(num_values)])
-    return _Told(score=float(score), guessing=1 / num_values, metric="balanced accuracy")
-
-
-def _follows(values: pd.Series, target: pd.Series) -> bool:
-    """Whether a numeric column is nearly a monotone function of a numeric target, as a month is of a day."""
-    both = pd.DataFrame({"column": values, "target": target}).dropna()
-    if not is_numeric_column(target) or both.nunique().min() < 2:
-        return False
-    return abs(float(both["column"].corr(both["target"], method="spearman"))) >= 0.95
-
-
-def _is_coarser(column: pd.Series, own: pd.Series) -> bool:
-    """Whether each value of `own` lies in one value of `column`, and two or more share one: mice in cages."""
-    return column.nunique() <= own.nunique() / 2 and column.groupby(own.to_numpy()).nunique().max() == 1
-
-
-def _numbers(target: pd.Series, group: pd.Series) -> tuple[int, str, int]:
-    """How many values the group has, how many hold each class (in words), and the folds that can be had, at most 5."""
-    known = group[target.notna()]
-    count = known.nunique()
-    if is_numeric_column(target):
-        return count, "", min(5, count)
-    per_class = known.groupby(target[target.notna()].astype(str).to_numpy()).nunique()
-    return (
-        count,
-        ": " + cut_list([f"{n} of {c}" for c, n in per_class.items()]),
-        max(2, min(5, int(per_class.min()))),
-    )
-
-
-def _strata(values: pd.Series) -> npt.NDArray[np.int64]:
+def _strata(values: pd.Series) -> Ints:
     """Class numbers, or five quantile bins of a numeric target."""
     if is_numeric_column(values):
         return _bins(values, min(5, max(1, len(values) // 10)))
@@ -441,7 +290,7 @@ def _strata(values: pd.Series) -> npt.NDArray[np.int64]:
     return pd.factorize(values, sort=True)[0].astype(np.int64)
 
 
-def _bins(values: pd.Series, bins: int) -> npt.NDArray[np.int64]:
+def _bins(values: pd.Series, bins: int) -> Ints:
     """Quantile bins of numbers; ties are broken by order, so the bins are of equal size."""
     return pd.qcut(values.rank(method="first"), bins, labels=False).to_numpy().astype(np.int64)
 
@@ -482,9 +331,7 @@ def _random(seed: int, attempt: int) -> np.random.RandomState:
     return np.random.RandomState(np.random.MT19937(np.random.SeedSequence((seed, attempt))))
 
 
-def _numbered(
-    dealer: StratifiedKFold | StratifiedGroupKFold, stratum: npt.NDArray[np.int64], unit: npt.NDArray[np.int64] | None
-) -> npt.NDArray[np.int64]:
+def _numbered(dealer: StratifiedKFold | StratifiedGroupKFold, stratum: Ints, unit: Ints | None) -> Ints:
     """Number of the fold that holds each sample out."""
     fold = np.full(len(stratum), -1, dtype=np.int64)
     for number, (_, held) in enumerate(dealer.split(stratum, stratum, unit)):
@@ -492,7 +339,7 @@ def _numbered(
     return fold
 
 
-def _per_stratum(stratum: npt.NDArray[np.int64], test_size: float, seed: int) -> npt.NDArray[np.bool_]:
+def _per_stratum(stratum: Ints, test_size: float, seed: int) -> Bools:
     """Hold out `test_size` of the samples, spread over the strata by largest remainder."""
     rng = np.random.default_rng(seed)
     sizes = np.bincount(stratum)
@@ -508,7 +355,7 @@ def _per_stratum(stratum: npt.NDArray[np.int64], test_size: float, seed: int) ->
     return chosen
 
 
-def _best_units(count_US: npt.NDArray[np.float64], test_size: float, seed: int) -> npt.NDArray[np.bool_]:
+def _best_units(count_US: Floats, test_size: float, seed: int) -> Bools:
     """Of many random sets of groups, the one whose size and strata are nearest to those asked."""
     rng = np.random.default_rng(seed)
     total_S = count_US.sum(0)

@@ -16,10 +16,11 @@ import pandas as pd
 from scipy import sparse
 
 from aam_nb.config import FilterConfig, cut_list, make_config, to_one_line
+from aam_nb.study.confounding import warn_if_confounded
 from aam_nb.study.errors import EmptySampleError, FormatError, MissingTipError, StudyError, TargetError, UnknownIdError
 from aam_nb.study.readers.disk import SAMPLES_PER_BLOCK, Columns, DiskTable, Rarefaction, blocks, sample_keys
 from aam_nb.study.readers.tables import counted, refuse_duplicates, refuse_not_dna
-from aam_nb.study.splits import Split, hold_out, is_whole, k_fold, leave_one_group_out, warn_if_function
+from aam_nb.study.splits import FoldMask, Split, fold_masks, group_masks, hold_out, is_whole
 from aam_nb.study.tree import Tree
 from aam_nb.study.truth import Truth
 from aam_nb.study.write import read_folder, write_folder
@@ -403,14 +404,19 @@ class Study:
         Stratified by the target, and no value of the group crosses, as in `split`, which has the same arguments and errors.
         """
         known, left_out = self._with_target(target)
-        fold = k_fold(known.sample_ids, **known._columns(target, group), folds=folds, seed=seed)
+        masks = fold_masks(known.sample_ids, **known._columns(target, group), folds=folds, seed=seed)
         known._warn(target, group)
-        pairs = []
-        for number in range(folds):
-            test, name = fold == number, f"fold {number + 1} of {folds}"
-            info = Split(part="train", target=target, group=group, test_size=float(test.mean()), seed=seed, fold=name)
-            pairs.append(known._sides(test, info, f"{name} with seed {seed}", left_out, self.provenance))
-        return pairs
+        return [
+            known._sides(m.test, m.split, f"{m.split.fold} with seed {seed}", left_out, self.provenance) for m in masks
+        ]
+
+    def fold_masks(
+        self, folds: int = 5, *, target: str | None = None, group: str | None = None, seed: int = 0
+    ) -> list[FoldMask]:
+        """The folds that `folds` would give, as masks of the samples held out; every sample needs a value of the target."""
+        masks = fold_masks(self.sample_ids, **self._columns(target, group), folds=folds, seed=seed)
+        self._warn(target, group)
+        return masks
 
     def leave_one_group_out(self, group: str, *, target: str | None = None) -> list[tuple[Study, Study]]:
         """Training and test study for each value of `group` held out in turn, in sorted order: leave-one-study-out.
@@ -421,12 +427,12 @@ class Study:
             There are fewer than two groups, a group value is missing, or a class of the target is in one group only.
         """
         known, left_out = self._with_target(target)
-        pairs = []
-        for value, test in leave_one_group_out(known.sample_ids, **known._columns(target, group)):
-            name = f"{group} = {value}"
-            info = Split(part="train", target=target, group=group, test_size=float(test.mean()), seed=0, fold=name)
-            pairs.append(known._sides(test, info, f"leaving out {name}", left_out, self.provenance))
-        return pairs
+        masks = group_masks(known.sample_ids, **known._columns(target, group))
+        return [known._sides(m.test, m.split, f"leaving out {m.split.fold}", left_out, self.provenance) for m in masks]
+
+    def group_masks(self, group: str, *, target: str | None = None) -> list[FoldMask]:
+        """The folds that `leave_one_group_out` would give, as masks of the samples held out; every sample needs a value of the target."""
+        return group_masks(self.sample_ids, **self._columns(target, group))
 
     def hold_out(
         self, *, test_size: float, target: str | None = None, group: str | None = None, seed: int = 0
@@ -449,7 +455,7 @@ class Study:
     def _warn(self, target: str | None, group: str | None) -> None:
         """Warn the caller of a splitting verb where the target is nearly a function of a group."""
         if target is not None:
-            warn_if_function(self.metadata[target], self.metadata, group=group, stacklevel=4)
+            warn_if_confounded(self.metadata[target], self.metadata, group=group, stacklevel=4)
 
     def _sides(
         self, test: npt.NDArray[np.bool_], info: Split, of: str, left_out: int, steps: tuple[str, ...]

@@ -170,7 +170,7 @@ def test_a_target_that_is_a_lab_is_told(sides: tuple[Study, Study], fitted: aam.
         for s in sides
     )
     found = fitted.evaluate(test, train=train, config=FAST)
-    assert any(w.startswith("'age' cannot be told apart from lab") for w in found.warnings())
+    assert any(w.startswith("'age' cannot be distinguished from lab") for w in found.warnings())
 
 
 def shares(study: Study, asv_ids: pd.Index) -> npt.NDArray[np.float32]:

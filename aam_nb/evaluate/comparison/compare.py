@@ -25,10 +25,10 @@ from aam_nb.evaluate.comparison.judged import (
 )
 from aam_nb.evaluate.comparison.result import Comparison
 from aam_nb.evaluate.comparison.significance import Exchange, permutation_null
-from aam_nb.evaluate.leaks import confounding, find_in_folds
+from aam_nb.evaluate.leaks import find_in_folds
 from aam_nb.model.objectives import class_names, task_for
+from aam_nb.study.confounding import SplitWarning, describe_confounding
 from aam_nb.study.errors import TargetError
-from aam_nb.study.splits import SplitWarning
 from aam_nb.study.study import Study
 from aam_nb.train.estimator import AAM
 
@@ -236,7 +236,7 @@ def _result(
 def _small(fold_predictions: FoldPredictions) -> list[str]:
     """That there is too little to tell much."""
     found, n = [], fold_predictions.study.num_samples
-    if told := confounding(fold_predictions.study.metadata, fold_predictions.setting.target):
+    if told := describe_confounding(fold_predictions.study.metadata, fold_predictions.setting.target):
         found.append(told)
     if n < FEW_SAMPLES:
         found.append(f"{n} samples are few: below {FEW_SAMPLES}, only large differences can be told from chance.")

@@ -20,7 +20,7 @@ from aam_nb.evaluate.comparison.contenders import Contender
 from aam_nb.evaluate.comparison.significance import leading
 from aam_nb.model.objectives import Classification, Regression, Task, class_names, make_objective
 from aam_nb.study.columns import is_numeric_column
-from aam_nb.study.splits import candidate_groups
+from aam_nb.study.confounding import find_candidate_groups
 from aam_nb.study.study import Study
 from aam_nb.train.estimator import AAM
 
@@ -227,7 +227,7 @@ def names_in(study: Study, column: Any) -> Array:
 
 def lookup_columns(train: Study, setting: Setting) -> list[Any]:
     """The group, and columns that may name hosts, studies or the like; with a group only those coarser than it."""
-    found = [c for c in candidate_groups(train.metadata, setting.target) if c not in setting.covariates]
+    found = [c for c in find_candidate_groups(train.metadata, setting.target) if c not in setting.covariates]
     if setting.group is None:
         return found
     own = train.column(setting.group)
