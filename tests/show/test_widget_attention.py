@@ -11,8 +11,10 @@ from scipy import sparse
 
 import aam_nb as aam
 from aam_nb.explain.attention.heads import NOT_IMPORTANCE, HeadMaps
+from aam_nb.show.widgets import attention_payload
 from aam_nb.show.widgets.asv_names import AsvNames
-from aam_nb.show.widgets.attention import attention, folded_positions
+from aam_nb.show.widgets.attention import attention
+from aam_nb.show.widgets.attention_payload import folded_positions
 from aam_nb.show.widgets.twin import ExplorerError
 from aam_nb.study.errors import EmptySampleError, UnknownIdError
 from aam_nb.study.study import Study
@@ -171,7 +173,7 @@ def test_what_was_looked_at_is_kept_for_the_page(fitted, test_side, monkeypatch)
 
 
 def test_of_a_large_study_the_samples_looked_at_are_predicted(fitted, test_side, monkeypatch):
-    monkeypatch.setattr(explorers, "PREDICTED", 3)
+    monkeypatch.setattr(attention_payload, "PREDICTED", 3)
     explorer = attention(fitted, test_side)
     assert explorer.data["outcomes"][0]["prediction"] is None
     assert explorer.maps[explorer.sample]["predictions"]["age"] > 0
@@ -241,7 +243,7 @@ def test_a_reader_is_told_what_attention_is_not_and_what_is_left_out(explorer, t
     asvs = explorer.attention.pooling[sample]["mean"].drop("(sample token)")
     assert lines[0] == NOT_IMPORTANCE == explorer.data["notImportance"]
     assert lines[1].startswith(
-        f"Of the {len(asvs)} ASVs in {sample} the 3 with most pooling attention (mean over heads)"
+        f"Of the {len(asvs)} ASVs in {sample}, the 3 with the most pooling attention (mean over heads)"
     )
     assert f"they hold {asvs.iloc[:3].sum() / asvs.sum():.0%} of" in lines[1]
     assert "aam.widgets.attributions" in lines[2]

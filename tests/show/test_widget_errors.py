@@ -17,7 +17,8 @@ import aam_nb as aam
 from aam_nb.config import ErrorsConfig
 from aam_nb.error_analysis.analysis import ErrorAnalysis
 from aam_nb.error_analysis.calibration import Calibration
-from aam_nb.show.widgets.errors import ErrorsExplorer, asv_names, errors
+from aam_nb.show.widgets.errors import ErrorsExplorer, errors
+from aam_nb.show.widgets.errors_payload import label_asvs
 from aam_nb.show.widgets.twin import ExplorerError
 from aam_nb.study.errors import UnknownIdError
 from aam_nb.study.study import Study
@@ -209,9 +210,9 @@ def test_asvs_go_by_their_taxa_where_there_is_taxonomy(study: Study) -> None:
     taxonomy = pd.DataFrame({"domain": "Bacteria", "genus": "Blautia"}, index=study.asv_ids)
     named = replace(study, taxonomy=taxonomy)
     asv = str(study.asv_ids[4])
-    assert asv_names([asv], named) == (["Blautia #5"], ["Bacteria; Blautia"])
-    assert asv_names([asv], study) == ([f"{asv[:9]}…{asv[-9:]} #5"], [""])
-    assert asv_names([asv], None) == ([f"{asv[:9]}…{asv[-9:]}"], [""])
+    assert label_asvs([asv], named) == (["Blautia #5"], ["Bacteria; Blautia"])
+    assert label_asvs([asv], study) == ([f"{asv[:9]}…{asv[-9:]} #5"], [""])
+    assert label_asvs([asv], None) == ([f"{asv[:9]}…{asv[-9:]}"], [""])
 
 
 def test_status_tells_who_lies_outside_and_whose_label_is_suspect(numbers: ErrorAnalysis) -> None:
@@ -268,7 +269,7 @@ def test_an_analysis_that_lacks_parts_is_shown(numbers: ErrorAnalysis, classes: 
 
 def test_the_sentence_says_how_large_and_what_to_beware_of(explorer: ErrorsExplorer, numbers: ErrorAnalysis) -> None:
     first, *notes = explorer.sentence().split("\n")
-    assert f"mean {numbers.samples['error'].mean():.3g} over 12 samples of 3 host_id" in first
+    assert f"mean {numbers.samples['error'].mean():.3g} over 12 samples in 3 groups (host_id)" in first
     assert str(numbers.samples["error"].idxmax()) in first
     assert tuple(notes) == numbers.notes
 

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from pandas.api.types import is_datetime64_any_dtype
 
-from aam_nb.arrays import Array, Bools, Floats
+from aam_nb.arrays import Array, Bools
 from aam_nb.config import cut_list
 from aam_nb.show.widgets.twin import ExplorerError
 from aam_nb.study.columns import is_numeric_column
@@ -92,7 +92,7 @@ def _round_numbers(values: Array) -> Any:
     return np.where(np.isfinite(values), rounded.astype(object), np.array(None)).tolist()
 
 
-def pack_halves(weights: Floats) -> dict[str, Any]:
+def pack_halves(weights: Array) -> dict[str, Any]:
     """Numbers in [0, 1] as the browser takes them: `shape`, and halves (float16, little-endian) as base64. Three digits are kept."""
     return {"shape": list(weights.shape), "halves": base64.b64encode(weights.astype("<f2").tobytes()).decode()}
 
