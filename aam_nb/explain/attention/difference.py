@@ -59,6 +59,19 @@ class AttentionDifference:
         Whether these are all there are.
     caption
         What a reader must know of it.
+
+    Examples
+    --------
+    >>> import aam_nb as aam
+    >>> study = aam.simulate_study(n_samples=16, n_asvs=60, seed=0)
+    >>> model = aam.AAM(aam.ModelConfig(width=16, num_layers=1))
+    >>> model = model.fit(study, target="age", config=aam.TrainConfig(epochs=1, progress=False))
+    >>> ids = study.sample_ids
+    >>> difference = aam.explain.compare_attention(model, study, a=ids[:4], b=ids[4:8])
+    >>> difference.num_permutations, difference.exact
+    (70, True)
+    >>> difference.asvs.columns[:5].tolist()
+    ['mean_a', 'mean_b', 'difference', 'p_value', 'q_value']
     """
 
     asvs: pd.DataFrame
@@ -144,6 +157,17 @@ def compare_attention(
     ----------
     Phipson & Smyth 2010, Stat. Appl. Genet. Mol. Biol. 9:39 (p-values of random permutations). Benjamini & Hochberg 1995, J. R. Stat.
     Soc. B 57:289, by scipy.
+
+    Examples
+    --------
+    >>> import aam_nb as aam
+    >>> study = aam.simulate_study(n_samples=16, n_asvs=60, seed=0)
+    >>> model = aam.AAM(aam.ModelConfig(width=16, num_layers=1))
+    >>> model = model.fit(study, target="age", config=aam.TrainConfig(epochs=1, progress=False))
+    >>> old = study.metadata["age"] > study.metadata["age"].median()
+    >>> difference = aam.explain.compare_attention(model, study, a=study.sample_ids[old], b=study.sample_ids[~old])
+    >>> difference.num_a, difference.num_b
+    (8, 8)
     """
     config = make_config(AttentionConfig, config, settings)
     a, b = as_id_list("a", a), as_id_list("b", b)

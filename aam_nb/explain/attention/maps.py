@@ -48,6 +48,18 @@ class AttentionMaps:
         By sample or ASV: its rollout.
     caption
         What a reader must know of it.
+
+    Examples
+    --------
+    >>> import aam_nb as aam
+    >>> study = aam.simulate_study(n_samples=16, n_asvs=60, seed=0)
+    >>> model = aam.AAM(aam.ModelConfig(width=16, num_layers=1))
+    >>> model = model.fit(study, target="age", config=aam.TrainConfig(epochs=1, progress=False))
+    >>> maps = aam.explain.attention(model, study, samples=["S0000", "S0001"], levels=("asv", "pooling"))
+    >>> maps.heads()[["level", "layer", "head", "n"]].shape
+    (8, 4)
+    >>> round(float(maps.rollout("S0000").sum()), 3)
+    1.0
     """
 
     pooling: dict[str, pd.DataFrame]
@@ -229,6 +241,16 @@ def attention(
         The model is not trained; a sample or an ASV is not in the study; a sample has no reads.
     ConfigError
         A setting cannot be used; or ASVs are named and level nucleotide is not asked for.
+
+    Examples
+    --------
+    >>> import aam_nb as aam
+    >>> study = aam.simulate_study(n_samples=16, n_asvs=60, seed=0)
+    >>> model = aam.AAM(aam.ModelConfig(width=16, num_layers=1))
+    >>> model = model.fit(study, target="age", config=aam.TrainConfig(epochs=1, progress=False))
+    >>> maps = aam.explain.attention(model, study, samples=["S0000", "S0001"], levels=("asv", "pooling"))
+    >>> maps.of("S0000", level="pooling").columns.tolist()
+    ['head_1', 'head_2', 'head_3', 'head_4', 'mean']
     """
     config = make_config(AttentionConfig, config, settings)
     samples = list(dict.fromkeys(as_id_list("samples", samples)))

@@ -53,6 +53,18 @@ class Motifs:
         What they are.
     caption
         What a reader must know of it.
+
+    Examples
+    --------
+    >>> import aam_nb as aam
+    >>> study = aam.simulate_study(n_samples=16, n_asvs=60, seed=0)
+    >>> model = aam.AAM(aam.ModelConfig(width=16, num_layers=1))
+    >>> model = model.fit(study, target="age", config=aam.TrainConfig(epochs=1, progress=False))
+    >>> motifs = aam.explain.motifs(model, study, asvs=study.asv_ids[:1])
+    >>> motifs.consensus == study.asv_ids[0]
+    True
+    >>> motifs.to_frame().shape
+    (100, 12)
     """
 
     attention: pd.DataFrame
@@ -123,6 +135,15 @@ def motifs(model: AAM, study: Study, *, asvs: Sequence[str] | None = None, clade
     -----
     LengthNotice
         ASVs differ in length.
+
+    Examples
+    --------
+    >>> import aam_nb as aam
+    >>> study = aam.simulate_study(n_samples=16, n_asvs=60, seed=0)
+    >>> model = aam.AAM(aam.ModelConfig(width=16, num_layers=1))
+    >>> model = model.fit(study, target="age", config=aam.TrainConfig(epochs=1, progress=False))
+    >>> aam.explain.motifs(model, study, clade=1)
+    Motifs(clade of node 1: 35 ASVs, 100 positions). ...
     """
     model.network.eval()  # refuses an untrained model
     if (asvs is None) == (clade is None):

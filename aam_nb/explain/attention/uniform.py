@@ -49,6 +49,18 @@ class UniformControl:
         Samples that the model was trained on: their scores say nothing about new ones, their changes do.
     caption
         What a reader must know of it.
+
+    Examples
+    --------
+    >>> import aam_nb as aam
+    >>> study = aam.simulate_study(n_samples=16, n_asvs=60, seed=0)
+    >>> model = aam.AAM(aam.ModelConfig(width=16, num_layers=1))
+    >>> model = model.fit(study, target="age", config=aam.TrainConfig(epochs=1, progress=False))
+    >>> control = aam.explain.uniform_control(model, study)
+    >>> print(control.verdict)
+    Predictions depend ... on where the model looks: ...
+    >>> control.predictions["none"].shape
+    (16, 1)
     """
 
     target: str
@@ -125,6 +137,16 @@ def uniform_control(model: AAM, study: Study) -> UniformControl:
     References
     ----------
     Wiegreffe & Pinter 2019, arXiv 1908.04626, section 3.2.
+
+    Examples
+    --------
+    >>> import aam_nb as aam
+    >>> study = aam.simulate_study(n_samples=16, n_asvs=60, seed=0)
+    >>> model = aam.AAM(aam.ModelConfig(width=16, num_layers=1))
+    >>> model = model.fit(study, target="age", config=aam.TrainConfig(epochs=1, progress=False))
+    >>> control = aam.explain.uniform_control(model, study)
+    >>> control.to_frame()["level"].tolist()
+    ['nucleotide', 'nucleotide_pooling', 'asv', 'pooling', 'all']
     """
     task = model.require_task()
     study.require_reads()

@@ -126,6 +126,18 @@ def attribute(
     ----------
     Sundararajan et al. 2017, arXiv 1703.01365. Shrikumar et al. 2016, arXiv 1605.01713. Strumbelj and Kononenko 2010, JMLR 11:1.
     Kokhlikyan et al. 2020, arXiv 2009.07896 (Captum).
+
+    Examples
+    --------
+    >>> import aam_nb as aam
+    >>> study = aam.simulate_study(n_samples=16, n_asvs=60, seed=0)
+    >>> model = aam.AAM(aam.ModelConfig(width=16, num_layers=1))
+    >>> model = model.fit(study, target="age", config=aam.TrainConfig(epochs=1, progress=False))
+    >>> attributions = aam.explain.attribute(model, study)
+    >>> attributions.by_asv().columns.tolist()
+    ['mean', 'mean_abs', 'low', 'high', 'samples', 'positive', 'consistency']
+    >>> bool(attributions.largest_gap < 0.01)  # they sum to the change of the prediction
+    True
     """
     query = AttributionQuery(
         level=level,

@@ -66,6 +66,20 @@ class Attributions:
         also where the call did not.
     model, study
         The model, and the samples explained. These and `query` are not saved, and None where `attribute` did not make these.
+
+    Examples
+    --------
+    >>> import aam_nb as aam
+    >>> study = aam.simulate_study(n_samples=16, n_asvs=60, seed=0)
+    >>> model = aam.AAM(aam.ModelConfig(width=16, num_layers=1))
+    >>> model = model.fit(study, target="age", config=aam.TrainConfig(epochs=1, progress=False))
+    >>> attributions = aam.explain.attribute(model, study)
+    >>> attributions
+    Attributions(age, units of age: 16 samples x 60 ASVs by integrated gradients, largest gap ...%)
+    >>> attributions.to_frame().columns.tolist()
+    ['asv_id', 'attribution']
+    >>> len(attributions.of_sample("S0000"))  # ASVs of this sample
+    24
     """
 
     target: str

@@ -57,6 +57,19 @@ class Faithfulness:
         were planted.
     config
         Settings.
+
+    Examples
+    --------
+    >>> import aam_nb as aam
+    >>> study = aam.simulate_study(n_samples=16, n_asvs=60, seed=0)
+    >>> model = aam.AAM(aam.ModelConfig(width=16, num_layers=1))
+    >>> model = model.fit(study, target="age", config=aam.TrainConfig(epochs=1, progress=False))
+    >>> attributions = aam.explain.attribute(model, study.keep_samples(study.sample_ids[:6]))
+    >>> checked = aam.explain.faithfulness(attributions, draws=0, seeds=0, shuffles=0, num_samples=2, num_subsets=4)
+    >>> checked.of("passed")
+    ['completeness', ...]
+    >>> checked.curves["order"].unique().tolist()
+    ['attribution', 'abundance', 'random', 'sign only']
     """
 
     target: str
@@ -210,6 +223,17 @@ def faithfulness(
     ----------
     Petsiuk et al. 2018, arXiv 1806.07421 (deletion, insertion). Yeh et al. 2019, arXiv 1901.09392 (infidelity, sensitivity).
     Adebayo et al. 2018, arXiv 1810.03292 (random weights and labels).
+
+    Examples
+    --------
+    >>> import aam_nb as aam
+    >>> study = aam.simulate_study(n_samples=16, n_asvs=60, seed=0)
+    >>> model = aam.AAM(aam.ModelConfig(width=16, num_layers=1))
+    >>> model = model.fit(study, target="age", config=aam.TrainConfig(epochs=1, progress=False))
+    >>> attributions = aam.explain.attribute(model, study.keep_samples(study.sample_ids[:6]))
+    >>> checked = aam.explain.faithfulness(attributions, draws=0, seeds=0, shuffles=0, num_samples=2, num_subsets=4)
+    >>> checked.table.loc[["completeness", "random weights"], "outcome"].tolist()
+    ['passed', 'not measured']
     """
     config = make_config(FaithfulnessConfig, config, settings)
     query, model, study = require_query(attributions)

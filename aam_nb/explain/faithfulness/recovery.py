@@ -42,6 +42,17 @@ class Recovery:
         Planted ASVs among those ranked.
     top
         Planted ASVs among the first `num_planted` of the ranking.
+
+    Examples
+    --------
+    >>> import aam_nb as aam
+    >>> study = aam.simulate_study(n_samples=16, n_asvs=60, seed=0)
+    >>> model = aam.AAM(aam.ModelConfig(width=16, num_layers=1))
+    >>> model = model.fit(study, target="age", config=aam.TrainConfig(epochs=1, progress=False))
+    >>> attributions = aam.explain.attribute(model, study)
+    >>> recovered = aam.explain.recovery(attributions, study.truth.asvs("age"), resamples=99)
+    >>> print(recovered)
+    average precision ... for 6 planted among 59 ASVs, where chance gives ... planted
     """
 
     average_precision: float
@@ -56,7 +67,7 @@ class Recovery:
         return (
             f"average precision {self.average_precision:.2f} for {self.num_planted} planted among {self.num_asvs} ASVs, where chance gives "
             f"{self.chance:.2f} ({self.average_precision / self.chance:.1f} times as much, p = {self.p_value:.4f}); {self.top} of the "
-            f"first {self.num_planted} ASVs are planted"
+            f"first {self.num_planted} ASVs {'is' if self.top == 1 else 'are'} planted"
         )
 
 
@@ -78,6 +89,17 @@ def recovery(attributions: Attributions, planted: Iterable[str], *, resamples: i
     ------
     NothingPlantedError, UnknownIdError, ConfigError
         None of the planted ASVs occurs in the explained samples; they are no list; there is no random ranking.
+
+    Examples
+    --------
+    >>> import aam_nb as aam
+    >>> study = aam.simulate_study(n_samples=16, n_asvs=60, seed=0)
+    >>> model = aam.AAM(aam.ModelConfig(width=16, num_layers=1))
+    >>> model = model.fit(study, target="age", config=aam.TrainConfig(epochs=1, progress=False))
+    >>> attributions = aam.explain.attribute(model, study)
+    >>> recovered = aam.explain.recovery(attributions, study.truth.asvs("age"), resamples=99)
+    >>> recovered.num_planted, recovered.num_asvs
+    (6, 59)
     """
     if resamples < 1:
         raise ConfigError(f"resamples is {resamples}. Expected at least 1 random ranking. Try `resamples=2000`.")
