@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
-from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
+from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, StrMethodFormatter
 from pandas.api.types import is_bool_dtype, is_numeric_dtype
 
 from aam_nb.show.plots.style import GREY, MARKERS, PALETTE, POINTS, cut, new_axes
@@ -29,6 +29,7 @@ def depth(study: Study, *, ax: Axes | None = None, **artist_kw: Any) -> Axes:
     ax.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5), numticks=12))
     ax.xaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
     ax.xaxis.set_minor_formatter(NullFormatter())
+    ax.yaxis.set_major_locator(MaxNLocator(integer=True))
     ax.set(xlabel="reads per sample", ylabel="samples", title="Sequencing depth")
     ax.legend(frameon=False)
     return ax
