@@ -9,22 +9,44 @@ from aam_nb.config.checks import check, check_statistics, check_types
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class EvaluateConfig:
+class BaselineConfig:
+    """How the baselines are made: the same in `evaluate` and in `compare`."""
+
+    tune: bool = True
+    """Choose each baseline's settings from a small grid, by cross-validation within the training samples."""
+    inner_folds: int = 3
+    """Folds within the training samples that choose those settings; whole groups where there is a group."""
+    num_trees: int = 500
+    """Trees of the random forest."""
+    feature_prevalence: int = 2
+    """Training samples that an ASV must occur in to be a feature of a baseline."""
+    seed: int = 0
+    """Seed of the baselines."""
+
+    def __post_init__(self) -> None:
+        check_types(self)
+        check(self.inner_folds >= 2, "inner_folds", self.inner_folds, "at least 2", "3")
+        check(self.num_trees >= 1, "num_trees", self.num_trees, "at least 1", "500")
+        check(self.feature_prevalence >= 1, "feature_prevalence", self.feature_prevalence, "at least 1 sample", "2")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class EvaluateConfig(BaselineConfig):
     """How a prediction is judged."""
 
+    tune: bool = False
+    """Choose each baseline's settings from its grid by cross-validation within the training samples. Off here, since it takes 5 to 30
+    times as long as the default settings; `compare` has it on."""
     num_resamples: int = 500
     """Bootstrap resamples behind each interval."""
     confidence: float = 0.95
     """Coverage of each interval."""
-    num_trees: int = 500
-    """Trees of the random-forest baseline."""
     seed: int = 0
-    """Seed of the bootstrap and of the random forest."""
+    """Seed of the bootstrap and of the baselines."""
 
     def __post_init__(self) -> None:
-        check_types(self)
+        BaselineConfig.__post_init__(self)  # `super()` does not work in a dataclass with slots
         check_statistics(self)
-        check(self.num_trees >= 1, "num_trees", self.num_trees, "at least 1", "500")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -76,12 +98,11 @@ class ErrorsConfig:
         curve = self.learning_curve
         rising = all(0 < v <= 1 for v in curve) and list(curve) == sorted(set(curve))
         check(rising, "learning_curve", curve, "rising shares in (0, 1]", "(0.25, 0.5, 1.0)")
-        found = self.false_discovery
-        check(0 < found < 1, "false_discovery", found, "a share in (0, 1)", "0.05")
+        check(0 < self.false_discovery < 1, "false_discovery", self.false_discovery, "a share in (0, 1)", "0.05")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class CompareConfig:
+class CompareConfig(BaselineConfig):
     """How models are compared: by which folds, how the baselines are tuned, and what intervals and tests rest on."""
 
     scheme: Literal["k_fold", "leave_one_group_out"] = "k_fold"
@@ -90,14 +111,6 @@ class CompareConfig:
     """Folds of `k_fold`."""
     repeats: int = 1
     """How often `k_fold` deals the samples anew; each repeat also has seeds of its own."""
-    tune: bool = True
-    """Choose each baseline's settings from a small grid, by cross-validation within the training side of each fold."""
-    inner_folds: int = 3
-    """Folds within the training side that choose those settings; whole groups where there is a group."""
-    num_trees: int = 500
-    """Trees of the random forest."""
-    feature_prevalence: int = 2
-    """Training samples that an ASV must be found in to be a feature of a baseline."""
     num_resamples: int = 500
     """Bootstrap resamples behind each interval; whole groups where there is a group."""
     confidence: float = 0.95
@@ -112,13 +125,10 @@ class CompareConfig:
     """Seed of the folds, of what is fitted, of the bootstrap and of the permutations."""
 
     def __post_init__(self) -> None:
-        check_types(self)
+        BaselineConfig.__post_init__(self)
         check_statistics(self, permutations=19)
         check(self.folds >= 2, "folds", self.folds, "at least 2", "5")
         once = self.scheme == "leave_one_group_out"
-        words = "1 where every group is left out once" if once else "at least 1"
-        check(self.repeats == 1 if once else self.repeats >= 1, "repeats", self.repeats, words, "1")
-        check(self.inner_folds >= 2, "inner_folds", self.inner_folds, "at least 2", "3")
-        check(self.num_trees >= 1, "num_trees", self.num_trees, "at least 1", "500")
-        check(self.feature_prevalence >= 1, "feature_prevalence", self.feature_prevalence, "at least 1 sample", "2")
+        expected = "1 where every group is left out once" if once else "at least 1"
+        check(self.repeats == 1 if once else self.repeats >= 1, "repeats", self.repeats, expected, "1")
         check(self.jobs >= 1, "jobs", self.jobs, "at least 1 process", "2")

@@ -1,23 +1,30 @@
-"""Does the split leak? Test samples that share a host or a study with training samples can be told by that alone."""
+"""Does the split leak? Where test samples share a host or a study with training samples, that alone may predict their target."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 from tqdm.auto import tqdm
 
-from aam_nb.evaluate.baselines import group_columns, guessing, labels, lookup, relative_abundance
+from aam_nb.arrays import Array, Bools, Ints
+from aam_nb.baselines.features import relative_abundance
+from aam_nb.baselines.group_lookup import look_up, names_as_text
+from aam_nb.baselines.predictions import target_values
+from aam_nb.baselines.random_forest import SCREENING, make_forest
+from aam_nb.baselines.scoring import balanced_accuracy, guessing_score
 from aam_nb.model.objectives import Classification, Task
+from aam_nb.study.confounding import find_candidate_groups
 from aam_nb.study.study import Study
 
-NUM_TREES = 100
-FOLDS = 5
+NUM_TREES, FOLDS = 100, 5
+"""Of the cross-validated forests; their other settings are `random_forest.SCREENING`."""
 MOST_COLUMNS = 4
-"""Columns tried with forests, those that tell most about the target first."""
+"""Columns tried with forests, those that predict the target best first."""
 LARGEST = 2 / 3
 """Largest share of the samples that one value may hold for the values to be held out whole."""
 NOTABLE = 0.1
@@ -26,7 +33,7 @@ NOTABLE = 0.1
 
 @dataclass(frozen=True, kw_only=True)
 class Leak:
-    """A metadata column through which the training samples tell of the test samples.
+    """A metadata column through which the training samples give the target of the test samples away.
 
     Parameters
     ----------
@@ -76,13 +83,29 @@ class Leak:
         return f"{head}: {facts}. If the model is meant for new ones, split with {fix}."
 
 
-def find(train: Study, test: Study, task: Task, *, seed: int = 0, progress: bool = False) -> tuple[Leak, ...]:
-    """Look for leaks through every column that may name a group: `find_in_folds` of one fold."""
-    return find_in_folds([(train, test)], task, seed=seed, progress=progress)
+Sides = Sequence[tuple[pd.DataFrame, pd.DataFrame]]
+"""Metadata of the training and of the test side of each fold."""
 
 
-def find_in_folds(
-    folds: Sequence[tuple[Study, Study]], task: Task, *, seed: int = 0, progress: bool = False
+def find_leaks(train: Study, test: Study, task: Task, *, seed: int = 0, progress: bool = False) -> tuple[Leak, ...]:
+    """Look for leaks of one split through every column that may name a group: see `find_leaks_in_folds`.
+
+    Parameters
+    ----------
+    train, test
+        The sides; all samples have the target.
+    task, seed, progress
+        As for `find_leaks_in_folds`.
+    """
+
+    def features() -> npt.NDArray[np.float32]:
+        return np.concatenate([relative_abundance(side, train.asv_ids) for side in (train, test)])
+
+    return _find_leaks([(train.metadata, test.metadata)], features, task, seed, progress)
+
+
+def find_leaks_in_folds(
+    study: Study, tests: Sequence[Bools], task: Task, *, seed: int = 0, progress: bool = False
 ) -> tuple[Leak, ...]:
     """Look for leaks through every column that may name a group, over the test sides of all folds together.
 
@@ -93,8 +116,10 @@ def find_in_folds(
 
     Parameters
     ----------
-    folds
-        Training and test side of each; each pair holds the same samples.
+    study
+        All samples; each has the target.
+    tests
+        Mask of the samples held out in each fold, shape (n_samples,).
     task
         The target.
     seed
@@ -106,36 +131,43 @@ def find_in_folds(
     -------
     The leaks, worst first; none where the truth of the test sides is constant.
     """
-    truth = np.concatenate([labels(test, task) for _, test in folds])
+    sides = [(study.metadata[~test], study.metadata[test]) for test in tests]
+    order = np.concatenate([np.flatnonzero(~tests[0]), np.flatnonzero(tests[0])])
+    return _find_leaks(sides, lambda: relative_abundance(study, study.asv_ids)[order], task, seed, progress)
+
+
+def _find_leaks(
+    sides: Sides, features: Callable[[], npt.NDArray[np.float32]], task: Task, seed: int, progress: bool
+) -> tuple[Leak, ...]:
+    """Leaks by the metadata of all folds, and by the features of the samples of the first: training, then test."""
+    truth = np.concatenate([target_values(test[task.target], task) for _, test in sides])
     if task.kind == "regression" and np.ptp(truth) == 0:
         return ()
-    floor = guessing(truth, task.kind)
-    columns = dict.fromkeys(c for train, test in folds for c in group_columns(train, test, task.target))
-    told = {c: _score(truth, np.concatenate([lookup(c, task, a, b) for a, b in folds]), task) for c in columns}
-    suspects = sorted((c for c in told if told[c] >= floor + NOTABLE), key=lambda c: -told[c])[:MOST_COLUMNS]
+    guess = guessing_score(truth, task.kind)
+    # First what a column alone can say: columns that cannot predict the test samples are no leak.
+    columns = dict.fromkeys(c for train, test in sides for c in _group_columns(train, test, task.target))
+    lookups = {c: _score(truth, np.concatenate([_look_up(c, *pair, task) for pair in sides]), task) for c in columns}
+    suspects = sorted((c for c in lookups if lookups[c] >= guess + NOTABLE), key=lambda c: -lookups[c])[:MOST_COLUMNS]
     if not suspects:
         return ()
-    train, test = folds[0]
-    features = np.concatenate([relative_abundance(s, train.asv_ids) for s in (train, test)])
-    both = np.concatenate([labels(train, task), labels(test, task)])
-    mixed = _forest(features, both, task, None, seed)
+    # Then whether microbes are read by it: a forest scores with its values mixed between folds, and held out whole.
+    X, first = features(), sides[0]
+    y = np.concatenate([target_values(side[task.target], task) for side in first])
+    mixed = _forest_score(X, y, task, None, seed)
     leaks = []
     for column in tqdm(suspects, desc="looking for leaks", unit="column", delay=2, disable=not progress):
-        group = pd.factorize(pd.concat([train.column(column), test.column(column)]).astype(str))[0]
-        if not _can_hold_out(group, both, task):
+        group = pd.factorize(pd.concat([side[column] for side in first]).astype(str))[0]
+        if not _can_hold_out(group, y, task):
             continue
-        apart = _forest(features, both, task, group, seed)
-        if mixed - max(apart, floor) >= NOTABLE:
-            shared = float(
-                np.mean(np.concatenate([b.column(column).isin(a.column(column).dropna()) for a, b in folds]))
-            )
+        apart = _forest_score(X, y, task, group, seed)
+        if mixed - max(apart, guess) >= NOTABLE:
             leaks.append(
                 Leak(
                     column=column,
-                    shared=shared,
+                    shared=float(np.mean(np.concatenate([b[column].isin(a[column].dropna()) for a, b in sides]))),
                     metric="r2" if task.kind == "regression" else "balanced_accuracy",
-                    guessing=floor,
-                    lookup=told[column],
+                    guessing=guess,
+                    lookup=lookups[column],
                     forest_mixed=mixed,
                     forest_apart=apart,
                 )
@@ -143,9 +175,29 @@ def find_in_folds(
     return tuple(sorted(leaks, key=lambda k: k.forest_apart))
 
 
-def _can_hold_out(group: npt.NDArray[np.int64], truth: npt.NDArray[np.generic], task: Task) -> bool:
-    """Each class must occur in two groups, or holding a group out would remove the class; numbers need three groups. And no group may
-    hold most samples: without it there would be too little to learn from, and a low score would say only that."""
+def _group_columns(train: pd.DataFrame, test: pd.DataFrame, target: str) -> list[Any]:
+    """Columns that may name hosts, studies or the like (`find_candidate_groups`), whose values most test samples share with training."""
+    columns = []
+    for column in find_candidate_groups(train, target):
+        values = test[column].dropna()
+        if values.isin(train[column].dropna()).sum() >= len(test) / 2:
+            columns.append(column)
+    return columns
+
+
+def _look_up(column: Any, train: pd.DataFrame, test: pd.DataFrame, task: Task) -> Array:
+    """The target of the test samples by this column alone."""
+    truth = target_values(train[task.target], task)
+    names, wanted = (names_as_text(side[column]) for side in (train, test))
+    return look_up(truth, names, wanted, test.index, task)[task.target].to_numpy()
+
+
+def _can_hold_out(group: Ints, truth: Array, task: Task) -> bool:
+    """Whether each value can be held out whole.
+
+    Each class must occur in two groups, or holding a group out would remove the class; numbers need three groups. And no group may
+    hold most samples: without it there would be too little to learn from, and a low score would say only that.
+    """
     if np.bincount(group[group >= 0], minlength=1).max() > LARGEST * len(group):
         return False
     if isinstance(task, Classification):
@@ -153,27 +205,18 @@ def _can_hold_out(group: npt.NDArray[np.int64], truth: npt.NDArray[np.generic], 
     return len(np.unique(group)) >= 3
 
 
-def _forest(
-    features: npt.NDArray[np.float32],
-    truth: npt.NDArray[np.generic],
-    task: Task,
-    group: npt.NDArray[np.int64] | None,
-    seed: int,
-) -> float:
+def _forest_score(X: npt.NDArray[np.float32], y: Array, task: Task, group: Ints | None, seed: int) -> float:
     """Pooled out-of-fold score of a random forest."""
-    from sklearn.ensemble import RandomForestClassifier, RandomForestRegressor
     from sklearn.model_selection import GroupKFold, KFold, cross_val_predict
 
-    kind = RandomForestClassifier if isinstance(task, Classification) else RandomForestRegressor
-    forest = kind(n_estimators=NUM_TREES, max_features=0.2, min_samples_leaf=2, n_jobs=-1, random_state=seed)
-    folds = min(FOLDS, len(truth) if group is None else len(np.unique(group)))
+    classes = isinstance(task, Classification)
+    forest = make_forest(classes=classes, num_trees=NUM_TREES, seed=seed, settings=SCREENING)
+    folds = min(FOLDS, len(y) if group is None else len(np.unique(group)))
     cv = KFold(folds, shuffle=True, random_state=seed) if group is None else GroupKFold(folds)
-    return _score(truth, cross_val_predict(forest, features, truth, cv=cv, groups=group), task)
+    return _score(y, cross_val_predict(forest, X, y, cv=cv, groups=group), task)
 
 
-def _score(truth: npt.NDArray[np.generic], guess: npt.NDArray[np.generic], task: Task) -> float:
-    from sklearn.metrics import r2_score, recall_score
+def _score(truth: Array, guess: Array, task: Task) -> float:
+    from sklearn.metrics import r2_score
 
-    if isinstance(task, Classification):  # balanced accuracy: mean recall over the classes present
-        return float(recall_score(truth, guess, labels=np.unique(truth), average="macro", zero_division=0))
-    return float(r2_score(truth, guess))
+    return balanced_accuracy(truth, guess) if isinstance(task, Classification) else float(r2_score(truth, guess))

@@ -8,13 +8,15 @@ from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
-import aam_nb
+from aam_nb.arrays import Array, Ints
+from aam_nb.baselines.fit import predict_baseline
+from aam_nb.baselines.predictions import read_target
+from aam_nb.baselines.scoring import balanced_accuracy, guessing_score
+from aam_nb.baselines.settings import SharedSettings
 from aam_nb.config import EvaluateConfig, cut_list
-from aam_nb.evaluate.baselines import BASELINES, guessing, labels, predict_baseline
-from aam_nb.evaluate.leaks import Leak, find
+from aam_nb.evaluate.leaks import Leak, find_leaks
 from aam_nb.evaluate.resampling import draw_resamples, number_groups, percentile_interval, score_resamples
 from aam_nb.model.objectives import Classification, Task
 from aam_nb.study.confounding import describe_confounding
@@ -24,11 +26,14 @@ from aam_nb.study.study import Study
 if TYPE_CHECKING:
     from aam_nb.train.estimator import AAM
 
-Array = npt.NDArray[Any]
 METRICS = {"regression": ("r2", "mae", "spearman"), "classification": ("balanced_accuracy", "macro_f1", "auroc")}
 """Metrics of each kind of task, the leading one first."""
 MODEL = "aam"
 """Name of the judged model in tables beside its baselines."""
+BESIDE = ("random_forest", "dummy")
+"""Baselines that an evaluation shows beside the model unless others are asked for."""
+FEW_UNITS = 5
+"""Values of the group, or samples, below which intervals cannot be trusted."""
 
 
 def score(truth: Array, prediction: pd.DataFrame, task: Task) -> dict[str, float]:
@@ -49,7 +54,7 @@ def score(truth: Array, prediction: pd.DataFrame, task: Task) -> dict[str, float
     `auroc` (0 to 1; one class against the rest, averaged over the classes present). NaN where a metric is not defined.
     """
     from scipy.stats import spearmanr
-    from sklearn.metrics import f1_score, mean_absolute_error, r2_score, recall_score, roc_auc_score
+    from sklearn.metrics import f1_score, mean_absolute_error, r2_score, roc_auc_score
 
     guess = prediction[task.target].to_numpy()
     if not isinstance(task, Classification):
@@ -62,16 +67,15 @@ def score(truth: Array, prediction: pd.DataFrame, task: Task) -> dict[str, float
         }
     present = [c for c in task.classes if 0 < (truth == c).sum() < len(truth)]
     areas = [float(roc_auc_score(truth == c, prediction[f"p({c})"])) for c in present]
-    found = {"labels": np.unique(truth), "average": "macro", "zero_division": 0}
     return {
-        "balanced_accuracy": float(recall_score(truth, guess, **found)),  # the mean recall of the classes present
-        "macro_f1": float(f1_score(truth, guess, **found)),
+        "balanced_accuracy": balanced_accuracy(truth, guess),
+        "macro_f1": float(f1_score(truth, guess, labels=np.unique(truth), average="macro", zero_division=0)),
         "auroc": float(np.mean(areas)) if areas else float("nan"),
     }
 
 
 def bootstrap(
-    truth: Array, prediction: pd.DataFrame, task: Task, unit: npt.NDArray[np.int64], config: EvaluateConfig
+    truth: Array, prediction: pd.DataFrame, task: Task, unit: Ints, config: EvaluateConfig
 ) -> dict[str, tuple[float, float]]:
     """Percentile intervals of metrics under resampling of whole units.
 
@@ -148,7 +152,7 @@ class Evaluation:
         *,
         target: str | None = None,
         train: Study | None = None,
-        baselines: Sequence[str] = BASELINES,
+        baselines: Sequence[str] = BESIDE,
         find_leaks: bool = True,
         config: EvaluateConfig | None = None,
     ) -> Evaluation:
@@ -165,7 +169,7 @@ class Evaluation:
         train
             The study the baselines learn from; by default the one given to `fit` (a loaded model has none).
         baselines
-            Names among `random_forest`, `dummy`.
+            Names as for `aam.compare`, such as `random_forest`, `ridge_clr` and `dummy`.
         find_leaks
             Ask of every metadata column whether the split leaks through it. Costs a few small random forests.
         config
@@ -173,60 +177,47 @@ class Evaluation:
 
         Raises
         ------
-        NotFittedError, UnknownIdError, TargetError
-            The model has no target; the study lacks its column or has no value in it.
+        NotFittedError, UnknownIdError, TargetError, BaselineError
+            The model has no target; the study lacks its column or has no value in it; there is no such baseline.
         """
-        config, whole = config or EvaluateConfig(), model.require_task()
-        task = whole.only(target if target is not None else whole.target)
+        config, all_targets = config or EvaluateConfig(), model.require_task()
+        task = all_targets.only(target if target is not None else all_targets.target)
+        # Only samples with the target can be judged, or learned from.
         train = train if train is not None else model.train_study
         if train is not None and (labelled := train.target(task.target).notna()).sum() < train.num_samples:
             train = train.keep_samples(labelled)
-        known = test.column(task.target).notna()
-        if not known.any():
+        labelled = test.column(task.target).notna()
+        if not labelled.any():
             raise TargetError(
                 f"{task.target!r} is missing in all {test.num_samples} samples. Evaluation needs its truth. To predict only, use "
                 "`model.predict(study)`."
             )
-        notes = _notes(model, test, train, int((~known).sum()))
-        if target is None and len(whole.targets) > 1:
-            notes.append(
-                f"The model predicts {', '.join(whole.targets)}, and this judges {task.target} alone. For another: "
-                f"`model.evaluate(test, target={whole.targets[1]!r})` (`aam-nb evaluate --target`)."
-            )
-        test = test.keep_samples(known) if not known.all() else test
-        truth, by_model = labels(test, task), {MODEL: model.predict(test)}
-        if train is not None:
-            by_model |= {
-                b: predict_baseline(b, task, train, test, num_trees=config.num_trees, seed=config.seed)
-                for b in baselines
-            }
+        notes = _notes(model, test, train, int((~labelled).sum()), all_targets if target is None else task)
+        test = test.keep_samples(labelled) if not labelled.all() else test
+        # Whole groups are resampled, and held out where baselines are tuned.
         group = test.split_info.group if test.split_info else model.group
         group = group if group in test.metadata.columns else None
         unit = number_groups(test.metadata[group] if group else None, test.num_samples)
-        num_groups = int(unit.max()) + 1
+        truth, by_model = read_target(test, task), {MODEL: model.predict(test)}
         leaks: tuple[Leak, ...] = ()
-        if find_leaks and train is not None:
-            leaks = find(train, test, task, seed=config.seed, progress=model.shows_progress)
-            if told := describe_confounding(pd.concat([train.metadata, test.metadata], join="inner"), task.target):
-                notes.insert(0, told)
-        if num_groups < 5:
-            what = (
-                f"{num_groups} {'value' if num_groups == 1 else 'values'} of {group}"
-                if group
-                else f"{num_groups} samples"
-            )
-            notes.append(f"The intervals rest on {what}: too few to trust them.")
+        if train is not None:
+            settings = _settings(task, group if group in train.metadata.columns else None, config)
+            by_model |= {b: predict_baseline(b, train, test, settings, seed=config.seed) for b in baselines}
+            if find_leaks:
+                leaks, more = _leaks(train, test, task, config.seed, model.shows_progress)
+                notes = [*more, *notes]
+        num_groups = int(unit.max()) + 1
         return cls(
             target=task.target,
             kind=task.kind,
-            metrics=_judge(truth, by_model, task, unit, config),
-            predictions=_table(truth, by_model, task),
+            metrics=_metric_table(truth, by_model, task, unit, config),
+            predictions=_prediction_table(truth, by_model, task),
             num_train=train.num_samples if train is not None else 0,
             group=group,
             num_groups=num_groups,
             num_seen=int(test.sample_ids.isin(model.seen).sum()),
             leaks=leaks,
-            notes=tuple(notes),
+            notes=(*notes, *_few_units(num_groups, group)),
             config=config,
             model=model,
         )
@@ -253,7 +244,7 @@ class Evaluation:
     @property
     def guessing(self) -> float:
         """What a guess scores by the leading metric."""
-        return guessing(self.predictions["truth"], self.kind)
+        return guessing_score(self.predictions["truth"], self.kind)
 
     @property
     def beats_guessing(self) -> bool:
@@ -277,16 +268,18 @@ class Evaluation:
 
     def warnings(self) -> list[str]:
         """Everything that should keep a reader from believing the numbers, a sentence each; leaks first."""
-        metric, useless = METRICS[self.kind][0], []
+        metric, no_better = METRICS[self.kind][0], []
         if "dummy" in self.models and self.value(metric) <= self.value(metric, "dummy"):
-            useless.append(
+            no_better.append(
                 f"The model is no better than the dummy: {metric} {self.value(metric):.2f} against {self.value(metric, 'dummy'):.2f}."
             )
-        return [*(leak.sentence() for leak in self.leaks), *useless, *self.notes]
+        return [*(leak.sentence() for leak in self.leaks), *no_better, *self.notes]
 
     def plot(self, **artist_kw: Any) -> Any:
         """Predicted against true values, or the confusion matrix; a matplotlib Axes."""
-        return aam_nb.plots.predictions(self, **artist_kw)
+        from aam_nb.show.plots.evaluation import predictions
+
+        return predictions(self, **artist_kw)
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-ready; the predictions are saved beside it as CSV."""
@@ -307,14 +300,14 @@ class Evaluation:
     @classmethod
     def from_dict(cls, values: dict[str, Any], predictions: pd.DataFrame) -> Evaluation:
         """The evaluation that `to_dict` described; `predictions` are the CSV's, as text."""
-        kept = {k: v for k, v in values.items() if k != "num_test"}
-        kept["metrics"] = pd.DataFrame(values["metrics"]).astype({"value": float, "low": float, "high": float})
-        kept["leaks"] = tuple(Leak(**leak) for leak in values["leaks"])
-        kept["notes"] = tuple(values["notes"])
-        kept["config"] = EvaluateConfig(**values["config"])
-        text = {"truth", "prediction", *kept["metrics"]["model"]} if values["kind"] == "classification" else set()
+        fields = {k: v for k, v in values.items() if k != "num_test"}
+        fields["metrics"] = pd.DataFrame(values["metrics"]).astype({"value": float, "low": float, "high": float})
+        fields["leaks"] = tuple(Leak(**leak) for leak in values["leaks"])
+        fields["notes"] = tuple(values["notes"])
+        fields["config"] = EvaluateConfig(**values["config"])
+        text = {"truth", "prediction", *fields["metrics"]["model"]} if values["kind"] == "classification" else set()
         predictions = predictions.astype({c: str if c in text else float for c in predictions.columns})
-        return cls(**kept, predictions=predictions)
+        return cls(**fields, predictions=predictions)
 
     def __repr__(self) -> str:
         leading = METRICS[self.kind][0]
@@ -324,12 +317,13 @@ class Evaluation:
         return "\n".join([*lines, *(f"  ! {w}" for w in self.warnings())])
 
     def _repr_html_(self) -> str:
-        head, *marks = repr(self).split("\n")
-        said = "".join(f"<p style='color:#b00020'>{html.escape(m.removeprefix('  ! '))}</p>" for m in marks)
-        return f"<b>{html.escape(head)}</b>{self.to_frame().to_html(escape=True)}{said}"
+        head, *lines = repr(self).split("\n")
+        warnings = "".join(f"<p style='color:#b00020'>{html.escape(m.removeprefix('  ! '))}</p>" for m in lines)
+        return f"<b>{html.escape(head)}</b>{self.to_frame().to_html(escape=True)}{warnings}"
 
 
-def _notes(model: AAM, test: Study, train: Study | None, num_unknown: int) -> list[str]:
+def _notes(model: AAM, test: Study, train: Study | None, num_unknown: int, all_targets: Task) -> list[str]:
+    """What the reader must know of the samples, and that one of several targets (of `all_targets`) was taken without being named."""
     notes = []
     ids = set(test.sample_ids)
     for use, verb in (
@@ -349,16 +343,39 @@ def _notes(model: AAM, test: Study, train: Study | None, num_unknown: int) -> li
         notes.append(
             "There are no baselines beside this: the training study is not at hand. Give it: `model.evaluate(test, train=train)`."
         )
+    if len(all_targets.targets) > 1:
+        notes.append(
+            f"The model predicts {', '.join(all_targets.targets)}, and this judges {all_targets.target} alone. For another: "
+            f"`model.evaluate(test, target={all_targets.targets[1]!r})` (`aam-nb evaluate --target`)."
+        )
     return notes
 
 
-def _judge(
-    truth: Array,
-    by_model: dict[str, pd.DataFrame],
-    task: Task,
-    unit: npt.NDArray[np.int64],
-    config: EvaluateConfig,
+def _few_units(num_groups: int, group: str | None) -> list[str]:
+    """That there is too little to resample."""
+    if num_groups >= FEW_UNITS:
+        return []
+    of_group = f"{num_groups} {'value' if num_groups == 1 else 'values'} of {group}"
+    samples = f"{num_groups} sample{'' if num_groups == 1 else 's'}"
+    return [f"The intervals rest on {of_group if group else samples}: too few to trust them."]
+
+
+def _settings(task: Task, group: str | None, config: EvaluateConfig) -> SharedSettings:
+    """What the baselines are given: no covariates, though the model may have some."""
+    classes = tuple(task.classes) if isinstance(task, Classification) else None
+    return SharedSettings(target=task.target, classes=classes, group=group, covariates=(), config=config)
+
+
+def _leaks(train: Study, test: Study, task: Task, seed: int, progress: bool) -> tuple[tuple[Leak, ...], list[str]]:
+    """The leaks of the split, and a note on columns that no split can separate from the target."""
+    note = describe_confounding(pd.concat([train.metadata, test.metadata], join="inner"), task.target)
+    return find_leaks(train, test, task, seed=seed, progress=progress), [note] if note else []
+
+
+def _metric_table(
+    truth: Array, by_model: dict[str, pd.DataFrame], task: Task, unit: Ints, config: EvaluateConfig
 ) -> pd.DataFrame:
+    """`Evaluation.metrics`."""
     rows = []
     for name, prediction in by_model.items():
         ends = bootstrap(truth, prediction, task, unit, config)
@@ -369,7 +386,8 @@ def _judge(
     return pd.DataFrame(rows)
 
 
-def _table(truth: Array, by_model: dict[str, pd.DataFrame], task: Task) -> pd.DataFrame:
+def _prediction_table(truth: Array, by_model: dict[str, pd.DataFrame], task: Task) -> pd.DataFrame:
+    """`Evaluation.predictions`."""
     own = by_model[MODEL].rename(columns={task.target: "prediction"})
     own.insert(0, "truth", truth)
     return own.assign(**{name: p[task.target] for name, p in by_model.items() if name != MODEL})

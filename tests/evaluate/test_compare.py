@@ -21,7 +21,7 @@ import aam_nb as aam
 from aam_nb.config import CompareConfig, ConfigError
 from aam_nb.evaluate.comparison.compare import compare
 from aam_nb.evaluate.comparison.contenders import Recipe
-from aam_nb.evaluate.comparison.cross_validation import CompareError, peak_memory
+from aam_nb.evaluate.comparison.cross_validation import CompareError, watch_memory
 from aam_nb.evaluate.comparison.result import Comparison
 from aam_nb.evaluate.comparison.significance import corrected_t_test
 from aam_nb.study.atomic import NotWrittenError
@@ -305,7 +305,7 @@ def test_memory_is_seen() -> None:
         return psutil.Process().memory_info().rss / 2**20
 
     before = in_use()
-    with peak_memory() as most:
+    with watch_memory() as most:
         x = np.ones(300 * 2**20 // 8)
         time.sleep(0.1)
         during = in_use()

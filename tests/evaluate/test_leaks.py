@@ -11,8 +11,11 @@ import pytest
 from sklearn.metrics import r2_score
 
 import aam_nb as aam
-from aam_nb.evaluate.baselines import lookup
-from aam_nb.evaluate.leaks import find, find_in_folds
+from aam_nb.arrays import Array
+from aam_nb.baselines.group_lookup import look_up, names_as_text
+from aam_nb.baselines.predictions import read_target
+from aam_nb.evaluate.leaks import find_leaks, find_leaks_in_folds
+from aam_nb.model.objectives import Task
 from aam_nb.study.study import Study
 
 # These splits leak on purpose, and `split` says so.
@@ -37,9 +40,15 @@ def learned(study: Study, target: str = "age") -> aam.Regression:
     return task
 
 
+def lookup(column: str, task: Task, train: Study, test: Study) -> Array:
+    """The target of the test samples by one column alone."""
+    names, wanted = (names_as_text(side.column(column)) for side in (train, test))
+    return look_up(read_target(train, task), names, wanted, test.sample_ids, task)[task.target].to_numpy()
+
+
 def test_a_random_split_of_strong_hosts_leaks_through_them_and_only_them(hosts: Study) -> None:
     train, test = hosts.split(target="age", seed=0)
-    found = find(train, test, learned(train))
+    found = find_leaks(train, test, learned(train))
     assert [leak.column for leak in found] == ["host_id"]
     (leak,) = found
     assert leak.shared == test.metadata["host_id"].isin(train.metadata["host_id"]).mean()
@@ -61,7 +70,7 @@ def test_the_column_that_follows_the_target_would_have_been_suspected(hosts: Stu
 
 def test_a_split_by_host_does_not_leak(hosts: Study) -> None:
     train, test = hosts.split(target="age", group="host_id", seed=0)
-    assert find(train, test, learned(train)) == ()
+    assert find_leaks(train, test, learned(train)) == ()
 
 
 def test_classes_leak_too(hosts: Study) -> None:
@@ -73,19 +82,19 @@ def test_classes_leak_too(hosts: Study) -> None:
     train, test = study.split(target="side", seed=0)
     task = aam.Classification("side")
     task.learn(train)
-    found = find(train, test, task)
+    found = find_leaks(train, test, task)
     assert [leak.column for leak in found] == ["host_id"]
     assert found[0].metric == "balanced_accuracy"
     assert found[0].lookup == 1
     assert "balanced accuracy 1.00" in found[0].sentence()
     train, test = study.split(target="side", group="host_id", seed=0)
-    assert find(train, test, task) == ()
+    assert find_leaks(train, test, task) == ()
 
 
 def test_missing_hosts_do_not_break_the_search(hosts: Study) -> None:
     some = hosts.metadata["host_id"].astype(object).where(np.arange(hosts.num_samples) % 5 > 0)
     train, test = replace(hosts, metadata=hosts.metadata.assign(host_id=some)).split(target="age", seed=0)
-    found = find(train, test, learned(train))
+    found = find_leaks(train, test, learned(train))
     assert [leak.column for leak in found] == ["host_id"]
     (leak,) = found
     assert leak.shared == pytest.approx(
@@ -96,7 +105,7 @@ def test_missing_hosts_do_not_break_the_search(hosts: Study) -> None:
 def test_a_study_without_columns_has_no_leak(hosts: Study) -> None:
     bare = replace(hosts, metadata=hosts.metadata[["age"]])
     train, test = bare.split(target="age", seed=0)
-    assert find(train, test, learned(train)) == ()
+    assert find_leaks(train, test, learned(train)) == ()
 
 
 @pytest.mark.real
@@ -106,20 +115,21 @@ def test_oral_age_leaks_through_its_studies(real_data: Path) -> None:
     folder = real_data / "oral_age"
     study = aam.read_study(folder / "oral_age.biom", metadata=folder / "oral_age.tsv")
     train, test = study.split(target="age", seed=0)
-    found = {leak.column: leak for leak in find(train, test, learned(train))}
+    found = {leak.column: leak for leak in find_leaks(train, test, learned(train))}
     assert "study" in found
     assert found["study"].forest_apart < 0.1 < found["study"].forest_mixed
     train, test = study.split(target="age", group="study", seed=0)
-    assert "study" not in {leak.column for leak in find(train, test, learned(train))}
+    assert "study" not in {leak.column for leak in find_leaks(train, test, learned(train))}
     assert pd.Index(train.metadata["study"]).intersection(test.metadata["study"]).empty
 
 
 def test_folds_are_asked_together(hosts: Study) -> None:
     """The lookup is scored on the test sides of all folds, and the forests are those of one fold: they have all samples anyway."""
     folds = hosts.folds(4, target="age", seed=0)
+    masks = [mask.test for mask in hosts.fold_masks(4, target="age", seed=0)]
     task = learned(hosts)
-    (leak,) = find_in_folds(folds, task)
-    (first,) = find(*folds[0], task)
+    (leak,) = find_leaks_in_folds(hosts, masks, task)
+    (first,) = find_leaks(*folds[0], task)
     guess, truth = [], []
     for train, test in folds:
         mean = train.metadata.groupby("host_id")["age"].mean()
@@ -143,7 +153,7 @@ def test_a_column_that_tells_is_no_leak_where_microbes_tell_nothing() -> None:
     task = aam.Classification("sick")
     task.learn(train)
     assert (lookup("house", task, train, test) == test.metadata["sick"]).mean() > 0.9
-    assert find(train, test, task) == ()
+    assert find_leaks(train, test, task) == ()
 
 
 def test_a_column_of_nearly_one_value_is_not_held_out(hosts: Study) -> None:
@@ -156,9 +166,9 @@ def test_a_column_of_nearly_one_value_is_not_held_out(hosts: Study) -> None:
     train, test = marked.split(target="age", seed=0)
     guess = lookup("country", learned(train), train, test)
     assert r2_score(test.metadata["age"], guess) > 0.1
-    assert find(train, test, learned(train)) == ()
+    assert find_leaks(train, test, learned(train)) == ()
     half = hosts.metadata["age"].rank(pct=True).gt(0.5).map({True: "old", False: "young"})
     half = half.where(np.arange(hosts.num_samples) % 4 > 0, "other")
     told = replace(hosts, metadata=hosts.metadata[["age"]].assign(half=half))
     train, test = told.split(target="age", seed=0)
-    assert [leak.column for leak in find(train, test, learned(train))] == ["half"]
+    assert [leak.column for leak in find_leaks(train, test, learned(train))] == ["half"]

@@ -11,13 +11,13 @@ from scipy.stats import kstest, t, ttest_1samp
 from sklearn.metrics import r2_score, recall_score
 
 import aam_nb as aam
+from aam_nb.baselines.scoring import leading_score
 from aam_nb.evaluate.comparison.significance import (
     BlockError,
     Exchange,
     corrected_t_test,
     fold_score,
     holm,
-    leading,
     permutation_null,
 )
 from aam_nb.evaluate.metrics import score
@@ -57,12 +57,12 @@ def test_holm_by_hand() -> None:
 def test_leading_metric_is_that_of_scikit_learn() -> None:
     rng = np.random.default_rng(0)
     truth, guess = rng.normal(size=30), rng.normal(size=30)
-    assert leading(truth, guess, classes=False) == pytest.approx(r2_score(truth, guess))
+    assert leading_score(truth, guess, classes=False) == pytest.approx(r2_score(truth, guess))
     names = np.array([*"abc"], dtype=object)
     truth, guess = names[rng.integers(0, 2, 30)], names[rng.integers(0, 3, 30)]
     want = recall_score(truth, guess, labels=np.unique(truth), average="macro")
-    assert leading(truth, guess, classes=True) == pytest.approx(want)
-    assert math.isnan(leading(np.ones(4), np.arange(4.0), classes=False))
+    assert leading_score(truth, guess, classes=True) == pytest.approx(want)
+    assert math.isnan(leading_score(np.ones(4), np.arange(4.0), classes=False))
 
 
 def test_scores_of_equal_folds_average_to_r2() -> None:
@@ -125,7 +125,7 @@ def test_whole_groups_change_places() -> None:
     group = pd.Series(["h1", "h1", "h2", "h2", "h2", "h3"], name="host")
     exchange = Exchange(truth, group=group)
     assert exchange.whole
-    assert exchange.words == "whole host"
+    assert exchange.description == "whole host"
     seen = set()
     for rows in exchange.draws(200, seed=0):
         for permuted in truth[rows]:
@@ -149,7 +149,7 @@ def test_truth_stays_in_its_block() -> None:
         assert (np.sort(rows[:, 4:], axis=1) == np.arange(4, 8)).all()
     within = Exchange(truth, group=pd.Series([*"xxyyzzww"], name="host"))
     assert not within.whole
-    assert within.words == "samples within host"
+    assert within.description == "samples within host"
     for rows in within.draws(50, seed=0):
         assert (np.sort(rows.reshape(-1, 4, 2), axis=2) == np.arange(8).reshape(4, 2)).all()
 

@@ -4,28 +4,33 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from aam_nb.arrays import Array, Floats, Ints
+from aam_nb.baselines.predictions import read_target
+from aam_nb.baselines.settings import SharedSettings
 from aam_nb.config import CompareConfig, cut_list, cut_repr, make_config
-from aam_nb.evaluate.baselines import labels
-from aam_nb.evaluate.comparison.contenders import Contender, Recipe, contenders_of
-from aam_nb.evaluate.comparison.cross_validation import CompareError, Fold, make_jobs, require_place, run_jobs, sides_of
-from aam_nb.evaluate.comparison.fitting import Setting
-from aam_nb.evaluate.comparison.judged import (
-    FoldPredictions,
-    difference_table,
-    fold_table,
-    intervals,
-    prediction_tables,
-    score_table,
+from aam_nb.evaluate.comparison.contenders import Contender, Recipe, make_contenders
+from aam_nb.evaluate.comparison.cross_validation import (
+    CompareError,
+    Fold,
+    Job,
+    Outcome,
+    make_jobs,
+    require_writable,
+    run_jobs,
 )
-from aam_nb.evaluate.comparison.result import Comparison
-from aam_nb.evaluate.comparison.significance import Exchange, permutation_null
-from aam_nb.evaluate.leaks import find_in_folds
+from aam_nb.evaluate.comparison.result import ALPHA, Comparison
+from aam_nb.evaluate.comparison.significance import Exchange, corrected_t_test, fold_score, holm, permutation_null
+from aam_nb.evaluate.leaks import find_leaks_in_folds
+from aam_nb.evaluate.metrics import METRICS, score
+from aam_nb.evaluate.resampling import CELLS, draw_groups, number_groups, percentile_interval, score_resamples
 from aam_nb.model.objectives import class_names, task_for
 from aam_nb.study.confounding import SplitWarning, describe_confounding
 from aam_nb.study.errors import TargetError
@@ -36,6 +41,8 @@ FEW_SAMPLES, FEW_OF_CLASS, FEW_GROUPS = 50, 10, 5
 """Below these a comparison says little."""
 NARROW = 20
 """Groups below which percentile intervals are too narrow."""
+Intervals = dict[tuple[str, str, str], tuple[float, float]]
+"""Bootstrap intervals by ("value" or "difference", contender, metric)."""
 
 
 def compare(
@@ -57,9 +64,9 @@ def compare(
     ----------
     contenders
         Names: "aam" (ours, made by `recipe`), its ablations "aam_no_pretraining", "aam_no_abundance" and "aam_ids_only", and the
-        baselines "dummy", "depth_only", "group_lookup", "random_forest", "gradient_boosting", "ridge_clr" ("logistic_clr" is the same),
-        "elastic_net", "knn_unifrac", "svm". Models (`aam.AAM`) are templates: shape and settings are taken, weights are not, since they
-        saw samples that some fold tests. A dict gives them names.
+        baselines "dummy", "depth_only", "group_lookup", "random_forest", "gradient_boosting", "ridge_clr", "elastic_net",
+        "knn_unifrac", "svm". Models (`aam.AAM`) are templates: shape and settings are taken, weights are not, since they saw samples
+        that some fold tests. A dict gives them names.
     study
         All samples; those without the target are left out.
     target
@@ -67,14 +74,14 @@ def compare(
     group
         Metadata column whose values are held out whole, in the folds, in the tuning of the baselines, and in the bootstrap.
     covariates
-        Metadata columns known of every sample. All that look at a sample's ASVs get them too, so that the fight stays fair.
+        Metadata columns known of every sample. All models that look at a sample's ASVs get them too, so that the comparison is fair.
     recipe
         How "aam" and its ablations are made.
     config, **settings
         Fields of `CompareConfig`: `scheme`, `folds`, `repeats`, `tune`, `inner_folds`, `num_trees`, `feature_prevalence`, `num_resamples`,
         `confidence`, `num_permutations`, `block`, `jobs`, `seed`.
     out
-        Folder that keeps each fit as soon as it is done, and the result. The same call goes on from there after Ctrl-C or a crash. Fits
+        Folder that keeps each fit as soon as it is done, and the result. The same call continues from there after Ctrl-C or a crash. Fits
         of any comparison may share it; the result there is the last one.
     progress
         Whether to show a progress bar.
@@ -88,7 +95,7 @@ def compare(
     ContenderError
         A contender is not known, or cannot take part.
     CompareError
-        The folds cannot be fold_predictions, or a contender cannot be fitted.
+        Models cannot be judged by these folds, or a contender cannot be fitted.
     NotWrittenError
         `out` cannot be written to.
     UnknownIdError, TargetError, SplitError, EmptySampleError, MissingTipError, ConfigError, BlockError
@@ -97,8 +104,52 @@ def compare(
     References
     ----------
     Corrected resampled t-test: Nadeau & Bengio 2003, Machine Learning 52:239. Adjusted by Holm 1979, Scand. J. Statist. 6:65.
+
+    Examples
+    --------
+    >>> import aam_nb as aam
+    >>> study = aam.simulate_study(n_samples=60, n_asvs=80, seed=0)
+    >>> result = aam.compare(
+    ...     ["ridge_clr", "dummy"], study, target="age", group="host_id", folds=3, tune=False, progress=False
+    ... )
+    >>> result.contenders
+    ['ridge_clr', 'dummy']
+    >>> result.value("ridge_clr") > result.value("dummy")
+    True
     """
     config = make_config(CompareConfig, config, settings)
+    covariates = _checked(study, target, covariates)
+    task = task_for(study, target)
+    labelled = study.keep_samples(study.target(target).notna())
+    labelled.require_reads()
+    for column in (*covariates, *([config.block] if config.block else [])):
+        labelled.column(column)
+    chosen, notes = make_contenders(contenders, recipe or Recipe(), labelled)
+    if labelled.num_samples < study.num_samples:
+        notes.append(
+            f"{study.num_samples - labelled.num_samples} samples have no value of {target!r} and were left out."
+        )
+    classes = None if task.kind == "regression" else tuple(sorted(class_names(labelled.column(target)).unique()))
+    shared = SharedSettings(target=target, classes=classes, group=group, covariates=covariates, config=config)
+    # Everything that can be refused is refused before the first fit.
+    folds, split_notes = _make_folds(labelled, target, group, config)
+    _refuse_lone_classes(labelled, folds, shared)
+    exchange = _exchange(labelled, shared, config)
+    folder = None if out is None else require_writable(Path(out))
+    # The fits: each contender in each fold.
+    jobs = make_jobs(labelled, chosen, folds, shared)
+    outcomes = run_jobs(labelled, jobs, shared, processes=config.jobs, out=folder, progress=progress)
+    fold_predictions = FoldPredictions(labelled, shared, config, folds, jobs, outcomes)
+    # What they add up to.
+    notes = [*split_notes, *notes, *_notes_on_size(fold_predictions), *_notes_on_fits(fold_predictions)]
+    result = _make_result(fold_predictions, chosen, exchange, notes, progress=progress)
+    if folder is not None:
+        result.save(folder)
+    return result
+
+
+def _checked(study: Study, target: str, covariates: Sequence[str]) -> tuple[str, ...]:
+    """The covariates as a tuple, after a check of the arguments."""
     if not isinstance(target, str):
         raise TargetError(
             f"target is {cut_repr(target)}. Expected one column. Compare the others by calls of their own."
@@ -111,42 +162,15 @@ def compare(
     covariates = (covariates,) if isinstance(covariates, str) else tuple(covariates)
     if target in covariates:
         raise CompareError(
-            f"{target!r} is both target and covariate, so every contender would be told what it is to predict. Expected other columns. "
+            f"{target!r} is both target and covariate, so every contender would be given what it is to predict. Expected other columns. "
             "Leave it out of `covariates`."
         )
-    task = task_for(study, target)
-    known = study.keep_samples(study.target(target).notna())
-    known.require_reads()
-    for column in (*covariates, *([config.block] if config.block else [])):
-        known.column(column)
-    chosen, notes = contenders_of(contenders, recipe or Recipe(), known)
-    if known.num_samples < study.num_samples:
-        notes.append(f"{study.num_samples - known.num_samples} samples have no value of {target!r} and were left out.")
-    classes = None if task.kind == "regression" else tuple(sorted(class_names(known.column(target)).unique()))
-    setting = Setting(target=target, classes=classes, group=group, covariates=covariates, config=config)
-    folds, said = _folds(known, setting)
-    _refuse_lone_classes(known, folds, setting)
-    exchange = _exchange(known, setting)
-    place = None if out is None else require_place(Path(out))
-    jobs = make_jobs(known, chosen, folds, setting)
-    done = run_jobs(known, jobs, setting, out=place, progress=progress)
-    fold_predictions = FoldPredictions(known, setting, folds, jobs, done)
-    result = _result(
-        fold_predictions,
-        chosen,
-        exchange,
-        progress,
-        [*said, *notes, *_small(fold_predictions), *_of_fits(fold_predictions)],
-    )
-    if place is not None:
-        result.save(place)
-    return result
+    return covariates
 
 
-def _folds(study: Study, setting: Setting) -> tuple[list[Fold], list[str]]:
+def _make_folds(study: Study, target: str, group: str | None, config: CompareConfig) -> tuple[list[Fold], list[str]]:
     """All folds of all repeats, and what the splits warn of."""
-    config, target, group = setting.config, setting.target, setting.group
-    found = []
+    folds = []
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", SplitWarning)
         for repeat in range(config.repeats):
@@ -156,25 +180,23 @@ def _folds(study: Study, setting: Setting) -> tuple[list[Fold], list[str]]:
                         "scheme is 'leave_one_group_out' and there is no group. Expected the column whose values are left out. Add "
                         "`group='study'` (`--group study`)."
                     )
-                pairs = study.leave_one_group_out(group, target=target)
+                masks = study.group_masks(group, target=target)
             else:
-                pairs = study.folds(config.folds, target=target, group=group, seed=config.seed + repeat)
-            for number, (train, test) in enumerate(pairs):
-                mask = study.sample_ids.isin(test.sample_ids)
-                assert train.split_info is not None
-                found.append(Fold(repeat=repeat, number=number, test=mask, split=train.split_info))
-    return found, list(dict.fromkeys(str(w.message) for w in caught if issubclass(w.category, SplitWarning)))
+                masks = study.fold_masks(config.folds, target=target, group=group, seed=config.seed + repeat)
+            folds += [Fold(repeat=repeat, number=k, test=m.test, split=m.split) for k, m in enumerate(masks)]
+    return folds, list(dict.fromkeys(str(w.message) for w in caught if issubclass(w.category, SplitWarning)))
 
 
-def _refuse_lone_classes(study: Study, folds: Sequence[Fold], setting: Setting) -> None:
+def _refuse_lone_classes(study: Study, folds: Sequence[Fold], settings: SharedSettings) -> None:
     """Each class of a training side needs two samples, or our model cannot be fitted there."""
-    if setting.classes is None:
-        if any(np.ptp(study.column(setting.target).to_numpy(float)[~f.test]) == 0 for f in folds):
+    truth = read_target(study, settings.task)
+    if settings.classes is None:
+        if any(np.ptp(truth[~f.test]) == 0 for f in folds):
             raise CompareError(
-                f"{setting.target!r} is constant on the training side of a fold. Expected it to vary. Ask for fewer folds or another group."
+                f"{settings.target!r} is constant on the training side of a fold. Expected it to vary. Ask for fewer folds or another "
+                "group."
             )
         return
-    truth = labels(study, setting.task)
     for fold in folds:
         names, sizes = np.unique(truth[~fold.test].astype(str), return_counts=True)
         if (sizes < 2).any() or len(names) < 2:
@@ -182,102 +204,289 @@ def _refuse_lone_classes(study: Study, folds: Sequence[Fold], setting: Setting) 
             raise CompareError(
                 f"In {fold.name} the training side holds one sample of {cut_list(rare)}, or one class alone. Expected two samples of each "
                 "of two classes or more. Choose other folds, or drop rare classes with "
-                f"`study.keep_samples(~study.metadata[{setting.target!r}].isin({rare[:5]!r}))`."
+                f"`study.keep_samples(~study.metadata[{settings.target!r}].isin({rare[:5]!r}))`."
             )
 
 
-def _exchange(study: Study, setting: Setting) -> Exchange:
-    group = study.column(setting.group) if setting.group else None
-    block = study.column(setting.config.block) if setting.config.block else None
-    return Exchange(labels(study, setting.task), group=group, block=block)
+def _exchange(study: Study, settings: SharedSettings, config: CompareConfig) -> Exchange:
+    group = study.column(settings.group) if settings.group else None
+    block = study.column(config.block) if config.block else None
+    return Exchange(read_target(study, settings.task), group=group, block=block)
 
 
-def _result(
+# -- predictions of all folds -----------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, eq=False)
+class FoldPredictions:
+    """Predictions of all samples by all contenders, put together from the folds."""
+
+    study: Study
+    settings: SharedSettings
+    config: CompareConfig
+    folds: list[Fold]
+    jobs: list[Job]
+    outcomes: dict[str, Outcome]
+
+    @property
+    def classes(self) -> bool:
+        """Whether classes were predicted, and not numbers."""
+        return self.settings.is_class
+
+    @property
+    def kind(self) -> str:
+        """ "classification" or "regression"."""
+        return "classification" if self.classes else "regression"
+
+    @cached_property
+    def truth(self) -> Array:
+        """The target of each sample."""
+        return read_target(self.study, self.settings.task)
+
+    @cached_property
+    def unit(self) -> Ints:
+        """Number of each sample's group: what is resampled."""
+        group = self.settings.group
+        return number_groups(self.study.column(group) if group else None, self.study.num_samples)
+
+    @cached_property
+    def repeats(self) -> list[int]:
+        """Numbers of the repeats."""
+        return sorted({f.repeat for f in self.folds})
+
+    @cached_property
+    def frames(self) -> dict[str, list[pd.DataFrame]]:
+        """By contender, in each repeat, the out-of-fold prediction of every sample, in the study's order."""
+        frames: dict[str, dict[int, list[pd.DataFrame]]] = {}
+        for job in self.jobs:
+            of_repeat = frames.setdefault(job.contender.name, {}).setdefault(job.fold.repeat, [])
+            of_repeat.append(self.outcomes[job.key].prediction)
+        ids = self.study.sample_ids
+        return {name: [pd.concat(own[r]).loc[ids] for r in self.repeats] for name, own in frames.items()}
+
+    def guesses(self, name: str) -> list[Array]:
+        """Predicted numbers or classes of a contender, in each repeat."""
+        return [frame[self.settings.target].to_numpy() for frame in self.frames[name]]
+
+    def scores(self, name: str) -> dict[str, float]:
+        """Metrics of all samples together, averaged over repeats."""
+        by_repeat = [score(self.truth, frame, self.settings.task) for frame in self.frames[name]]
+        return {m: float(np.mean([scores[m] for scores in by_repeat])) for m in METRICS[self.kind]}
+
+    def fold_scores(self, name: str) -> Floats:
+        """What each fold says of the leading metric."""
+        guesses = self.guesses(name)
+        spread = 1.0 if self.classes else float(np.var(self.truth.astype(float)))
+        return np.array(
+            [
+                fold_score(self.truth[f.test], guesses[f.repeat][f.test], classes=self.classes, spread=spread)
+                for f in self.folds
+            ]
+        )
+
+    def intervals(self, names: list[str], reference: str) -> Intervals:
+        """Bootstrap intervals of values, and of differences from the reference, all of the same resamples."""
+        drawn_Rn = draw_groups(self.unit, self.config.num_resamples, self.config.seed)[:, self.unit]
+        blocks = np.array_split(drawn_Rn, max(1, drawn_Rn.size // CELLS))
+        resampled: dict[str, dict[str, Array]] = {}
+        for name in names:
+            by_repeat = [
+                [score_resamples(self.truth, frame, self.settings.task, block) for block in blocks]
+                for frame in self.frames[name]
+            ]
+            resampled[name] = {
+                m: np.mean([np.concatenate([scores[m] for scores in of_blocks]) for of_blocks in by_repeat], axis=0)
+                for m in METRICS[self.kind]
+            }
+        leading = METRICS[self.kind][0]
+        values = {("value", n, m): v for n, of_name in resampled.items() for m, v in of_name.items()}
+        for name in names:
+            values["difference", name, leading] = resampled[reference][leading] - resampled[name][leading]
+        ends = {key: percentile_interval(v, self.config.confidence) for key, v in values.items()}
+        return {key: (float(low), float(high)) for key, (low, high) in ends.items()}
+
+
+# -- tables -----------------------------------------------------------------------------------------------------------
+
+
+def _make_result(
     fold_predictions: FoldPredictions,
     contenders: Sequence[Contender],
     exchange: Exchange,
-    progress: bool,
     notes: list[str],
+    *,
+    progress: bool,
 ) -> Comparison:
-    setting, config = fold_predictions.setting, fold_predictions.setting.config
+    settings, config = fold_predictions.settings, fold_predictions.config
     names = [c.name for c in contenders]
     reference = next((c.name for c in contenders if c.ours), names[0])
     folds = fold_table(fold_predictions)
     values = {name: fold_predictions.scores(name) for name in names}
-    ends = intervals(fold_predictions, names, reference)
-    others = [n for n in names if n != reference]
-    once = [sides_of(fold_predictions.study, f) for f in fold_predictions.folds if f.repeat == 0]
+    ends = fold_predictions.intervals(names, reference)
+    tests = [f.test for f in fold_predictions.folds if f.repeat == 0]
     predictions, probabilities = prediction_tables(fold_predictions)
+    null = permutation_null(
+        {n: fold_predictions.guesses(n) for n in names},
+        exchange,
+        classes=fold_predictions.classes,
+        count=config.num_permutations,
+        seed=config.seed,
+    )
     return Comparison(
-        target=setting.target,
+        target=settings.target,
         kind=fold_predictions.kind,
         reference=reference,
-        scores=score_table(names, values, ends, folds),
+        scores=score_table(values, ends, folds),
         folds=folds,
         predictions=predictions,
         probabilities=probabilities,
-        differences=difference_table(fold_predictions, others, reference, values, ends),
-        null=permutation_null(
-            {n: fold_predictions.guesses(n) for n in names},
-            exchange,
-            classes=fold_predictions.classes,
-            count=config.num_permutations,
-            seed=config.seed,
-        ),
+        differences=difference_table(fold_predictions, reference, values, ends),
+        null=null,
         num_samples=fold_predictions.study.num_samples,
-        group=setting.group,
+        group=settings.group,
         num_groups=int(fold_predictions.unit.max()) + 1,
-        leaks=find_in_folds(once, setting.task, seed=config.seed, progress=progress),
+        leaks=find_leaks_in_folds(fold_predictions.study, tests, settings.task, seed=config.seed, progress=progress),
         notes=tuple(notes),
         config=config,
     )
 
 
-def _small(fold_predictions: FoldPredictions) -> list[str]:
-    """That there is too little to tell much."""
-    found, n = [], fold_predictions.study.num_samples
-    if told := describe_confounding(fold_predictions.study.metadata, fold_predictions.setting.target):
-        found.append(told)
+def fold_table(fold_predictions: FoldPredictions) -> pd.DataFrame:
+    """`Comparison.folds`: a row per contender, repeat, fold and metric."""
+    rows = []
+    for job in fold_predictions.jobs:
+        outcome, fold = fold_predictions.outcomes[job.key], job.fold
+        truth = fold_predictions.truth[fold.test]
+        frame = outcome.prediction.loc[fold_predictions.study.sample_ids[fold.test]]
+        facts = {k: float(outcome.facts[k]) for k in ("fit_seconds", "predict_seconds", "memory_mb")}
+        labels = {"contender": job.contender.name, "repeat": fold.repeat + 1, "fold": str(fold.split.fold)}
+        sizes = {"num_train": int((~fold.test).sum()), "num_test": int(fold.test.sum())}
+        for metric, value in score(truth, frame, fold_predictions.settings.task).items():
+            rows.append(labels | {"metric": metric, "value": value} | sizes | facts)
+    return pd.DataFrame(rows)
+
+
+def score_table(values: dict[str, dict[str, float]], ends: Intervals, folds: pd.DataFrame) -> pd.DataFrame:
+    """`Comparison.scores`: a row per contender and metric, from pooled `values`, interval `ends` and the folds."""
+    rows = []
+    for name, of_name in values.items():
+        own = folds[folds["contender"] == name]
+        seconds = float((own["fit_seconds"] + own["predict_seconds"]).mean())
+        for metric, value in of_name.items():
+            within = own.loc[own["metric"] == metric, "value"]
+            low, high = ends["value", name, metric]
+            rows.append(
+                {
+                    "contender": name,
+                    "metric": metric,
+                    "value": value,
+                    "low": low,
+                    "high": high,
+                    "fold_mean": float(within.mean()),
+                    "fold_sd": float(within.std()),
+                    "seconds": seconds,
+                    "memory_mb": float(own["memory_mb"].max()),
+                }
+            )
+    return pd.DataFrame(rows)
+
+
+def difference_table(
+    fold_predictions: FoldPredictions, reference: str, values: dict[str, dict[str, float]], ends: Intervals
+) -> pd.DataFrame:
+    """`Comparison.differences`: the reference less each other contender, with the corrected test and a verdict."""
+    leading = METRICS[fold_predictions.kind][0]
+    ratio = float(np.mean([f.test.sum() / (~f.test).sum() for f in fold_predictions.folds]))
+    own = fold_predictions.fold_scores(reference)
+    rows = []
+    for name in values:
+        if name == reference:
+            continue
+        low, high = ends["difference", name, leading]
+        p = corrected_t_test(own - fold_predictions.fold_scores(name), ratio)
+        difference = values[reference][leading] - values[name][leading]
+        rows.append({"contender": name, "metric": leading, "difference": difference, "low": low, "high": high, "p": p})
+    table = pd.DataFrame(rows, columns=["contender", "metric", "difference", "low", "high", "p"])
+    table["p_holm"] = holm(table["p"].to_numpy(float))
+    significant = table["p_holm"] < ALPHA
+    apart = (table["low"] > 0) | (table["high"] < 0)
+    better, worse = significant & (table["low"] > 0), significant & (table["high"] < 0)
+    table["verdict"] = np.select([better, worse, apart], ["better", "worse", "undecided"], "tied")
+    return table
+
+
+def prediction_tables(fold_predictions: FoldPredictions) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Predictions, and probabilities of classes, one repeat below the other."""
+    wide, long = [], []
+    ids, target = fold_predictions.study.sample_ids, fold_predictions.settings.target
+    for r in fold_predictions.repeats:
+        fold_names = np.empty(len(ids), dtype=object)
+        for f in fold_predictions.folds:
+            if f.repeat == r:
+                fold_names[f.test] = str(f.split.fold)
+        frame = pd.DataFrame({"repeat": r + 1, "fold": fold_names, "truth": fold_predictions.truth}, index=ids)
+        guesses = {name: frames[r][target].to_numpy() for name, frames in fold_predictions.frames.items()}
+        wide.append(frame.assign(**guesses))
+        if fold_predictions.classes:
+            for name, frames in fold_predictions.frames.items():
+                chances = frames[r].drop(columns=target)
+                chances.insert(0, "contender", name)
+                chances.insert(0, "repeat", r + 1)
+                long.append(chances)
+    no_rows = {"repeat": np.empty(0, dtype=np.int64), "contender": pd.Series([], dtype="str", index=ids[:0])}
+    return pd.concat(wide), pd.concat(long) if long else pd.DataFrame(no_rows, index=ids[:0])
+
+
+# -- notes ------------------------------------------------------------------------------------------------------------
+
+
+def _notes_on_size(fold_predictions: FoldPredictions) -> list[str]:
+    """That there is too little to say much."""
+    notes, n, truth = [], fold_predictions.study.num_samples, fold_predictions.truth
+    folds, group = fold_predictions.folds, fold_predictions.settings.group
+    if confounded := describe_confounding(fold_predictions.study.metadata, fold_predictions.settings.target):
+        notes.append(confounded)
     if n < FEW_SAMPLES:
-        found.append(f"{n} samples are few: below {FEW_SAMPLES}, only large differences can be told from chance.")
+        notes.append(
+            f"{n} samples are few: below {FEW_SAMPLES}, only large differences can be distinguished from chance."
+        )
     if fold_predictions.classes:
-        sizes = pd.Series(fold_predictions.truth).value_counts()
+        sizes = pd.Series(truth).value_counts()
         rare = sizes[sizes < FEW_OF_CLASS]
         if len(rare):
-            found.append(
+            notes.append(
                 f"{len(rare)} of {len(sizes)} classes have fewer than {FEW_OF_CLASS} samples "
-                f"({cut_list([f'{c}: {k}' for c, k in rare.items()])}): their recall, and with it balanced accuracy, rests on a handful."
+                f"({cut_list([f'{c}: {k}' for c, k in rare.items()])}): their recall, and with it balanced accuracy, rests on few samples."
             )
-        lacking = [f.name for f in fold_predictions.folds if len(set(fold_predictions.truth[~f.test])) < len(sizes)]
+        lacking = [f.name for f in folds if len(set(truth[~f.test])) < len(sizes)]
         if lacking:
-            found.append(
-                f"The training side lacks a class in {len(lacking)} folds ({cut_list(lacking, 3)}): it is never predicted there."
+            number = f"{len(lacking)} fold{'' if len(lacking) == 1 else 's'}"
+            notes.append(
+                f"The training side lacks a class in {number} ({cut_list(lacking, 3)}): it is never predicted there."
             )
-    if fold_predictions.setting.group and (groups := fold_predictions.unit.max() + 1) < NARROW:
+    if group and (groups := fold_predictions.unit.max() + 1) < NARROW:
         why = "too few to trust them" if groups < FEW_GROUPS else "so few that they come out too narrow"
-        found.append(f"The intervals rest on {groups} values of {fold_predictions.setting.group}: {why}.")
+        notes.append(f"The intervals rest on {groups} values of {group}: {why}.")
     if not fold_predictions.classes:
-        flat = sum(np.ptp(fold_predictions.truth[f.test].astype(float)) == 0 for f in fold_predictions.folds)
-        if flat:
-            found.append(
-                f"In {flat} of {len(fold_predictions.folds)} folds the truth is constant: R² is not defined there, "
-                "and left out of `fold_mean`."
+        constant = sum(np.ptp(truth[f.test].astype(float)) == 0 for f in folds)
+        if constant:
+            notes.append(
+                f"In {constant} of {len(folds)} folds the truth is constant: R² is not defined there, and left out of `fold_mean`."
             )
-    return found
+    return notes
 
 
-def _of_fits(fold_predictions: FoldPredictions) -> list[str]:
-    """What the fits told: columns looked up, and what did not converge."""
-    found, columns = [], list[str]()
+def _notes_on_fits(fold_predictions: FoldPredictions) -> list[str]:
+    """What the fits report: columns looked up, and what did not converge."""
+    notes, columns = [], list[str]()
     failed: dict[str, int] = {}
     for job in fold_predictions.jobs:
-        facts = fold_predictions.done[job.key].facts
+        facts = fold_predictions.outcomes[job.key].facts
         if job.contender.kind == "group_lookup":
             columns.append(str(facts.get("column") or "no column, as none may name a group"))
         if not facts.get("converged", True):
             failed[job.contender.name] = failed.get(job.contender.name, 0) + 1
     if columns:
-        found.append(f"group_lookup looked up {cut_list(dict.fromkeys(columns))}.")
-    of = len(fold_predictions.folds)
-    found += [f"{name} stopped before it converged in {k} of {of} folds." for name, k in failed.items()]
-    return found
+        notes.append(f"group_lookup looked up {cut_list(dict.fromkeys(columns))}.")
+    total = len(fold_predictions.folds)
+    return [*notes, *(f"{name} stopped before it converged in {k} of {total} folds." for name, k in failed.items())]

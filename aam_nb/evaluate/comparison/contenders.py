@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
+from aam_nb.baselines.fit import BASELINES
 from aam_nb.config import ModelConfig, TargetConfig, TrainConfig, UserError, from_dict
 from aam_nb.model.objectives import OBJECTIVES, Classification, Regression, Task, make_objective
 from aam_nb.study.study import Study
@@ -14,23 +15,10 @@ from aam_nb.train.estimator import AAM
 OURS = {
     "aam": "our model",
     "aam_no_pretraining": "the same from random weights",
-    "aam_no_abundance": "the same with every ASV found counting alike",
-    "aam_ids_only": "the same with each ASV's DNA replaced by random DNA: which ASV it is stays, likeness of sequences goes",
+    "aam_no_abundance": "the same with one read of every ASV that a sample holds",
+    "aam_ids_only": "the same with each ASV's DNA replaced by random DNA: which ASV it is stays, similarity of sequences goes",
 }
 """Our model and its ablations."""
-BASELINES = {
-    "dummy": "the mean, or the class shares, of the training samples",
-    "depth_only": "reads and number of ASVs of a sample, and nothing of which they are",
-    "group_lookup": "the mean, or the class shares, of the training samples of the same host, study or the like",
-    "random_forest": "a random forest on relative abundances",
-    "gradient_boosting": "boosted trees on relative abundances",
-    "ridge_clr": "ridge (logistic) regression on centred log-ratios",
-    "logistic_clr": "the same by another name",
-    "elastic_net": "elastic net on centred log-ratios",
-    "knn_unifrac": "nearest neighbours by unweighted UniFrac; needs a tree",
-    "svm": "a support vector machine on centred log-ratios",
-}
-"""Models to compare with."""
 NEED_TREE = ("unifrac", "faith_pd")
 """How objectives that need a tree begin."""
 RESERVED = ("truth", "fold", "repeat", "contender", "sample_id")
@@ -43,7 +31,7 @@ class ContenderError(UserError, ValueError):
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
-    """How our model is made anew in each fold.
+    """How our model is made in each fold.
 
     Parameters
     ----------
@@ -60,7 +48,14 @@ class Recipe:
     head
         Settings of the target, None for the defaults.
     quantiles
-        Whether quantiles are predicted; the middle one is fold_predictions.
+        Whether quantiles are predicted; the middle one is judged.
+
+    Examples
+    --------
+    >>> import aam_nb as aam
+    >>> recipe = aam.Recipe(model=aam.ModelConfig(width=16, num_layers=1), pretrain=None, covariates=("season",))
+    >>> recipe.objectives
+    ('unifrac', 'nucleotides')
     """
 
     model: ModelConfig = field(default_factory=ModelConfig)
@@ -91,9 +86,9 @@ class Recipe:
     def task(self, target: str, *, classes: bool) -> Task:
         """A task that has learned nothing."""
         kind = "classification" if classes else "quantiles" if self.quantiles else "regression"
-        made = make_objective(kind, target=target, **({"config": self.head} if self.head else {}))
-        assert isinstance(made, Regression | Classification)
-        return made
+        task = make_objective(kind, target=target, **({"config": self.head} if self.head else {}))
+        assert isinstance(task, Regression | Classification)
+        return task
 
 
 def _objectives(model: AAM) -> tuple[str | dict[str, Any], ...]:
@@ -105,13 +100,12 @@ def _objectives(model: AAM) -> tuple[str | dict[str, Any], ...]:
         return Recipe.objectives
     rows = history[history["stage"] == "pretrain"]
     names = [c.removeprefix("train_") for c in map(str, rows) if c.startswith("train_") and rows[c].notna().any()]
-    found = tuple(n for n in names if n in OBJECTIVES and not issubclass(OBJECTIVES[n], Task))
-    return found or Recipe.objectives
+    return tuple(n for n in names if n in OBJECTIVES and not issubclass(OBJECTIVES[n], Task)) or Recipe.objectives
 
 
 @dataclass(frozen=True, kw_only=True)
 class Contender:
-    """One that is compared.
+    """One model of a comparison.
 
     Parameters
     ----------
@@ -136,7 +130,7 @@ class Contender:
         return {"kind": self.kind, "recipe": asdict(self.recipe) if self.recipe else None}
 
 
-def contenders_of(
+def make_contenders(
     given: Sequence[str | AAM] | Mapping[str, str | AAM], recipe: Recipe, study: Study
 ) -> tuple[list[Contender], list[str]]:
     """The contenders named, and what the reader must know of them.
@@ -149,61 +143,61 @@ def contenders_of(
     if isinstance(given, str | AAM):
         given = [given]
     named = [*given.items()] if isinstance(given, Mapping) else [(_name(g), g) for g in given]
-    found, notes, taken = [], [], set[str]()
-    for name, what in named:
-        if not isinstance(what, AAM) and what not in OURS and what not in BASELINES:
+    contenders, notes, taken = [], [], set[str]()
+    for name, model in named:
+        if not isinstance(model, AAM) and model not in OURS and model not in BASELINES:
             raise ContenderError(
-                f"{what!r} is not a contender. There are {', '.join([*OURS, *BASELINES])}, and models: `aam.AAM(...)`. Name some of those."
+                f"{model!r} is not a contender. There are {', '.join([*OURS, *BASELINES])}, and models: `aam.AAM(...)`. Name some of those."
             )
         unique, number = name, 1
-        while isinstance(what, AAM) and not isinstance(given, Mapping) and unique in taken:
+        while isinstance(model, AAM) and not isinstance(given, Mapping) and unique in taken:
             number += 1
             unique = f"{name}_{number}"
         if unique in taken or unique in RESERVED:
             raise ContenderError(
-                f"{unique!r} stands twice among the contenders, or is a column of the result. Expected names of their own. Give a dict: "
+                f"{unique!r} is the name of two contenders, or a column of the result. Expected a different name for each. Give a dict: "
                 "`{'mine': model, ...}`."
             )
         taken.add(unique)
-        kind = "aam" if isinstance(what, AAM) else what
-        own = Recipe.of(what) if isinstance(what, AAM) else recipe
-        if isinstance(what, AAM):
-            notes += _notes(unique, what, study)
-        found.append(Contender(name=unique, kind=kind, recipe=_possible(own, kind, study) if kind in OURS else None))
-    if not found:
+        kind, own = ("aam", Recipe.of(model)) if isinstance(model, AAM) else (model, recipe)
+        if isinstance(model, AAM):
+            notes += _notes_on_weights(unique, model, study)
+        adapted = _adapt_recipe(own, kind, study) if kind in OURS else None
+        contenders.append(Contender(name=unique, kind=kind, recipe=adapted))
+    if not contenders:
         raise ContenderError(
             "There is nothing to compare. Expected one or more. Try `['aam', 'random_forest', 'dummy']`."
         )
-    if any(c.kind == "knn_unifrac" for c in found):
+    if any(c.kind == "knn_unifrac" for c in contenders):
         study.require_tree()
-    if study.tree is None and any(c.recipe is not None and c.recipe.pretrain is not None for c in found):
+    if study.tree is None and any(c.recipe is not None and c.recipe.pretrain is not None for c in contenders):
         notes.append("The study has no tree, so our model was pre-trained without UniFrac.")
-    return found, notes
+    return contenders, notes
 
 
 def _name(given: str | AAM) -> str:
     return "aam" if isinstance(given, AAM) else str(given)
 
 
-def _notes(name: str, model: AAM, study: Study) -> list[str]:
+def _notes_on_weights(name: str, model: AAM, study: Study) -> list[str]:
     if not model.is_trained:
         return []
     seen = int(study.sample_ids.isin(model.seen).sum())
-    had = f", which saw {seen} of the {study.num_samples} samples," if seen else ""
+    which_saw = f", which saw {seen} of the {study.num_samples} samples," if seen else ""
     return [
-        f"The weights of {name}{had} are not used: its settings are, and it is trained anew in each fold, on training samples alone."
+        f"The weights of {name}{which_saw} are not used: its settings are, and it is trained again in each fold, on training samples alone."
     ]
 
 
-def _possible(recipe: Recipe, kind: str, study: Study) -> Recipe:
+def _adapt_recipe(recipe: Recipe, kind: str, study: Study) -> Recipe:
     """The recipe of an ablation, without objectives that a study without a tree cannot have."""
     if kind == "aam_no_pretraining":
         recipe = replace(recipe, pretrain=None)
     if study.tree is None:
-        kept = tuple(o for o in recipe.objectives if not _of(o).startswith(NEED_TREE))
+        kept = tuple(o for o in recipe.objectives if not _objective_name(o).startswith(NEED_TREE))
         recipe = replace(recipe, objectives=kept or ("nucleotides",))
     return recipe
 
 
-def _of(objective: str | dict[str, Any]) -> str:
+def _objective_name(objective: str | dict[str, Any]) -> str:
     return objective if isinstance(objective, str) else str(objective["name"])

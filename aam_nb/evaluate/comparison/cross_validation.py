@@ -1,4 +1,7 @@
-"""Folds as jobs: each is measured, written whole as soon as it is done, and not done twice; several at once in processes."""
+"""Cross-validation: every contender in every fold is a job, measured, saved as soon as it is done, and not done twice.
+
+Several jobs may run at once, in processes.
+"""
 
 from __future__ import annotations
 
@@ -13,13 +16,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 from tqdm.auto import tqdm
 
+from aam_nb.arrays import Bools
+from aam_nb.baselines.settings import SharedSettings
 from aam_nb.config import UserError, to_dict
 from aam_nb.evaluate.comparison.contenders import Contender
-from aam_nb.evaluate.comparison.fitting import Setting, timed
+from aam_nb.evaluate.comparison.fitting import fit_and_predict
 from aam_nb.study.atomic import whole_file
 from aam_nb.study.splits import Split
 from aam_nb.study.study import Study
@@ -56,7 +60,7 @@ class Fold:
 
     repeat: int
     number: int
-    test: npt.NDArray[np.bool_]
+    test: Bools
     split: Split
 
     @property
@@ -82,23 +86,26 @@ class Outcome:
     prediction
         Of the fold's test samples, as `AAM.predict` gives it.
     facts
-        `fit_seconds`, `predict_seconds`, `memory_mb` (most memory in use at once, less that at the start), and what `learn` tells.
+        `fit_seconds`, `predict_seconds`, `memory_mb` (most memory in use at once, less that at the start), and what
+        `fit_baseline` tells.
     """
 
     prediction: pd.DataFrame
     facts: dict[str, Any]
 
 
-def make_jobs(study: Study, contenders: Sequence[Contender], folds: Sequence[Fold], setting: Setting) -> list[Job]:
+def make_jobs(
+    study: Study, contenders: Sequence[Contender], folds: Sequence[Fold], settings: SharedSettings
+) -> list[Job]:
     """Every contender in every fold, fold by fold."""
-    config = to_dict(setting.config)
+    config = to_dict(settings.config)
     common = {
         "format": [JOB_FORMAT, __version__],
         "study": study.content_hash(),
         "metadata": hashlib.sha256(study.metadata.to_csv().encode()).hexdigest(),
-        "target": [setting.target, setting.classes],
-        "group": setting.group,
-        "covariates": setting.covariates,
+        "target": [settings.target, settings.classes],
+        "group": settings.group,
+        "covariates": settings.covariates,
         "config": {k: config[k] for k in ("tune", "inner_folds", "num_trees", "feature_prevalence", "seed")},
     }
     jobs = []
@@ -111,9 +118,15 @@ def make_jobs(study: Study, contenders: Sequence[Contender], folds: Sequence[Fol
 
 
 def run_jobs(
-    study: Study, jobs: Sequence[Job], setting: Setting, *, out: Path | None = None, progress: bool = True
+    study: Study,
+    jobs: Sequence[Job],
+    settings: SharedSettings,
+    *,
+    processes: int = 1,
+    out: Path | None = None,
+    progress: bool = True,
 ) -> dict[str, Outcome]:
-    """Do the jobs that are not done yet.
+    """Run the jobs that are not done yet.
 
     Parameters
     ----------
@@ -121,8 +134,10 @@ def run_jobs(
         The samples that the folds' masks are of.
     jobs
         From `make_jobs`.
-    setting
-        What all contenders are given alike; `config.jobs` processes work at once.
+    settings
+        What all contenders are given alike.
+    processes
+        Jobs that run at once.
     out
         Folder that keeps what is done: later calls take it from there.
     progress
@@ -137,15 +152,15 @@ def run_jobs(
     CompareError
         A contender cannot be fitted, or a process was lost.
     """
-    processes = min(setting.config.jobs, len(jobs))
-    kept = out is not None
-    place = tempfile.TemporaryDirectory(prefix="aam_nb-compare-") if processes > 1 and not kept else nullcontext(out)
-    with place as opened:
+    processes = min(processes, len(jobs))
+    # Processes hand their results over as files: in a folder of their own where none is kept.
+    own_folder = processes > 1 and out is None
+    with tempfile.TemporaryDirectory(prefix="aam_nb-compare-") if own_folder else nullcontext(out) as opened:
         folder = None if opened is None else Path(opened) / DONE_IN
         done = {
-            j.key: found
+            j.key: outcome
             for j in jobs
-            if folder is not None and (found := _read(folder, j, study.sample_ids, setting)) is not None
+            if folder is not None and (outcome := _read(folder, j, study.sample_ids, settings)) is not None
         }
         todo = [j for j in {j.key: j for j in jobs}.values() if j.key not in done]
         bar = tqdm(
@@ -153,8 +168,12 @@ def run_jobs(
         )
         try:
             with bar:
-                work = _in_processes if min(processes, len(todo)) > 1 else _one_by_one
-                for key, outcome in work(study, todo, setting, folder, bar):
+                processes = min(processes, len(todo))
+                if processes > 1 and folder is not None:
+                    outcomes = _in_processes(study, todo, settings, folder, bar, processes)
+                else:
+                    outcomes = _one_by_one(study, todo, settings, folder, bar)
+                for key, outcome in outcomes:
                     done[key] = outcome
                     bar.update()
         except KeyboardInterrupt:
@@ -171,39 +190,39 @@ def _stopped(done: int, total: int, out: Path | None) -> str:
 
 
 def _one_by_one(
-    study: Study, jobs: Sequence[Job], setting: Setting, folder: Path | None, bar: Any
+    study: Study, jobs: Sequence[Job], settings: SharedSettings, folder: Path | None, bar: Any
 ) -> Iterator[tuple[str, Outcome]]:
     sides: dict[int, tuple[Study, Study]] = {}
     for job in jobs:
         bar.set_postfix_str(f"{job.contender.name}, {job.fold.name}")
         if id(job.fold) not in sides:
-            sides = {id(job.fold): sides_of(study, job.fold)}
-        outcome = do(job, *sides[id(job.fold)], setting)
+            sides = {id(job.fold): make_sides(study, job.fold)}
+        outcome = run_job(job, *sides[id(job.fold)], settings)
         if folder is not None:
             _write(folder, job, outcome)
         yield job.key, outcome
 
 
-def sides_of(study: Study, fold: Fold) -> tuple[Study, Study]:
+def make_sides(study: Study, fold: Fold) -> tuple[Study, Study]:
     """Training and test study of a fold."""
     train, test = study.keep_samples(~fold.test), study.keep_samples(fold.test)
     return replace(train, split_info=fold.split), replace(test, split_info=replace(fold.split, part="test"))
 
 
-def do(job: Job, train: Study, test: Study, setting: Setting, *, threads: int | None = None) -> Outcome:
-    """Fit, predict, and measure."""
-    with peak_memory() as most:
+def run_job(job: Job, train: Study, test: Study, settings: SharedSettings, *, threads: int | None = None) -> Outcome:
+    """Fit, predict, and measure time and memory."""
+    with watch_memory() as most:
         try:
-            seed = setting.config.seed + job.fold.repeat
-            frame, facts = timed(job.contender, train, test, setting, seed, threads)
+            seed = settings.config.seed + job.fold.repeat
+            frame, facts = fit_and_predict(job.contender, train, test, settings, seed, threads)
         except UserError as error:
             raise CompareError(f"{job.contender.name} could not be fitted ({job.fold.name}): {error}") from error
     return Outcome(prediction=frame, facts=facts | {"memory_mb": most()})
 
 
 @contextmanager
-def peak_memory() -> Iterator[Callable[[], float]]:
-    """Watch the memory of this process; what is given says, afterwards, by how many MB it rose at most."""
+def watch_memory() -> Iterator[Callable[[], float]]:
+    """Watch the memory of this process; the function given says, afterwards, by how many MB it rose at most."""
     import psutil
 
     process, over = psutil.Process(), threading.Event()
@@ -227,8 +246,8 @@ def peak_memory() -> Iterator[Callable[[], float]]:
 # -- on disk ----------------------------------------------------------------------------------------------------------
 
 
-def require_place(out: Path) -> Path:
-    """The folder, once it is known that it can be written to: before hours of fits rather than after the first.
+def require_writable(out: Path) -> Path:
+    """The folder, after a check that it can be written to: before hours of fits rather than after the first.
 
     Raises
     ------
@@ -246,7 +265,7 @@ def _write(folder: Path, job: Job, outcome: Outcome) -> None:
     """The predictions, then the facts: a job is done once its facts are there."""
     with whole_file(folder / f"{job.key}.csv") as path:
         outcome.prediction.to_csv(path, index_label="sample_id")
-    said = {
+    record = {
         "contender": job.contender.name,
         "fold": job.fold.name,
         "spec": job.contender.spec(),
@@ -254,25 +273,26 @@ def _write(folder: Path, job: Job, outcome: Outcome) -> None:
         "sha256": _digest(folder / f"{job.key}.csv"),
     }
     with whole_file(folder / f"{job.key}.json") as path:
-        path.write_text(json.dumps(said, indent=1), encoding="utf-8")
+        path.write_text(json.dumps(record, indent=1), encoding="utf-8")
 
 
 def _digest(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-def _read(folder: Path, job: Job, sample_ids: pd.Index, setting: Setting) -> Outcome | None:
+def _read(folder: Path, job: Job, sample_ids: pd.Index, settings: SharedSettings) -> Outcome | None:
     """What a finished job gave, None where it is not done or what is there is damaged."""
     table = folder / f"{job.key}.csv"
     try:
-        said = json.loads((folder / f"{job.key}.json").read_text(encoding="utf-8"))
-        facts = said["facts"]
+        record = json.loads((folder / f"{job.key}.json").read_text(encoding="utf-8"))
+        facts = record["facts"]
         frame = pd.read_csv(table, dtype=str, keep_default_na=False).set_index("sample_id")
-        whole = said.get("sha256", "") in ("", _digest(table)) and set(frame.index) == set(sample_ids[job.fold.test])
-        if not whole or not facts.keys() >= MEASURED:
+        intact = record.get("sha256", "") in ("", _digest(table))
+        complete = set(frame.index) == set(sample_ids[job.fold.test])
+        if not intact or not complete or not facts.keys() >= MEASURED:
             return None
-        numbers = [c for c in frame if setting.classes is None or c != setting.target]
-        wanted = [setting.target, *(f"p({c})" for c in setting.classes or ())]
+        numbers = [c for c in frame if settings.classes is None or c != settings.target]
+        wanted = [settings.target, *(f"p({c})" for c in settings.classes or ())]
         return Outcome(prediction=frame[wanted].astype(dict.fromkeys(numbers, float)), facts=facts)
     except (OSError, ValueError, KeyError, TypeError):
         return None
@@ -280,12 +300,12 @@ def _read(folder: Path, job: Job, sample_ids: pd.Index, setting: Setting) -> Out
 
 # -- in processes -----------------------------------------------------------------------------------------------------
 
-_here: dict[str, Any] = {}
-"""What a worker process was given when it began."""
+_worker: dict[str, Any] = {}
+"""What this worker process was given when it began."""
 
 
 def _in_processes(
-    study: Study, jobs: Sequence[Job], setting: Setting, folder: Path | None, bar: Any
+    study: Study, jobs: Sequence[Job], settings: SharedSettings, folder: Path, bar: Any, processes: int
 ) -> Iterator[tuple[str, Outcome]]:
     from concurrent.futures import ProcessPoolExecutor, as_completed
     from concurrent.futures.process import BrokenProcessPool
@@ -293,26 +313,26 @@ def _in_processes(
 
     import torch
 
-    assert folder is not None
-    processes = min(setting.config.jobs, len(jobs))
     threads = max(1, torch.get_num_threads() // processes)
-    with tempfile.TemporaryDirectory(prefix="aam_nb-study-") as place:
-        study.save(Path(place) / "study")
-        given = (str(Path(place) / "study"), str(folder), setting, threads)
-        pool = ProcessPoolExecutor(processes, mp_context=get_context("spawn"), initializer=_begin, initargs=given)
+    with tempfile.TemporaryDirectory(prefix="aam_nb-study-") as temporary:
+        study.save(Path(temporary) / "study")
+        given = (str(Path(temporary) / "study"), str(folder), settings, threads)
+        pool = ProcessPoolExecutor(
+            processes, mp_context=get_context("spawn"), initializer=_start_worker, initargs=given
+        )
         try:
-            waiting = {pool.submit(_work, job): job for job in jobs}
+            waiting = {pool.submit(_run_in_worker, job): job for job in jobs}
             for future in as_completed(waiting):
                 job = waiting[future]
                 future.result()
                 bar.set_postfix_str(f"{job.contender.name}, {job.fold.name}")
-                outcome = _read(folder, job, study.sample_ids, setting)
+                outcome = _read(folder, job, study.sample_ids, settings)
                 assert outcome is not None
                 yield job.key, outcome
         except BrokenProcessPool as error:
             raise CompareError(
-                "A worker process ended before its work did. Expected it to last: memory may have run out, or the call stands in a script "
-                "outside `if __name__ == '__main__':`. Put it there, or use `jobs=1`."
+                "A worker process ended before its work was done. Expected it to finish: memory may have run out, or the call stands in a "
+                "script outside `if __name__ == '__main__':`. Put it there, or use `jobs=1`."
             ) from error
         except BaseException:
             for process in list((pool._processes or {}).values()):  # `terminate_workers` from Python 3.14 on
@@ -322,23 +342,23 @@ def _in_processes(
             pool.shutdown(wait=True, cancel_futures=True)
 
 
-def _begin(study: str, folder: str, setting: Setting, threads: int) -> None:
+def _start_worker(study: str, folder: str, settings: SharedSettings, threads: int) -> None:
     import signal
 
     import torch
     from threadpoolctl import threadpool_limits
 
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent hears it, and ends its workers
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to the parent, which ends its workers
     torch.set_num_threads(threads)
-    _here.update(
+    _worker.update(
         study=Study.load(study),
         folder=Path(folder),
-        setting=setting,
+        settings=settings,
         threads=threads,
         limits=threadpool_limits(threads),
     )
 
 
-def _work(job: Job) -> None:
-    train, test = sides_of(_here["study"], job.fold)
-    _write(_here["folder"], job, do(job, train, test, _here["setting"], threads=_here["threads"]))
+def _run_in_worker(job: Job) -> None:
+    train, test = make_sides(_worker["study"], job.fold)
+    _write(_worker["folder"], job, run_job(job, train, test, _worker["settings"], threads=_worker["threads"]))

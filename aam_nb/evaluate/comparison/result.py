@@ -1,4 +1,4 @@
-"""What a comparison found: tables, a sentence that does not overstate, and what should keep a reader from believing it."""
+"""Result of a comparison: tables, a sentence that does not overstate, and what should keep a reader from believing it."""
 
 from __future__ import annotations
 
@@ -11,31 +11,30 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-import aam_nb
+from aam_nb.baselines.scoring import guessing_score
 from aam_nb.config import CompareConfig, cut_list
-from aam_nb.evaluate.baselines import guessing
 from aam_nb.evaluate.leaks import Leak
 from aam_nb.evaluate.metrics import METRICS
 from aam_nb.study.atomic import whole_file
 from aam_nb.study.errors import UnknownIdError
 
 ALPHA = 0.05
-"""Adjusted p-value below which two models are told apart, where the interval of their difference says so too."""
+"""Adjusted p-value below which two models are distinguished, where the interval of their difference says so too."""
 TABLES = ("scores", "differences", "folds", "null", "predictions", "probabilities")
-WORDS = {"r2": "R²", "balanced_accuracy": "balanced accuracy"}
+METRIC_NAMES = {"r2": "R²", "balanced_accuracy": "balanced accuracy"}
 VERDICTS = {
     "better": "beats",
     "worse": "is beaten by",
     "tied": "is tied with",
-    "undecided": "differs, though not beyond what the corrected test over so few folds can tell, from",
+    "undecided": "differs, though not beyond what the corrected test over so few folds can show, from",
 }
 """What is said of the reference."""
-PLAIN = {
+NO_MICROBES = {
     "group_lookup": "knows only which host, study or the like a sample is of",
     "depth_only": "knows only how many reads and ASVs a sample has",
     "dummy": "knows nothing of a sample",
 }
-"""Contenders that read no microbe."""
+"""Contenders that read no microbe, and what they know."""
 BELOW = 0.02
 """How far below guessing one that knows nothing may score before that is explained."""
 EACH = 3
@@ -74,11 +73,22 @@ class Comparison:
         Samples with the target; the column whose values were held out whole and resampled, and how many there are (without one: the
         samples).
     leaks
-        Columns by which the training sides tell the target of the test sides, over the folds of the first repeat; see `evaluate.leaks`.
+        Columns by which the training sides give the target of the test sides away, over the folds of the first
+        repeat; see `evaluate.leaks`.
     notes
         What the reader must know.
     config
-        How it was done.
+        Settings.
+
+    Examples
+    --------
+    >>> import aam_nb as aam
+    >>> study = aam.simulate_study(n_samples=60, n_asvs=80, seed=0)
+    >>> result = aam.compare(["svm", "dummy"], study, target="age", group="host_id", folds=3, tune=False, progress=False)
+    >>> result.to_frame().index.tolist()  # the best first
+    ['svm', 'dummy']
+    >>> list(result.predictions.columns)
+    ['repeat', 'fold', 'truth', 'svm', 'dummy']
     """
 
     target: str
@@ -135,13 +145,12 @@ class Comparison:
         for name in sorted(self.contenders, key=lambda c: -np.nan_to_num(self.value(c), nan=-np.inf)):
             row: dict[str, Any] = {m: _interval(*self._ends(self.row(name, m), "value")) for m in METRICS[self.kind]}
             if name in differences.index:
-                found = differences.loc[name]
-                row[f"{self.reference} less it"] = _interval(*self._ends(found, "difference"))
-                row["p (Holm)"] = (
-                    "" if np.isnan(found["p_holm"]) else _p(found["p_holm"]).removeprefix("p = ").removeprefix("p ")
-                )
-                told = found["verdict"] in ("better", "worse")
-                row["verdict"] = f"{self.reference} is {found['verdict']}" if told else found["verdict"]
+                own = differences.loc[name]
+                row[f"{self.reference} less it"] = _interval(*self._ends(own, "difference"))
+                p_text = "" if np.isnan(own["p_holm"]) else _p(own["p_holm"])
+                row["p (Holm)"] = p_text.removeprefix("p = ").removeprefix("p ")
+                decided = own["verdict"] in ("better", "worse")
+                row["verdict"] = f"{self.reference} is {own['verdict']}" if decided else own["verdict"]
             else:
                 row |= {f"{self.reference} less it": "", "p (Holm)": "", "verdict": "reference"}
             leading = self.row(name)
@@ -154,21 +163,23 @@ class Comparison:
     def _ends(self, row: Any, name: str) -> tuple[float, float, float]:
         return float(row[name]), float(row["low"]), float(row["high"])
 
-    # -- in words -----------------------------------------------------------------------------------------------------
+    # -- as text -----------------------------------------------------------------------------------------------------
 
     def sentence(self) -> str:
-        """Who beats whom, and who cannot be told apart."""
-        name, table = WORDS[self.metric], self.differences
+        """Which contenders the reference beats, and from which it cannot be distinguished."""
+        name, table = METRIC_NAMES[self.metric], self.differences
         value, low, high = self._ends(self.row(self.reference), "value")
-        head = f"{self.reference} predicts {self.target} with {name} {_interval(value, low, high)}, {self._how()}."
-        said = [
-            f"It {verb} {_told(table[table['verdict'] == v])}."
+        head = (
+            f"{self.reference} predicts {self.target} with {name} {_interval(value, low, high)}, {self._folds_text()}."
+        )
+        verdicts = [
+            f"It {verb} {_list_contenders(table[table['verdict'] == v])}."
             for v, verb in VERDICTS.items()
             if v in set(table["verdict"])
         ]
-        return " ".join([head, *said, *self._chance()])
+        return " ".join([head, *verdicts, *self._chance()])
 
-    def _how(self) -> str:
+    def _folds_text(self) -> str:
         if self.config.scheme == "leave_one_group_out":
             return f"each of {self.num_groups} values of {self.group} held out in turn"
         whole = f", whole {self.group} held out" if self.group else ""
@@ -186,16 +197,16 @@ class Comparison:
     def warnings(self) -> list[str]:
         """Everything that should keep a reader from believing the numbers, a sentence each; leaks first."""
         leaks = (leak.sentence() for leak in self.leaks)
-        return [*leaks, *self._guessing(), *self._simple(), *self._unsure(), *self.notes]
+        return [*leaks, *self._warn_of_guessing(), *self._warn_of_simple(), *self._warn_of_undecided(), *self.notes]
 
-    def _guessing(self) -> list[str]:
+    def _warn_of_guessing(self) -> list[str]:
         """That the reference is not shown to do better than a guess, or that others do worse than one by the way they are scored."""
-        guess = guessing(self.predictions["truth"], self.kind)
-        found, (value, low, high) = [], self._ends(self.row(self.reference), "value")
-        if self.reference not in PLAIN and not low > guess:
-            found.append(
-                f"{self.reference} is not shown to do better than guessing: {WORDS[self.metric]} {_interval(value, low, high)} against "
-                f"{guess:.2f}."
+        guess = guessing_score(self.predictions["truth"], self.kind)
+        warnings, (value, low, high) = [], self._ends(self.row(self.reference), "value")
+        if self.reference not in NO_MICROBES and not low > guess:
+            warnings.append(
+                f"{self.reference} is not shown to do better than guessing: {METRIC_NAMES[self.metric]} {_interval(value, low, high)} "
+                f"against {guess:.2f}."
             )
         below: list[str] = [
             n for n in ("dummy", "group_lookup") if n in self.contenders and self.value(n) < guess - BELOW
@@ -205,42 +216,44 @@ class Comparison:
             why, more = "whose mean", ""
             if self.kind == "classification":
                 why, more = "whose share of a class", "; the p-values compare within folds"
-            found.append(
-                f"{_listed(below)} {'scores' if len(below) == 1 else 'score'} below guessing ({guess:.2f}): all folds are scored together, "
+            warnings.append(
+                f"{_join(below)} {'scores' if len(below) == 1 else 'score'} below guessing ({guess:.2f}): all folds are scored together, "
                 f"and a training side {why} is low belongs to a test side where it is high. Read what {self.reference} gains on {them} "
                 f"against {guess:.2f}{more}."
             )
-        return found
+        return warnings
 
-    def _unsure(self) -> list[str]:
+    def _warn_of_undecided(self) -> list[str]:
         """That interval and test disagree."""
         apart = self.differences.loc[self.differences["verdict"] == "undecided", "contender"]
         if apart.empty:
             return []
         few = int(self.folds[["repeat", "fold"]].drop_duplicates().shape[0])
-        more = "" if self.config.scheme == "leave_one_group_out" else " More `repeats` give it more to go by."
+        more = "" if self.config.scheme == "leave_one_group_out" else " More `repeats` give it more to decide by."
         return [
-            f"Of {cut_list(apart, 20)} the interval of the difference excludes 0, and the corrected test, which has {few} folds to go by, "
-            f"does not tell them from {self.reference}: undecided.{more}"
+            f"Of {cut_list(apart, 20)} the interval of the difference excludes 0, and the corrected test, which has {few} folds to decide "
+            f"by, does not distinguish them from {self.reference}: undecided.{more}"
         ]
 
-    def _simple(self) -> list[str]:
+    def _warn_of_simple(self) -> list[str]:
         """That a contender which reads no microbe is not beaten."""
-        found = []
+        warnings = []
         for row in self.differences.to_dict("records"):
             name = row["contender"]
-            if self.reference in PLAIN or name not in PLAIN or row["low"] > 0:
-                continue  # what the test makes of a lead is told elsewhere
+            if self.reference in NO_MICROBES or name not in NO_MICROBES or row["low"] > 0:
+                continue  # whether a lead is more than chance is said elsewhere
             how = {"worse": "beats", "undecided": "is ahead of"}.get(row["verdict"], "is tied with")
-            found.append(
-                f"{name}, which {PLAIN[name]}, {how} {self.reference}: {WORDS[self.metric]} {self.value(name):.2f} against "
+            warnings.append(
+                f"{name}, which {NO_MICROBES[name]}, {how} {self.reference}: {METRIC_NAMES[self.metric]} {self.value(name):.2f} against "
                 f"{self.value(self.reference):.2f}. That {self.reference} reads microbes to predict {self.target} is not shown."
             )
-        return found
+        return warnings
 
     def plot(self) -> Any:
         """Scores with intervals beside the paired differences; a matplotlib Figure."""
-        return aam_nb.plots.comparison(self)
+        from aam_nb.show.plots.comparison import comparison
+
+        return comparison(self)
 
     # -- on disk ------------------------------------------------------------------------------------------------------
 
@@ -254,9 +267,9 @@ class Comparison:
             "num_samples": self.num_samples,
             "group": self.group,
             "num_groups": self.num_groups,
-            "scores": _plain(self.scores),
-            "differences": _plain(self.differences),
-            "null": _plain(self.null),
+            "scores": _json_rows(self.scores),
+            "differences": _json_rows(self.differences),
+            "null": _json_rows(self.null),
             "leaks": [asdict(leak) for leak in self.leaks],
             "notes": list(self.notes),
             "sentence": self.sentence(),
@@ -265,12 +278,12 @@ class Comparison:
         }
 
     def save(self, folder: str | Path) -> Path:
-        """Write comparison.json and a CSV of each table into a folder; each file is whole or not there.
+        """Write comparison.json and a CSV of each table into a folder; each file is complete or not there.
 
         Raises
         ------
         NotWrittenError
-            The place cannot be written to.
+            The folder cannot be written to.
         """
         folder = Path(folder)
         for name in TABLES:
@@ -292,25 +305,25 @@ class Comparison:
         """
         folder = Path(folder)
         values = json.loads((folder / "comparison.json").read_text(encoding="utf-8"))
-        text = values["kind"] == "classification"
+        is_class = values["kind"] == "classification"
         tables: dict[str, Any] = {}
         for name in TABLES:
             table = pd.read_csv(folder / f"{name}.csv", dtype=str, keep_default_na=False)
-            words = {"contender", "metric", "verdict", "exchanged", "sample_id"}
+            text_columns = {"contender", "metric", "verdict", "exchanged", "sample_id"}
             if name == "folds":
-                words |= {"fold"}
+                text_columns |= {"fold"}
             if name == "predictions":
-                words |= {"fold"} | ({"truth", *(r["contender"] for r in values["null"])} if text else set())
-            for column in table.columns.difference(list(words)):
+                text_columns |= {"fold"} | ({"truth", *(r["contender"] for r in values["null"])} if is_class else set())
+            for column in table.columns.difference(list(text_columns)):
                 table[column] = pd.to_numeric(table[column].where(table[column] != ""))
             tables[name] = table.set_index("sample_id") if "sample_id" in table else table
-        kept = {k: values[k] for k in ("target", "kind", "reference", "num_samples", "group", "num_groups")}
+        fields = {k: values[k] for k in ("target", "kind", "reference", "num_samples", "group", "num_groups")}
         leaks = tuple(Leak(**leak) for leak in values["leaks"])
         return cls(
-            **kept, **tables, leaks=leaks, notes=tuple(values["notes"]), config=CompareConfig(**values["config"])
+            **fields, **tables, leaks=leaks, notes=tuple(values["notes"]), config=CompareConfig(**values["config"])
         )
 
-    # -- how it shows itself ------------------------------------------------------------------------------------------
+    # -- shown --------------------------------------------------------------------------------------------------------
 
     def __repr__(self) -> str:
         best = sorted(self.contenders, key=lambda c: -np.nan_to_num(self.value(c), nan=-np.inf))
@@ -323,9 +336,9 @@ class Comparison:
         return "\n".join([*lines, *(f"  ! {w}" for w in self.warnings())])
 
     def _repr_html_(self) -> str:
-        head, said, *_ = repr(self).split("\n")
+        head, sentence, *_ = repr(self).split("\n")
         marks = "".join(f"<p style='color:#b00020'>{html.escape(w)}</p>" for w in self.warnings())
-        return f"<b>{html.escape(head)}</b><p>{html.escape(said)}</p>{self.to_frame().to_html(escape=True)}{marks}"
+        return f"<b>{html.escape(head)}</b><p>{html.escape(sentence)}</p>{self.to_frame().to_html(escape=True)}{marks}"
 
 
 def _interval(value: float, low: float, high: float) -> str:
@@ -339,25 +352,25 @@ def _p(value: Any) -> str:
     return "p < 0.001" if p < 0.001 else f"p = {p:.3f}"
 
 
-def _told(rows: pd.DataFrame) -> str:
+def _list_contenders(rows: pd.DataFrame) -> str:
     """Contenders of one verdict: each with its difference, or, where they are many, without intervals."""
     if len(rows) > EACH:
         which = "largest" if rows["verdict"].isin(["better", "worse"]).all() else "smallest"
         end = rows["p_holm"].max() if which == "largest" else rows["p_holm"].min()
         p = "" if np.isnan(end) else f"; {which} {_p(end)}"
         pairs = zip(rows["contender"], rows["difference"], strict=True)
-        return f"{_listed([f'{name} ({difference:+.3f})' for name, difference in pairs])}{p}"
-    said = []
+        return f"{_join([f'{name} ({difference:+.3f})' for name, difference in pairs])}{p}"
+    texts = []
     for row in rows.to_dict("records"):
         p = "" if np.isnan(row["p_holm"]) else f", {_p(row['p_holm'])}"
-        said.append(f"{row['contender']} (difference {_interval(row['difference'], row['low'], row['high'])}{p})")
-    return _listed(said)
+        texts.append(f"{row['contender']} (difference {_interval(row['difference'], row['low'], row['high'])}{p})")
+    return _join(texts)
 
 
-def _listed(words: list[str]) -> str:
-    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"
+def _join(texts: list[str]) -> str:
+    return texts[0] if len(texts) == 1 else f"{', '.join(texts[:-1])} and {texts[-1]}"
 
 
-def _plain(table: pd.DataFrame) -> list[dict[Any, Any]]:
+def _json_rows(table: pd.DataFrame) -> list[dict[Any, Any]]:
     """Rows as JSON has them: None for what is not a number."""
     return table.astype(object).where(table.notna(), None).to_dict("records")

@@ -3,43 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
+from aam_nb.arrays import Array, Floats, Ints
+from aam_nb.baselines.scoring import leading_score, leading_scores
 from aam_nb.config import UserError
 from aam_nb.evaluate.resampling import number_groups
 
-Array = npt.NDArray[Any]
 PERMUTATIONS_AT_ONCE = 200
 
 
 class BlockError(UserError, ValueError):
-    """The truth cannot be permuted as asked."""
-
-
-def leading(truth: Array, guess: Array, *, classes: bool) -> float:
-    """The leading metric: R² of numbers, balanced accuracy over the classes present. NaN where the truth does not vary (R²)."""
-    return float(_leading(truth[None], guess, classes=classes)[0])
-
-
-def _leading(truth_PN: Array, guess: Array, *, classes: bool) -> npt.NDArray[np.float64]:
-    """The leading metric for each of several truths, shape (n_truths, n_samples), of one prediction."""
-    if not classes:
-        truth_PN, guess = truth_PN.astype(float), guess.astype(float)
-        spread = ((truth_PN - truth_PN.mean(1, keepdims=True)) ** 2).sum(1)
-        lost = ((truth_PN - guess) ** 2).sum(1)
-        return 1 - np.divide(lost, spread, out=np.full(len(lost), np.nan), where=spread > 0)
-    recalls = []
-    for c in pd.unique(truth_PN.ravel()):
-        own = truth_PN == c
-        count = own.sum(1)
-        hits = (own & (guess == c)).sum(1)
-        recalls.append(np.divide(hits, count, out=np.full(len(hits), np.nan), where=count > 0))
-    found = np.array(recalls)
-    return np.nansum(found, axis=0) / np.maximum((~np.isnan(found)).sum(0), 1)
+    """The truth cannot be permuted within these blocks."""
 
 
 def fold_score(truth: Array, guess: Array, *, classes: bool, spread: float) -> float:
@@ -50,7 +27,7 @@ def fold_score(truth: Array, guess: Array, *, classes: bool, spread: float) -> f
     fold's own variance, which is near 0 where a fold is one host.
     """
     if classes:
-        return leading(truth, guess, classes=True)
+        return leading_score(truth, guess, classes=True)
     return 1 - float(np.mean((truth.astype(float) - guess.astype(float)) ** 2)) / spread
 
 
@@ -77,35 +54,35 @@ def corrected_t_test(differences: Sequence[float] | Array, test_over_train: floa
     """
     from scipy.stats import t as student
 
-    found = np.asarray(differences, dtype=float)
-    found = found[~np.isnan(found)]
-    if len(found) < 2:
+    defined = np.asarray(differences, dtype=float)
+    defined = defined[~np.isnan(defined)]
+    if len(defined) < 2:
         return float("nan")
-    mean, variance = found.mean(), found.var(ddof=1)
-    if not found.any():
+    mean, variance = defined.mean(), defined.var(ddof=1)
+    if not defined.any():
         return 1.0
-    error = np.sqrt((1 / len(found) + test_over_train) * variance)
+    error = np.sqrt((1 / len(defined) + test_over_train) * variance)
     if error <= 1e-12 * abs(mean):
         return 0.0
-    return float(2 * student.sf(abs(mean) / error, len(found) - 1))
+    return float(2 * student.sf(abs(mean) / error, len(defined) - 1))
 
 
-def holm(p_values: Sequence[float] | Array) -> npt.NDArray[np.float64]:
+def holm(p_values: Sequence[float] | Array) -> Floats:
     """p-values adjusted for their number by Holm's step-down rule (Holm 1979, Scand. J. Statist. 6:65); NaN stays NaN."""
     p = np.asarray(p_values, dtype=float)
     adjusted = np.full(len(p), np.nan)
-    known = np.flatnonzero(~np.isnan(p))
-    order = known[np.argsort(p[known], kind="stable")]
+    defined = np.flatnonzero(~np.isnan(p))
+    order = defined[np.argsort(p[defined], kind="stable")]
     stepped = np.maximum.accumulate(p[order] * np.arange(len(order), 0, -1))
     adjusted[order] = np.minimum(stepped, 1.0)
     return adjusted
 
 
 class Exchange:
-    """Which samples' truth may change places, if predictions knew nothing of it.
+    """Between which samples the truth may be exchanged, if predictions knew nothing of it.
 
-    Whole groups change places where the truth is constant in every group (samples of one host then are copies of one label), within
-    blocks where there are any. Else samples do: within blocks, or, without blocks, within groups, because samples of two groups are
+    Whole groups are exchanged where the truth is constant in every group (samples of one host then are copies of one label), within
+    blocks where there are any. Else samples are: within blocks, or, without blocks, within groups, because samples of two groups are
     not alike to begin with.
 
     Parameters
@@ -118,7 +95,7 @@ class Exchange:
     Raises
     ------
     BlockError
-        A block is missing, or whole groups are to change places and one lies in two blocks.
+        A block is missing, or whole groups are to be exchanged and one lies in two blocks.
     """
 
     def __init__(self, truth: Array, *, group: pd.Series | None = None, block: pd.Series | None = None) -> None:
@@ -137,25 +114,25 @@ class Exchange:
             self.block = pd.factorize(block)[0]
             if self.whole and (pd.Series(self.block).groupby(self.unit).nunique() > 1).any():
                 raise BlockError(
-                    f"Values of {group.name!r} lie in several of {block.name!r}. Whole groups change places, so each must lie in one "  # type: ignore[union-attr]
+                    f"Values of {group.name!r} lie in several of {block.name!r}. Whole groups are exchanged, so each must lie in one "  # type: ignore[union-attr]
                     "block. Use another block, or none: `block=''`."
                 )
-            self.words = f"{group.name if self.whole and group is not None else 'samples'} within {block.name}"
+            self.description = f"{group.name if self.whole and group is not None else 'samples'} within {block.name}"
         elif group is not None and not self.whole:
-            self.block, self.words = unit, f"samples within {group.name}"
+            self.block, self.description = unit, f"samples within {group.name}"
         else:
             self.block = np.zeros(n, dtype=np.int64)
-            self.words = f"whole {group.name}" if group is not None else "samples"
+            self.description = f"whole {group.name}" if group is not None else "samples"
         self.members = [np.flatnonzero(self.block[self.first] == b) for b in np.unique(self.block)]
 
-    def draw(self, rng: np.random.Generator) -> npt.NDArray[np.int64]:
+    def draw(self, rng: np.random.Generator) -> Ints:
         """For each sample, the number of the sample whose truth it gets."""
-        goes = np.arange(len(self.first))
+        taken_from = np.arange(len(self.first))
         for units_of_block in self.members:
-            goes[units_of_block] = rng.permutation(units_of_block)
-        return self.first[goes[self.unit]]
+            taken_from[units_of_block] = rng.permutation(units_of_block)
+        return self.first[taken_from[self.unit]]
 
-    def draws(self, count: int, seed: int) -> Iterator[npt.NDArray[np.int64]]:
+    def draws(self, count: int, seed: int) -> Iterator[Ints]:
         """`count` draws in portions, shape (at most `PERMUTATIONS_AT_ONCE`, n_samples)."""
         rng = np.random.default_rng(seed)
         for start in range(0, count, PERMUTATIONS_AT_ONCE):
@@ -165,14 +142,14 @@ class Exchange:
 def permutation_null(
     guesses: dict[str, list[Array]], exchange: Exchange, *, classes: bool, count: int, seed: int
 ) -> pd.DataFrame:
-    """How well each model's predictions fit a truth that changed places at random.
+    """How well each model's predictions fit a truth that was exchanged at random.
 
     Parameters
     ----------
     guesses
         By model, its predictions of the samples in each repeat.
     exchange
-        The truth, and how it may change places; all models see the same permutations.
+        The truth, and how it may be exchanged; all models see the same permutations.
     classes
         Whether the leading metric is balanced accuracy, else R².
     count, seed
@@ -181,24 +158,26 @@ def permutation_null(
     Returns
     -------
     One row per model: `contender`, `value` (average over repeats), `null_mean`, `null_high` (95 % quantile), `p` (share of permutations
-    that do as well, the observed one counted among them), `exchanged` (what changed places), `moved` (share of samples whose truth
+    that do as well, the observed one counted among them), `exchanged` (what was exchanged), `moved` (share of samples whose truth
     became another).
     """
     truth = exchange.truth
-    if classes:  # numbers are compared faster than words
+    if classes:  # numbers are compared faster than text
         truth, names = pd.factorize(truth)
         guesses = {name: [pd.Index(names).get_indexer(g) for g in repeats] for name, repeats in guesses.items()}
-    found: dict[str, list[Array]] = {name: [] for name in guesses}
+    null_scores: dict[str, list[Array]] = {name: [] for name in guesses}
     moved = []
     for rows_PN in exchange.draws(count, seed):
         permuted_PN = truth[rows_PN]
         moved.append((permuted_PN != truth).mean(1))
         for name, repeats in guesses.items():
-            found[name].append(np.mean([_leading(permuted_PN, g, classes=classes) for g in repeats], axis=0))
+            null_scores[name].append(
+                np.mean([leading_scores(permuted_PN, g, classes=classes) for g in repeats], axis=0)
+            )
     rows = []
     for name, repeats in guesses.items():
-        value = float(np.mean([leading(truth, g, classes=classes) for g in repeats]))
-        null = np.concatenate(found[name])
+        value = float(np.mean([leading_score(truth, g, classes=classes) for g in repeats]))
+        null = np.concatenate(null_scores[name])
         rows.append(
             {
                 "contender": name,
@@ -206,7 +185,7 @@ def permutation_null(
                 "null_mean": float(np.mean(null)),
                 "null_high": float(np.quantile(null, 0.95)),
                 "p": float((1 + (null >= value - 1e-12).sum()) / (1 + count)),
-                "exchanged": exchange.words,
+                "exchanged": exchange.description,
                 "moved": float(np.concatenate(moved).mean()),
             }
         )

@@ -13,8 +13,8 @@ from torch import Tensor, nn
 from tqdm.auto import tqdm
 
 from aam_nb.arrays import Floats
+from aam_nb.baselines.predictions import read_target
 from aam_nb.batch.tokens import tokenize
-from aam_nb.evaluate.baselines import labels
 from aam_nb.evaluate.metrics import METRICS, score
 from aam_nb.explain.attention.heads import NOT_IMPORTANCE
 from aam_nb.model.layers import evenly
@@ -232,7 +232,7 @@ def _score_targets(task: Task, study: Study, level: str, prediction: pd.DataFram
         if labelled.sum() < 2:
             continue
         of_target = task.only(target)
-        truth = labels(study.keep_samples(labelled), of_target)
+        truth = read_target(study.keep_samples(labelled), of_target)
         metrics = score(truth, prediction[labelled], of_target)
         rows.append(
             {"level": level, "target": target, **{m: metrics[m] for m in METRICS[task.kind]}, "n": int(labelled.sum())}

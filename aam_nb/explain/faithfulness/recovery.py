@@ -10,8 +10,10 @@ import pandas as pd
 from scipy import sparse
 
 from aam_nb.arrays import Bools, Floats, Ints
+from aam_nb.baselines.features import relative_abundance
+from aam_nb.baselines.predictions import read_target
+from aam_nb.baselines.random_forest import IMPORTANCE, make_forest
 from aam_nb.config import ConfigError, FaithfulnessConfig, UserError
-from aam_nb.evaluate.baselines import labels, relative_abundance
 from aam_nb.evaluate.resampling import draw_groups, percentile_interval
 from aam_nb.explain.attribution.result import Attributions
 from aam_nb.explain.ids import as_id_list
@@ -184,14 +186,11 @@ def compare_rankings(
 def forest_importance(train: Study, task: Task, asv_ids: pd.Index, *, num_trees: int, seed: int) -> pd.Series:
     """Importance of each ASV to a random forest (scikit-learn's, mean decrease of impurity) that learns the target from relative
     abundances, indexed by `asv_ids`."""
-    from sklearn.ensemble import RandomForestClassifier, RandomForestRegressor
-
     train = train.keep_samples(train.target(task.target).notna())
-    forest = RandomForestClassifier if isinstance(task, Classification) else RandomForestRegressor
-    fitted = forest(n_estimators=num_trees, random_state=seed).fit(
-        relative_abundance(train, asv_ids), labels(train, task)
-    )
-    return pd.Series(fitted.feature_importances_, index=asv_ids)
+    classes = isinstance(task, Classification)
+    forest = make_forest(classes=classes, num_trees=num_trees, seed=seed, threads=1, settings=IMPORTANCE[classes])
+    forest.fit(relative_abundance(train, asv_ids), read_target(train, task))
+    return pd.Series(forest.feature_importances_, index=asv_ids)
 
 
 def average_precisions(score: Floats, hit: Bools) -> Floats:

@@ -1,0 +1,48 @@
+"""Settings are chosen within the training side, whole groups held out, as a plain loop chooses them."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from aam_nb.baselines.tuning import inner_splits, tune_model
+
+
+def test_inner_folds_keep_groups_whole() -> None:
+    rng = np.random.default_rng(0)
+    group, y = np.repeat(np.arange(9), 4), rng.normal(size=36)
+    splits = inner_splits(y, group, classes=False, folds=3, seed=1)
+    assert len(splits) == 3
+    assert sorted(np.concatenate([b for _, b in splits])) == list(range(36))
+    for a, b in splits:
+        assert not set(group[a]) & set(group[b])
+        assert not set(a) & set(b)
+    names = np.array([*"aaaaaab"], dtype=object)
+    assert len(inner_splits(names, None, classes=True, folds=3, seed=0)) >= 2
+    assert inner_splits(y, np.zeros(36), classes=False, folds=3, seed=0) == []
+
+
+def test_tuning_chooses_what_scores_best_by_a_plain_loop() -> None:
+    from sklearn.linear_model import Ridge
+
+    rng = np.random.default_rng(4)
+    X, y = rng.normal(size=(40, 30)), rng.normal(size=40)
+    splits = inner_splits(y, None, classes=False, folds=4, seed=0)
+    grid = {"alpha": [0.1, 10.0, 1000.0]}
+    fitted, facts = tune_model(Ridge(), grid, X, y, splits, classes=False)
+    errors = {
+        a: np.mean([np.mean((Ridge(a).fit(X[i], y[i]).predict(X[j]) - y[j]) ** 2) for i, j in splits])
+        for a in grid["alpha"]
+    }
+    assert facts["settings"] == {"alpha": min(errors, key=lambda a: errors[a])}
+    assert fitted.alpha == facts["settings"]["alpha"]
+
+
+def test_what_does_not_converge_is_told() -> None:
+    from sklearn.linear_model import ElasticNet
+
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(30, 60))
+    _, facts = tune_model(ElasticNet(alpha=1e-4, max_iter=2), {}, X, rng.normal(size=30), [], classes=False)
+    assert not facts["converged"]
+    _, facts = tune_model(ElasticNet(alpha=0.5), {}, X, rng.normal(size=30), [], classes=False)
+    assert facts["converged"]
