@@ -89,17 +89,17 @@ def templates() -> Iterator[str]:
     yield "`aam-nb notebook NAME --table … --out DIR`: `--out` is needed, `--no-progress` shows no bar. NAME may also be the path of a "
     yield "notebook of your own whose cell of parameters is tagged `parameters`."
     for name in known.SOURCES:
-        path = known.find(name)
+        path = known.find_template(name)
         yield from (
             "",
             f"### aam-nb notebook {name}",
             "",
-            known.heading(path) + "",
+            known.read_heading(path) + "",
             "",
             "| flag | what it is |",
             "|---|---|",
         )
-        for line in known.parameters(path):
+        for line in known.read_parameters(path):
             if line.name != "out":
                 flag = f"--{line.name}" if line.default is not True else f"--no-{line.name}"
                 yield f"| `{flag.replace('_', '-')}` | {flattened(line.help)}{default_of(line.default)} |"

@@ -60,3 +60,11 @@ def test_nothing_is_pickled() -> None:
     assert len(sources) > 10
     found = [str(p) for p in sources if re.search(r"pickle|torch\.load|torch\.save|joblib", p.read_text())]
     assert found == []
+
+
+@pytest.mark.parametrize("args", [["--help"], ["--version"], ["fit", "--help"], ["info", "asvs.fasta"]], ids=" ".join)
+def test_the_command_line_loads_torch_only_where_it_is_needed(args: list[str], tmp_path: Path) -> None:
+    (tmp_path / "asvs.fasta").write_text(">a\nACGT\n")  # not a tree: scikit-bio reads those, and loads torch itself
+    given = [a.replace("asvs.fasta", str(tmp_path / "asvs.fasta")) for a in args]
+    code = f"import sys; from aam_nb.cli import main; main({given!r}); sys.exit('torch' in sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)

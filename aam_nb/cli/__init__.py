@@ -1,4 +1,4 @@
-"""`aam-nb VERB`: one dataclass a command, the config dataclasses inside it, flags and help made from both by tyro."""
+"""The command line `aam-nb COMMAND`. Each command is a dataclass that holds config dataclasses; tyro makes its flags and help."""
 
 from aam_nb.cli.program import COMMANDS, main
 

@@ -1,4 +1,4 @@
-"""`python -m aam_nb.cli`, as launchers of several processes call it."""
+"""`python -m aam_nb.cli`: the same command line, for launchers of several processes such as torchrun."""
 
 import sys
 

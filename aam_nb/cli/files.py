@@ -1,4 +1,4 @@
-"""Commands about files: info, unifrac."""
+"""The commands `info` and `unifrac`."""
 
 from __future__ import annotations
 
@@ -7,20 +7,15 @@ from pathlib import Path
 
 import tyro
 
-import aam_nb as aam
 from aam_nb.cli.args import TableArgs
-from aam_nb.cli.messages import LONGEST, UsageError, say, why
-from aam_nb.config import (
-    UnifracConfig,
-    UserError,
-    to_one_line,
-)
+from aam_nb.cli.messages import MAX_PATH_LENGTH, UsageError, explain_error, print_message
+from aam_nb.config import UnifracConfig, UserError, to_one_line
 from aam_nb.study.atomic import whole_file
 
 
 @dataclass(frozen=True, kw_only=True)
 class Info:
-    """Say what files are, how large, and what would be refused: tables, metadata, sequences, taxonomies, trees, run folders."""
+    """Show what each file is and its size, or why it would be refused: tables, metadata, sequences, taxonomies, trees, run folders."""
 
     files: tyro.conf.Positional[tuple[Path, ...]]
     """Files, saved studies or run folders."""
@@ -30,25 +25,28 @@ class Info:
             raise UsageError("No file was given. Expected one or more. Try `aam-nb info table.biom metadata.tsv`.")
         refused = 0
         for path in self.files:
-            name = str(path) if len(str(path)) <= LONGEST else f"{str(path)[:80]}… ({len(str(path))} characters)"
+            name = (
+                str(path) if len(str(path)) <= MAX_PATH_LENGTH else f"{str(path)[:80]}… ({len(str(path))} characters)"
+            )
             try:
-                print(f"{name}: {to_one_line(what_is(path))}")
+                print(f"{name}: {to_one_line(describe_file(path))}")
             except (UserError, OSError) as error:
                 refused += 1
-                print(f"{name}: would be refused. {to_one_line(why(error))}")
+                print(f"{name}: would be refused. {to_one_line(explain_error(error))}")
         if refused:
             raise UsageError(
-                f"{refused} of {len(self.files)} files would be refused. The lines above say why, and what to do."
+                f"{refused} of {len(self.files)} {'files' if len(self.files) > 1 else 'file'} would be refused. "
+                "See above for the reason and what to do."
             )
 
 
 @dataclass(frozen=True, kw_only=True)
 class Unifrac:
-    """UniFrac distances between all samples: a square TSV, or HDF5 that QIIME 2, ssu and scikit-bio read."""
+    """Compute UniFrac distances between all samples, as a square TSV table or as HDF5 that QIIME 2, ssu and scikit-bio read."""
 
     study: TableArgs
     out: Path
-    """The file to write: .tsv, or .h5, which is written in blocks so that the matrix is never in memory."""
+    """The file to write: .tsv or .h5; .h5 is written in blocks, so that the matrix need not fit into memory."""
     unifrac: UnifracConfig = field(default_factory=UnifracConfig)
 
     def __call__(self) -> None:
@@ -56,21 +54,27 @@ class Unifrac:
             raise UsageError(
                 f"--out is {self.out}. Expected a name that ends in .tsv or .h5. Try `--out {self.out.with_suffix('.tsv')}`."
             )
+        from aam_nb.diversity.unifrac import unifrac, write_unifrac
+
         study = self.study.read()
         if self.out.suffix == ".h5":
-            aam.write_unifrac(study, self.out, config=self.unifrac)
+            write_unifrac(study, self.out, config=self.unifrac)
         else:
-            distances = aam.unifrac(study, config=self.unifrac)
+            distances = unifrac(study, config=self.unifrac)
             with whole_file(self.out) as fresh:
                 distances.write(str(fresh))
-        say(f"Wrote {study.num_samples} x {study.num_samples} distances to {self.out}")
+        print_message(f"Wrote {study.num_samples} x {study.num_samples} distances to {self.out}")
 
 
-def what_is(path: Path) -> str:
+def describe_file(path: Path) -> str:
     """A file's kind and size, or the error that reading it would give."""
-    from aam_nb.study import info
-    from aam_nb.train.run import FILES
+    from aam_nb.study.info import what_is
 
-    if (path / FILES[0]).is_file():
-        return f"run folder, {aam.load(path, device='cpu')!r}"
-    return info.what_is(path)
+    if path.is_dir():  # only a run folder needs torch
+        from aam_nb.train.run import FILES
+
+        if (path / FILES[0]).is_file():
+            from aam_nb.train.estimator import load
+
+            return f"run folder, {load(path, device='cpu')!r}"
+    return what_is(path)

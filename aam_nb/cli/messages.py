@@ -1,4 +1,4 @@
-"""What the command line says, and to whom."""
+"""What the command line prints: messages, warnings and errors."""
 
 from __future__ import annotations
 
@@ -7,25 +7,23 @@ import os
 import sys
 import warnings
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import aam_nb as aam
-from aam_nb.config import (
-    Notice,
-    UserError,
-    to_one_line,
-)
+from aam_nb.config import Notice, UserError, to_one_line
 
-LONGEST = 1000
-"""Characters of a path that are shown whole."""
+if TYPE_CHECKING:
+    from aam_nb.evaluate.metrics import Evaluation
+
+MAX_PATH_LENGTH = 1000
+"""Longer paths are cut in messages."""
 
 
 class UsageError(UserError, ValueError):
-    """Flags that do not go together."""
+    """A flag is missing, or flags cannot be used together."""
 
 
-def say(text: str) -> None:
-    """A line for the user, at once."""
+def print_message(text: str) -> None:
+    """Print a message at once, from one process of several."""
     if is_main():
         print(text, flush=True)
 
@@ -35,43 +33,38 @@ def is_main() -> bool:
     return os.environ.get("RANK", "0") == "0"
 
 
-def indent(text: str) -> str:
-    """Four spaces before each line."""
-    return "\n".join("    " + line for line in text.split("\n"))
-
-
-def describe(result: aam.Evaluation) -> str:
+def format_evaluation(result: Evaluation) -> str:
     """An evaluation for the terminal: the table, then every warning."""
-    by = f" ({result.num_groups} values of {result.group})" if result.group else ""
+    groups = f" ({result.num_groups} values of {result.group})" if result.group else ""
     kind = "samples, some of them seen in training," if result.num_seen else "held-out samples"
-    head = f"{result.target} on {len(result.predictions)} {kind}{by}, value [{100 * result.config.confidence:g} % interval]:"
+    head = f"{result.target} on {len(result.predictions)} {kind}{groups}, value [{100 * result.config.confidence:g} % interval]:"
     return "\n".join(
         [head, result.to_frame().rename_axis(None).to_string(), *(f"WARNING: {w}" for w in result.warnings())]
     )
 
 
-def why(error: Exception) -> str:
-    """An error in words; of one of the operating system's, the file and the reason."""
+def explain_error(error: Exception) -> str:
+    """The message of an error; for an error of the operating system, which file and why."""
     if isinstance(error, UserError) or not isinstance(error, OSError) or error.errno is None:
         return str(error)
     name = "A file" if error.filename is None else str(error.filename)
-    name = name if len(name) <= LONGEST else f"{name[:80]}…"
+    name = name if len(name) <= MAX_PATH_LENGTH else f"{name[:80]}…"
     return (
-        f"{name} cannot be read or written ({os.strerror(error.errno)}). Expected one that can be. Check the path, and who "
-        "may use it."
+        f"{name} cannot be read or written ({os.strerror(error.errno)}). Expected a file that can be. Check the path and its "
+        "permissions."
     )
 
 
 @contextlib.contextmanager
 def one_line_warnings() -> Iterator[None]:
-    """A warning meant for the user is one line, without the place in our code that gave it."""
+    """Print each warning meant for the user as one line, without the line of our code that raised it."""
 
-    def show(message: Warning | str, category: type[Warning], *where: Any) -> None:
+    def show(message: Warning | str, category: type[Warning], *location: Any) -> None:
         if issubclass(category, Notice):
             print(f"WARNING: {to_one_line(str(message))}", file=sys.stderr, flush=True)
         else:
-            shown(message, category, *where)
+            show_other(message, category, *location)
 
     with warnings.catch_warnings():
-        shown, warnings.showwarning = warnings.showwarning, show  # type: ignore[assignment]
+        show_other, warnings.showwarning = warnings.showwarning, show  # type: ignore[assignment]
         yield

@@ -1,4 +1,4 @@
-"""An executed notebook as one HTML page that opens from disk and loads nothing."""
+"""An executed notebook as one HTML page that opens from disk and loads no other file."""
 
 from __future__ import annotations
 
@@ -12,40 +12,40 @@ if TYPE_CHECKING:
 
 WIDGET = "application/vnd.jupyter.widget-view+json"
 SHOWN = ["text/html", "text/markdown", "image/svg+xml", "image/png", "image/jpeg", "text/plain"]
-"""What is shown of an output: the first of these that it has. Scripts are not."""
-WHERE = re.compile(r"^\S.*?:\d+: \w*(?:Warning|Notice): (.*)\n(?:[ \t]+\S.*\n?)?", re.MULTILINE)
-"""A warning as Python prints it, with the place in the code that gave it."""
+"""What is shown of an output: the first of these that it has. Scripts are never shown."""
+WARNING_LINE = re.compile(r"^\S.*?:\d+: \w*(?:Warning|Notice): (.*)\n(?:[ \t]+\S.*\n?)?", re.MULTILINE)
+"""A warning as Python prints it, with the line of code that raised it."""
 
 
-def tidied(notebook: NotebookNode) -> NotebookNode:
-    """Without what only a running kernel can show (widgets have a figure beside), and without the places of this machine."""
+def clean_outputs(notebook: NotebookNode) -> NotebookNode:
+    """The notebook without widgets, which need a running kernel (a figure shows the same), and without paths of this machine."""
     notebook.metadata.pop("widgets", None)
-    about = notebook.metadata.get("papermill", {})
+    paths = notebook.metadata.get("papermill", {})
     for name in ("input_path", "output_path"):
-        if about.get(name):
-            about[name] = Path(about[name]).name
+        if paths.get(name):
+            paths[name] = Path(paths[name]).name
     for cell in notebook.cells:
         if cell.cell_type == "code":
-            cell.outputs = [_still(output) for output in cell.outputs if not _only_widget(output)]
+            cell.outputs = [_without_widget(output) for output in cell.outputs if not _is_only_widget(output)]
             for output in cell.outputs:
                 if output.output_type == "stream" and output.name == "stderr":
-                    output.text = WHERE.sub(r"WARNING: \1\n", output.text)
+                    output.text = WARNING_LINE.sub(r"WARNING: \1\n", output.text)
     return notebook
 
 
-def _only_widget(output: NotebookNode) -> bool:
+def _is_only_widget(output: NotebookNode) -> bool:
     """Whether an output is a widget without a figure, such as a progress bar."""
     data = output.get("data", {})
     return WIDGET in data and set(data) <= {WIDGET, "text/plain"}
 
 
-def _still(output: NotebookNode) -> NotebookNode:
+def _without_widget(output: NotebookNode) -> NotebookNode:
     output.get("data", {}).pop(WIDGET, None)
     return output
 
 
-def page_of(notebook: NotebookNode) -> str:
-    """The page, light or dark as the reader's system is."""
+def render_page(notebook: NotebookNode) -> str:
+    """The HTML page; its colours are light or dark, as set in the reader's system."""
     from nbconvert.exporters import HTMLExporter
     from pygments.formatters import HtmlFormatter  # type: ignore[import-untyped]
     from traitlets.config import Config
@@ -72,16 +72,16 @@ def page_of(notebook: NotebookNode) -> str:
 
 
 def describe_pictures(notebook: NotebookNode) -> str:
-    """Give each picture the words before it as a description for those who cannot see it; returns the first heading."""
-    title, words = "", ""
+    """Give each picture the text before it as its description for screen readers; returns the first heading."""
+    title, text = "", ""
     for cell in notebook.cells:
         if cell.cell_type == "markdown":
             lines = cell.source.splitlines()
             headings = [line.lstrip("# ").strip() for line in lines if line.startswith("#")]
             title = title or (headings[0] if headings else "")
-            said = " ".join(line for line in lines if not line.startswith("#")).strip()
-            words = re.sub(r"[*`_]", "", ". ".join([*headings[-1:], said]))[:300]
+            body = " ".join(line for line in lines if not line.startswith("#")).strip()
+            text = re.sub(r"[*`_]", "", ". ".join([*headings[-1:], body]))[:300]
         for output in cell.get("outputs", []):
             if "image/png" in output.get("data", {}):
-                output.metadata["image/png"] = {"alt": words} | dict(output.metadata.get("image/png", {}))
+                output.metadata["image/png"] = {"alt": text} | dict(output.metadata.get("image/png", {}))
     return title or "Notebook"

@@ -1,4 +1,4 @@
-"""From flags to a command, by tyro."""
+"""Parse the flags of a command, by tyro."""
 
 from __future__ import annotations
 
@@ -12,12 +12,7 @@ from typing import Any
 import tyro
 
 from aam_nb.cli.messages import UsageError
-from aam_nb.config import (
-    ModelConfig,
-    TargetConfig,
-    TrainConfig,
-    from_dict,
-)
+from aam_nb.config import ModelConfig, TargetConfig, TrainConfig, from_dict
 
 
 def parse(kind: type[Any], verb: str, args: Sequence[str]) -> Any:
@@ -31,46 +26,48 @@ def parse(kind: type[Any], verb: str, args: Sequence[str]) -> Any:
     errors = io.StringIO()
     flat = () if getattr(kind, "prefixed", False) else (tyro.conf.OmitArgPrefixes,)
     settings = (*flat, tyro.conf.FlagCreatePairsOff)
-    more = {} if (defaults := from_json(kind, args)) is None else {"default": defaults}
+    defaults = read_defaults(kind, args)
+    default = {} if defaults is None else {"default": defaults}
     try:
         with contextlib.redirect_stderr(errors):
-            return tyro.cli(kind, prog=f"aam-nb {verb}", args=args, config=settings, **more)
+            return tyro.cli(kind, prog=f"aam-nb {verb}", args=args, config=settings, **default)
     except SystemExit as stop:
         if stop.code in (0, None):
             return None
         lines = [line.strip(" │╭╮╰╯─") for line in errors.getvalue().splitlines()]
-        told = [
+        # The first line left is the title of tyro's box.
+        message = [
             line
             for line in lines
             if line.strip("-") and not line.startswith(("For full helptext", "aam-nb ", "Argument helptext"))
         ]
-        raise UsageError(f"{' '.join(told[1:]).rstrip('.')}. See `aam-nb {verb} --help`.") from None
+        raise UsageError(f"{' '.join(message[1:]).rstrip('.')}. See `aam-nb {verb} --help`.") from None
 
 
-def from_json(kind: type[Any], args: Sequence[str]) -> Any:
-    """Defaults of a command whose --config names a JSON file; None where it has none."""
-    named = [args[i + 1] for i, a in enumerate(args[:-1]) if a == "--config"] + [
+def read_defaults(kind: type[Any], args: Sequence[str]) -> Any:
+    """The defaults of a command from the JSON file that --config names; None without such a file."""
+    paths = [args[i + 1] for i, a in enumerate(args[:-1]) if a == "--config"] + [
         a[9:] for a in args if a.startswith("--config=")
     ]
-    if not named or "config" not in getattr(kind, "__dataclass_fields__", {}):
+    if not paths or "config" not in getattr(kind, "__dataclass_fields__", {}):
         return None
-    path = Path(named[-1])
+    path = Path(paths[-1])
     if not path.is_file():
         raise UsageError(f"{path} is not a file. Expected JSON with objects model and train. Check --config.")
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
         raise UsageError(f"{path} is not JSON ({error}). Expected objects model and train. Correct it.") from error
     kinds = {"model": ModelConfig, "train": TrainConfig} | (
         {"head": TargetConfig} if "head" in kind.__dataclass_fields__ else {}
     )
-    unknown = set(found) - kinds.keys() if isinstance(found, dict) else {type(found).__name__}
-    if unknown or not all(isinstance(v, dict) for v in found.values()):
+    unknown = set(content) - kinds.keys() if isinstance(content, dict) else {type(content).__name__}
+    if unknown or not all(isinstance(v, dict) for v in content.values()):
         raise UsageError(
             f"{path} holds {', '.join(sorted(unknown)) or 'values'}. Expected a JSON object with objects model and train. Correct it."
         )
-    given: dict[str, Any] = {name: from_dict(kinds[name], values) for name, values in found.items()}
+    configs: dict[str, Any] = {name: from_dict(kinds[name], values) for name, values in content.items()}
     required = {
         f.name: tyro.MISSING_NONPROP for f in kind.__dataclass_fields__.values() if f.default is f.default_factory
     }
-    return kind(**(required | given))
+    return kind(**(required | configs))

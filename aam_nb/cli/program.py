@@ -1,4 +1,4 @@
-"""`aam-nb VERB`: the commands by name, and what runs them."""
+"""The commands by name, and the main function of `aam-nb`."""
 
 from __future__ import annotations
 
@@ -6,18 +6,16 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-import aam_nb as aam
 from aam_nb.cli.analysis import Compare, Errors, Explain
 from aam_nb.cli.demo import Demo
 from aam_nb.cli.files import Info, Unifrac
-from aam_nb.cli.messages import UsageError, is_main, one_line_warnings, why
+from aam_nb.cli.messages import UsageError, explain_error, is_main, one_line_warnings
 from aam_nb.cli.notebook import Lab, Notebook
 from aam_nb.cli.parsing import parse
 from aam_nb.cli.runs import Evaluate, Predict, Report
 from aam_nb.cli.training import ARGV, Fit, Pretrain, Resume
-from aam_nb.config import (
-    UserError,
-)
+from aam_nb.config import UserError
+from aam_nb.version import __version__
 
 COMMANDS: dict[str, type[Any]] = {
     "demo": Demo,
@@ -38,10 +36,10 @@ COMMANDS: dict[str, type[Any]] = {
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run a command line; returns the exit code: 0, 1 where a notebook failed, 2 for a mistake of the user's, 130 when interrupted."""
+    """Run a command line; returns the exit code: 0, 1 if a notebook failed, 2 for a mistake of the user, 130 if interrupted."""
     args = list(sys.argv[1:] if argv is None else argv)
     if not args or args[0] in ("-h", "--help", "--version"):
-        print(f"aam-nb {aam.__version__}" if args[:1] == ["--version"] else usage())
+        print(f"aam-nb {__version__}" if args[:1] == ["--version"] else format_usage())
         return 0 if args else 2
     verb = args[0]
     ARGV.set(tuple(args))
@@ -53,11 +51,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         if command is not None:
             with one_line_warnings():
                 return command() or 0
-    except BrokenPipeError:  # the reader of our output has gone, as in `aam-nb fit --help | head`
+    except BrokenPipeError:  # the program that read our output has ended, as in `aam-nb fit --help | head`
         return 1
     except (UserError, OSError) as error:
         if is_main():
-            print(f"aam-nb {verb}: {' '.join(why(error).split())}", file=sys.stderr)
+            print(f"aam-nb {verb}: {' '.join(explain_error(error).split())}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print(f"aam-nb {verb}: interrupted", file=sys.stderr)
@@ -65,10 +63,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
-def usage() -> str:
+def format_usage() -> str:
     """The list of commands."""
     width = max(map(len, COMMANDS))
     lines = [f"  {verb:<{width}}  {kind.__doc__}" for verb, kind in COMMANDS.items()]
     return "\n".join(
-        ["usage: aam-nb COMMAND [OPTIONS]", "", *lines, "", "`aam-nb COMMAND --help` lists a command's options."]
+        ["usage: aam-nb COMMAND [OPTIONS]", "", *lines, "", "`aam-nb COMMAND --help` lists the options of a command."]
     )

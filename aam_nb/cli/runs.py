@@ -1,22 +1,24 @@
-"""Commands that use a run: predict, evaluate, report."""
+"""The commands `predict`, `evaluate` and `report`, which use a run."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import aam_nb as aam
 from aam_nb.cli.args import StudyArgs, TableArgs
-from aam_nb.cli.messages import UsageError, describe, say
-from aam_nb.config import (
-    EvaluateConfig,
-)
+from aam_nb.cli.messages import UsageError, format_evaluation, print_message
+from aam_nb.config import EvaluateConfig
 from aam_nb.study.atomic import whole_file
+
+if TYPE_CHECKING:
+    from aam_nb.study.study import Study
+    from aam_nb.train.estimator import AAM
 
 
 @dataclass(frozen=True, kw_only=True)
 class Predict:
-    """Predict the samples of a table."""
+    """Predict the target of a run for the samples of a table."""
 
     run: Path
     """Run folder of `aam-nb fit`."""
@@ -25,49 +27,52 @@ class Predict:
     """CSV to write."""
 
     def __call__(self) -> None:
-        model = aam.load(self.run)
+        from aam_nb.train.estimator import load
+
+        model = load(self.run)
         study = self.study.read_for(model)
         predictions = model.predict(study)
         with whole_file(self.out) as fresh:
             predictions.to_csv(fresh)
-        say(f"Wrote {len(predictions)} predictions of {model.require_task().target} to {self.out}")
+        print_message(f"Wrote {len(predictions)} predictions of {model.require_task().target} to {self.out}")
 
 
 @dataclass(frozen=True, kw_only=True)
-class JudgedArgs:
-    """A run, and the samples that it is judged by."""
+class RunArgs:
+    """A run, and the samples that it is evaluated on."""
 
     run: Path
     """Run folder of `aam-nb fit`."""
     study: StudyArgs
     all: bool = False
-    """Judge by every sample of the table that has the target, not just by the run's held-out ones."""
+    """Use every sample of the table that has the target, not only the held-out samples of the run."""
     target: str | None = None
-    """Which target, of a run of several; by default the first."""
+    """Which target, if the run has several; by default the first."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Evaluate(JudgedArgs):
-    """Judge a run on its held-out samples, or on a new study with --all."""
+class Evaluate(RunArgs):
+    """Evaluate a run on its held-out samples, or with --all on a new study."""
 
     out: Path
     """Folder for evaluation.json and predictions.csv."""
     evaluation: EvaluateConfig = field(default_factory=EvaluateConfig)
 
     def __call__(self) -> None:
+        from aam_nb.train.estimator import load
         from aam_nb.train.run import as_json
 
-        model = aam.load(self.run)
+        model = load(self.run)
         study = self.study.read_for(model)
-        test = study if self.all else judged_side(model, study, self.run)
-        side = model.training_side(study)
-        result = model.evaluate(test, target=self.target, train=side, config=self.evaluation)
+        test = study if self.all else select_held_out(model, study, self.run)
+        train = model.training_side(study)
+        result = model.evaluate(test, target=self.target, train=train, config=self.evaluation)
         with whole_file(self.out / "evaluation.json") as fresh:
             fresh.write_text(as_json(result.to_dict()), encoding="utf-8")
         with whole_file(self.out / "predictions.csv") as fresh:
             result.predictions.to_csv(fresh)
-        say(describe(result))
-        say(f"Wrote evaluation.json and predictions.csv to {self.out}")
+        print_message(format_evaluation(result))
+        print_message(f"Wrote evaluation.json and predictions.csv to {self.out}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,11 +88,14 @@ class Report:
     """Heading of the page."""
 
     def __call__(self) -> None:
-        model = aam.load(self.run)
-        say(f"Wrote {aam.report(model, self.study.read_for(model), self.out, title=self.title)}")
+        from aam_nb.show.report import report
+        from aam_nb.train.estimator import load
+
+        model = load(self.run)
+        print_message(f"Wrote {report(model, self.study.read_for(model), self.out, title=self.title)}")
 
 
-def judged_side(model: aam.AAM, study: aam.Study, run: Path) -> aam.Study:
+def select_held_out(model: AAM, study: Study, run: Path) -> Study:
     """The held-out samples of a run.
 
     Raises
@@ -95,10 +103,10 @@ def judged_side(model: aam.AAM, study: aam.Study, run: Path) -> aam.Study:
     UsageError
         The table holds none of them.
     """
-    wanted = study.sample_ids.isin(model.samples.get("test", []))
-    if not wanted.any():
+    held_out = study.sample_ids.isin(model.samples.get("test", []))
+    if not held_out.any():
         raise UsageError(
-            f"None of the {study.num_samples} samples is a held-out sample of {run}. Expected the table it was fitted on. For a new "
+            f"None of the {study.num_samples} samples is a held-out sample of {run}. Expected the table that it was fitted on. For a new "
             "study, add `--all`."
         )
-    return study.keep_samples(wanted)
+    return study.keep_samples(held_out)

@@ -1,4 +1,4 @@
-"""The notebook templates: where they lie, and flags made from their `parameters` cell."""
+"""The notebook templates: where they are, and the flags made from their `parameters` cell."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ import tyro
 from aam_nb.cli.analysis import Compare, Errors, Explain
 from aam_nb.cli.args import SplitArgs, TableArgs
 from aam_nb.cli.messages import UsageError
-from aam_nb.cli.runs import JudgedArgs
+from aam_nb.cli.runs import RunArgs
 from aam_nb.cli.training import Fit, Pretrain
 from aam_nb.config import EvaluateConfig, TrainConfig, UnifracConfig, cut_list
 
 SOURCES: dict[str, tuple[type[Any], ...]] = {
-    "explore": (TableArgs, SplitArgs, JudgedArgs, UnifracConfig, TrainConfig),
+    "explore": (TableArgs, SplitArgs, RunArgs, UnifracConfig, TrainConfig),
     "pretrain": (Pretrain,),
     "fit": (Fit, EvaluateConfig),
     "explain": (Explain,),
     "errors": (Errors,),
     "compare": (Compare,),
 }
-"""The templates, and the dataclasses whose fields their parameters are; the first that has a field counts."""
+"""The templates, and the dataclasses that their parameters are fields of; where several have a field, the first counts."""
 KINDS: dict[str, Any] = {"int": int, "float": float, "bool": bool, "str": str}
-"""What else a parameter may be annotated with, in a notebook of the user's own."""
+"""Types that a parameter may be annotated with in a notebook of the user."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,51 +43,51 @@ class Parameter:
     help: str
 
 
-def folder_of(name: str) -> Path:
-    """Where `notebooks` or `tutorials` lie: in the package, or beside it in a clone.
+def find_folder(name: str) -> Path:
+    """The folder `notebooks` or `tutorials`: in the package, or beside it in a clone.
 
     Raises
     ------
     UsageError
-        In neither.
+        It is in neither.
     """
     package = Path(__file__).resolve().parents[1]
-    for place in (package / name, package.parent / name):
-        if any(place.glob("*.ipynb")):
-            return place
+    for folder in (package / name, package.parent / name):
+        if any(folder.glob("*.ipynb")):
+            return folder
     raise UsageError(
-        f"There are no {name} beside {package}. Expected them in the package, or in a clone. Install again: `pip install aam-nb`."
+        f"There are no {name} in {package} or beside it. Expected them in the package, or in a clone. Install again: `pip install aam-nb`."
     )
 
 
-def find(name: str) -> Path:
-    """The template of that name, or a notebook of the user's own.
+def find_template(name: str) -> Path:
+    """The template of this name, or a notebook of the user by its path.
 
     Raises
     ------
     UsageError
-        There is none.
+        There is no such template or notebook.
     """
-    path = Path(name) if name.endswith(".ipynb") else folder_of("notebooks") / f"{name}.ipynb"
+    path = Path(name) if name.endswith(".ipynb") else find_folder("notebooks") / f"{name}.ipynb"
     if (name in SOURCES or name.endswith(".ipynb")) and path.is_file():
         return path
     raise UsageError(
-        f"{name!r} is not a template. There are {', '.join(SOURCES)}, or a notebook of your own, by its path. See `aam-nb notebook --list`."
+        f"{name!r} is not a template. Expected {', '.join(SOURCES)}, or the path of a notebook of yours. See `aam-nb notebook --list`."
     )
 
 
-def parameters(path: Path) -> list[Parameter]:
+def read_parameters(path: Path) -> list[Parameter]:
     """The lines of a notebook's `parameters` cell.
 
     Raises
     ------
     UsageError
-        The file is no notebook, or has no such cell.
+        The file is not a notebook, or has no such cell.
     """
     import papermill
 
     try:
-        found = papermill.inspect_notebook(str(path))
+        inspected = papermill.inspect_notebook(str(path))
         lines = [
             Parameter(
                 name=line["name"],
@@ -95,78 +95,78 @@ def parameters(path: Path) -> list[Parameter]:
                 default=ast.literal_eval(line["default"]),
                 help=line["help"],
             )
-            for line in found.values()
+            for line in inspected.values()
         ]
     except (ValueError, SyntaxError, KeyError, AttributeError) as error:
         raise UsageError(
             f"{path} cannot be read as a template ({type(error).__name__}: {error}). Expected a notebook whose `parameters` cell has one "
-            "plain value a line. Correct it."
+            "simple value on each line. Correct it."
         ) from error
     if not lines:
         raise UsageError(
-            f"{path} has no parameters. Expected a cell tagged `parameters`, one value a line. Add the tag in JupyterLab."
+            f"{path} has no parameters. Expected a cell tagged `parameters`, with one value on each line. Add the tag in JupyterLab."
         )
     return lines
 
 
 @cache
-def fields_of(kind: type[Any]) -> dict[str, tuple[Any, Any]]:
+def collect_fields(kind: type[Any]) -> dict[str, tuple[Any, Any]]:
     """Type and default of every field of a dataclass and of those inside it; `MISSING` where there is no default."""
     hints: dict[str, Any] = get_type_hints(kind)
-    found: dict[str, tuple[Any, Any]] = {}
-    for one in dataclasses.fields(kind):
-        if dataclasses.is_dataclass(hints[one.name]):
-            found = fields_of(hints[one.name]) | found
+    fields: dict[str, tuple[Any, Any]] = {}
+    for item in dataclasses.fields(kind):
+        if dataclasses.is_dataclass(hints[item.name]):
+            fields = collect_fields(hints[item.name]) | fields
         else:
-            make = one.default_factory
-            found[one.name] = (hints[one.name], one.default if make is dataclasses.MISSING else make())
-    return found
+            make = item.default_factory
+            fields[item.name] = (hints[item.name], item.default if make is dataclasses.MISSING else make())
+    return fields
 
 
 @cache
-def known_fields(name: str) -> dict[str, tuple[Any, Any]]:
-    """Type and default of every field that a template's parameters may be."""
-    found: dict[str, tuple[Any, Any]] = {}
+def allowed_fields(name: str) -> dict[str, tuple[Any, Any]]:
+    """Type and default of every field that the parameters of a template may be."""
+    fields: dict[str, tuple[Any, Any]] = {}
     for kind in SOURCES.get(name) or {k for kinds in SOURCES.values() for k in kinds}:
-        found = fields_of(cast("Any", kind)) | found
+        fields = collect_fields(cast("Any", kind)) | fields
     if name in SOURCES:
-        return found
-    return {
-        n: (hint, None) for n, (hint, _) in found.items() if is_path(hint)
-    }  # a notebook of the user's own: its files are known
+        return fields
+    # In a notebook of the user only files and folders are recognised.
+    return {n: (hint, None) for n, (hint, _) in fields.items() if is_path(hint)}
 
 
 def is_path(hint: Any) -> bool:
-    """Whether a field names a file or folder."""
+    """Whether a field is a file or folder."""
     return hint is Path or Path in get_args(hint)
 
 
-def flags(path: Path) -> type[Any]:
+def make_flags(path: Path) -> type[Any]:
     """A dataclass of flags made from a notebook's `parameters` cell; `out` and `progress` belong to the command."""
-    known, made = known_fields(path.stem), []
-    for line in parameters(path):
+    allowed, made = allowed_fields(path.stem), []
+    for line in read_parameters(path):
         if line.name == "out":
             continue
-        kind, default = known.get(line.name, (KINDS.get(line.annotation, type(line.default)), line.default))
+        kind, default = allowed.get(line.name, (KINDS.get(line.annotation, type(line.default)), line.default))
         kind = kind | None if kind is Path and line.default is None else kind
         kind = str | None if kind is NoneType else tuple[str, ...] if kind in (tuple, list) else kind
-        told = Annotated[kind, tyro.conf.arg(help=line.help)]  # type: ignore[valid-type]
+        annotation = Annotated[kind, tyro.conf.arg(help=line.help)]  # type: ignore[valid-type]
         if default is dataclasses.MISSING:
-            made.append((line.name, told, field()))
+            made.append((line.name, annotation, field()))
         else:
-            made.append((line.name, told, field(default_factory=partial(_typed, line.default, kind))))
-    made.append(
-        ("out", Annotated[Path, tyro.conf.arg(help="Folder for the notebook, its HTML and what it writes.")], field())
-    )
-    made.append(("progress", Annotated[bool, tyro.conf.arg(help="Show a progress bar.")], field(default=True)))
-    return make_dataclass("Flags", made, frozen=True, kw_only=True, namespace={"__doc__": heading(path)})
+            made.append((line.name, annotation, field(default_factory=partial(_convert_default, line.default, kind))))
+    help_out = "Folder for the notebook, its HTML page and the files that it writes."
+    help_progress = "Show a progress bar; --no-progress does not."
+    made.append(("out", Annotated[Path, tyro.conf.arg(help=help_out)], field()))
+    made.append(("progress", Annotated[bool, tyro.conf.arg(help=help_progress)], field(default=True)))
+    return make_dataclass("Flags", made, frozen=True, kw_only=True, namespace={"__doc__": read_heading(path)})
 
 
-def _typed(value: Any, kind: Any) -> Any:
+def _convert_default(value: Any, kind: Any) -> Any:
+    """The value of a `parameters` cell, as a path where the flag is one."""
     return Path(value) if is_path(kind) and value is not None else value
 
 
-def heading(path: Path) -> str:
+def read_heading(path: Path) -> str:
     """The first heading of a notebook."""
     import nbformat
 
@@ -177,7 +177,7 @@ def heading(path: Path) -> str:
     return path.stem
 
 
-def check(name: str, values: dict[str, Any]) -> None:
+def check_values(name: str, values: dict[str, Any]) -> None:
     """Refuse settings and inputs that cannot be used, before anything runs.
 
     Raises
@@ -187,31 +187,31 @@ def check(name: str, values: dict[str, Any]) -> None:
     UsageError
         There is no such file.
     """
-    for kind in _configs(name):
+    for kind in _find_configs(name):
         settings = {f.name: values[f.name] for f in dataclasses.fields(kind) if f.name in values}
         kind(**settings)
-    known = known_fields(name)
+    allowed = allowed_fields(name)
     missing = [
         f"--{k.replace('_', '-')} {v}"
         for k, v in values.items()
-        if k in known and is_path(known[k][0]) and v and not os.path.exists(v)
+        if k in allowed and is_path(allowed[k][0]) and v and not os.path.exists(v)
     ]
     if missing:
-        raise UsageError(f"{cut_list(missing)}: no such file or folder. Expected one that is there. Check the path.")
+        raise UsageError(f"{cut_list(missing)}: no such file or folder. Expected one that exists. Check the path.")
 
 
-def _configs(name: str) -> list[type[Any]]:
-    """The config dataclasses behind a template, which check their values."""
-    found: list[type[Any]] = []
+def _find_configs(name: str) -> list[type[Any]]:
+    """The config dataclasses of a template: those that check their values."""
+    configs: list[type[Any]] = []
 
-    def look(kind: type[Any]) -> None:
+    def collect(kind: type[Any]) -> None:
         if hasattr(kind, "__post_init__"):
-            found.append(kind)
+            configs.append(kind)
         hints: dict[str, Any] = get_type_hints(kind)
-        for one in dataclasses.fields(kind):
-            if dataclasses.is_dataclass(hints[one.name]):
-                look(hints[one.name])
+        for item in dataclasses.fields(kind):
+            if dataclasses.is_dataclass(hints[item.name]):
+                collect(hints[item.name])
 
     for kind in SOURCES.get(name, ()):
-        look(kind)
-    return found
+        collect(kind)
+    return configs

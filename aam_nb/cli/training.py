@@ -1,4 +1,4 @@
-"""Commands that train: pretrain, fit, resume."""
+"""The commands `pretrain`, `fit` and `resume`, which train."""
 
 from __future__ import annotations
 
@@ -10,26 +10,22 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-import aam_nb as aam
-from aam_nb.cli.args import SplitArgs, StudyArgs, TableArgs, alone
-from aam_nb.cli.messages import UsageError, describe, is_main, say
+from aam_nb.cli.args import SplitArgs, StudyArgs, TableArgs, choose_split_target
+from aam_nb.cli.messages import UsageError, format_evaluation, is_main, print_message
 from aam_nb.cli.parsing import parse
-from aam_nb.config import (
-    ModelConfig,
-    TargetConfig,
-    TrainConfig,
-)
+from aam_nb.config import ModelConfig, TargetConfig, TrainConfig
 from aam_nb.study.atomic import recover_folder, whole_file
 
 if TYPE_CHECKING:
     from aam_nb.model.objectives import Task
+    from aam_nb.study.study import Study
     from aam_nb.train.callbacks import Callback
-
+    from aam_nb.train.estimator import AAM
 
 COMMAND = Path("checkpoints") / "command.json"
-"""Where a run folder holds the command that began it, for `aam-nb resume`."""
+"""The file of a run folder that holds the command that started it, for `aam-nb resume`."""
 ARGV: ContextVar[tuple[str, ...]] = ContextVar("ARGV", default=())
-"""The command line being run."""
+"""The command line that is running."""
 Unlabelled = Literal[
     "unifrac",
     "unifrac_weighted_normalized",
@@ -47,106 +43,115 @@ Unlabelled = Literal[
 
 @dataclass(frozen=True, kw_only=True)
 class Pretrain:
-    """Pre-train on a study without labels."""
+    """Pre-train a model on a study, without labels."""
 
     study: TableArgs
     out: Path
     """Run folder to write."""
     objectives: tuple[Unlabelled, ...] = ("unifrac", "nucleotides")
-    """What to learn from; unifrac and faith_pd need a tree, taxonomy needs --taxonomy."""
+    """What the model learns to predict; unifrac and faith_pd need a tree, taxonomy needs --taxonomy."""
     target: tuple[str, ...] = ()
-    """Leave out the test samples that `fit` will hold out with the same target, split flags and seed."""
+    """Do not use the samples that `fit` will hold out with the same target, split flags and seed."""
     split: SplitArgs = field(default_factory=SplitArgs)
     config: Path | None = None
-    """JSON with objects "model" and "train"; flags given here override it."""
+    """JSON file with objects "model" and "train"; flags override it."""
     resume: bool = False
-    """Go on from the last checkpoint in --out, as `aam-nb resume` does."""
+    """Continue from the last checkpoint in --out, as `aam-nb resume` does."""
     model: ModelConfig = field(default_factory=ModelConfig)
     train: TrainConfig = field(default_factory=TrainConfig)
 
     def __call__(self) -> None:
+        from aam_nb.train.estimator import AAM
+
         require_free_folder(self.out, resume=self.resume)
         if self.split != SplitArgs() and not self.target:
             raise UsageError(
-                "A split was asked for without --target. It is the split of `fit` by its target. Add `--target COLUMN`."
+                "Flags of a split were given without --target. The split is that of `fit`, by its target. Add `--target COLUMN`."
             )
         study = self.study.read()
         if self.target:
-            study = self.split.split(study, alone(self.target), self.train.seed)[0]
-        model = aam.AAM(self.model)
-        how: dict[str, Any] = {
-            "config": self.train,
-            "out": self.out,
-            "resume": self.resume,
-            "callbacks": noting(self.out),
-        }
-        model.pretrain(study, objectives=self.objectives, **how)
-        if not ended(model, self.out):
+            study = self.split.split(study, choose_split_target(self.target), self.train.seed)[0]
+        model = AAM(self.model)
+        model.pretrain(
+            study,
+            objectives=self.objectives,
+            config=self.train,
+            out=self.out,
+            resume=self.resume,
+            callbacks=make_recorder(self.out),
+        )
+        if not record_command(model, self.out):
             return
-        say(model.history.iloc[[0, int(model.history["valid_loss"].argmin())]].T.to_string(header=["first", "best"]))
-        say(f"Saved to {model.save(self.out)}")
+        print_message(
+            model.history.iloc[[0, int(model.history["valid_loss"].argmin())]].T.to_string(header=["first", "best"])
+        )
+        print_message(f"Saved to {model.save(self.out)}")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Fit:
-    """Fit a metadata column, and judge the model on held-out samples beside a random forest and a dummy."""
+    """Fit a model that predicts a metadata column, and evaluate it on held-out samples beside a random forest and a dummy model."""
 
     study: StudyArgs
     target: tuple[str, ...]
-    """Metadata column to predict; several columns of numbers are predicted together."""
+    """Metadata column to predict; several columns of numbers are predicted by one model."""
     out: Path
     """Run folder to write."""
     split: SplitArgs = field(default_factory=SplitArgs)
     task: Literal["auto", "regression", "quantiles", "classification"] = "auto"
-    """Kind of target; auto regresses numbers and classifies text."""
+    """Kind of target; auto takes regression for numbers and classification for text."""
     covariates: tuple[str, ...] = ()
-    """Metadata columns that are known of every sample, also of those to predict."""
+    """Metadata columns that the model also gets; every sample needs them, also those to predict."""
     pretrained: Path | None = None
     """Run folder of `aam-nb pretrain` to start from."""
     config: Path | None = None
-    """JSON with objects "model", "train" and "head"; flags given here override it."""
+    """JSON file with objects "model", "train" and "head"; flags override it."""
     resume: bool = False
-    """Go on from the last checkpoint in --out, as `aam-nb resume` does."""
+    """Continue from the last checkpoint in --out, as `aam-nb resume` does."""
     model: ModelConfig = field(default_factory=ModelConfig)
     train: TrainConfig = field(default_factory=TrainConfig)
     head: TargetConfig = field(default_factory=TargetConfig)
 
     def __call__(self) -> None:
+        from aam_nb.train.estimator import AAM, load
+
         require_free_folder(self.out, resume=self.resume)
-        model = aam.load(self.pretrained, device=self.train.device) if self.pretrained else aam.AAM(self.model)
+        model = load(self.pretrained, device=self.train.device) if self.pretrained else AAM(self.model)
         if self.model not in (ModelConfig(), model.config):
             raise UsageError(
-                f"A model shape was given with --pretrained. It comes with {self.pretrained}. Leave out the model's flags."
+                f"A model shape was given with --pretrained. The shape is that of {self.pretrained}. Leave out the flags of the model."
             )
         study = self.study.read()
-        train, test = self.split.split(study, alone(self.target), self.train.seed)
-        how: dict[str, Any] = {
-            "config": self.train,
-            "out": self.out,
-            "resume": self.resume,
-            "callbacks": noting(self.out),
-        }
-        model.fit(train, target=self.what(train), covariates=self.covariates, **how)
-        if not ended(model, self.out):
+        train, test = self.split.split(study, choose_split_target(self.target), self.train.seed)
+        model.fit(
+            train,
+            target=self.make_task(train),
+            covariates=self.covariates,
+            config=self.train,
+            out=self.out,
+            resume=self.resume,
+            callbacks=make_recorder(self.out),
+        )
+        if not record_command(model, self.out):
             return
         model.record["filters"] = self.study.filters
         results = [model.evaluate(test, target=name) for name in self.target]
         for result in results:
-            say(describe(result))
+            print_message(format_evaluation(result))
         model.evaluation = results[0]
-        say(f"Saved to {model.save(self.out)}")
+        print_message(f"Saved to {model.save(self.out)}")
 
-    def what(self, study: aam.Study) -> Task:
+    def make_task(self, study: Study) -> Task:
         """The task that the flags describe."""
-        from aam_nb.model.objectives import task_for
+        from aam_nb.model.objectives import Classification, Quantiles, Regression, task_for
 
         target: Any = self.target[0] if len(self.target) == 1 else list(self.target)
         if self.task == "auto":
             return task_for(study, target, config=self.head)
-        kinds = {"regression": aam.Regression, "quantiles": aam.Quantiles, "classification": aam.Classification}
+        kinds = {"regression": Regression, "quantiles": Quantiles, "classification": Classification}
         if self.task != "regression" and len(self.target) > 1:
             raise UsageError(
-                f"--task {self.task} was given {len(self.target)} targets. Only numbers are predicted together. Name one."
+                f"--task {self.task} was given {len(self.target)} targets. Only numbers can be predicted together. Name one target."
             )
         task: Task = kinds[self.task](target, config=self.head)
         return task
@@ -154,7 +159,7 @@ class Fit:
 
 @dataclass(frozen=True, kw_only=True)
 class Resume:
-    """Go on with a training that was killed or stopped, to the same result as if it had not been."""
+    """Continue a training that was killed or stopped; the result is the same as without the interruption."""
 
     run: Path
     """Run folder that `aam-nb pretrain` or `fit` was writing."""
@@ -165,58 +170,62 @@ class Resume:
         path = run / COMMAND
         if not path.is_file():
             raise UsageError(
-                f"{self.run} holds no {COMMAND}. Expected the folder of a training that the command line began. Check --run."
+                f"{self.run} holds no {COMMAND}. Expected the folder of a training that `aam-nb` started. Check --run."
             )
         try:
-            found = json.loads(path.read_text(encoding="utf-8"))
-            verb, *args = [str(a) for a in found["command"]]
-            where = str(found["folder"])
+            record = json.loads(path.read_text(encoding="utf-8"))
+            verb, *args = [str(a) for a in record["command"]]
+            folder = str(record["folder"])
         except (ValueError, KeyError, TypeError) as error:
             raise UsageError(
-                f"{path} cannot be read ({error}). Expected what `aam-nb fit` wrote. Start anew."
+                f"{path} cannot be read ({error}). Expected the file that `aam-nb fit` wrote. Start again with `aam-nb fit`."
             ) from error
         kinds = {"pretrain": Pretrain, "fit": Fit}
         if verb not in kinds:
-            raise UsageError(f"{path} names the command {verb!r}. Expected pretrain or fit. Start anew.")
-        with contextlib.chdir(where):
+            raise UsageError(
+                f"{path} names the command {verb!r}. Expected pretrain or fit. Start again with one of them."
+            )
+        from aam_nb.train.checkpoint import has_checkpoint
+
+        with contextlib.chdir(folder):
             command = parse(kinds[verb], verb, args)
             ARGV.set((verb, *args))
-            replace(command, out=run, resume=has_checkpoint_in(run))()  # where it is now, not where it began
+            # The folder may have been moved since; without a checkpoint, training starts from the beginning.
+            replace(command, out=run, resume=has_checkpoint(run))()
 
 
 def require_free_folder(out: Path, *, resume: bool) -> None:
-    """Refuse a folder that cannot be a run's before any work."""
+    """Refuse, before any work, a folder that cannot become a run folder."""
     from aam_nb.train.run import require_free
 
     require_free(out, unfinished=resume)
 
 
-def noting(out: Path) -> list[Callback]:
-    """What writes the command into the run folder once training begins, for `aam-nb resume`."""
+def make_recorder(out: Path) -> list[Callback]:
+    """The callback that writes the command into the run folder when training begins, for `aam-nb resume`."""
     from aam_nb.train.callbacks import Callback
     from aam_nb.train.run import as_json
 
-    class Noting(Callback):
+    class CommandRecorder(Callback):
         def on_fit_start(self, trainer: Any) -> None:
             if trainer.is_main and ARGV.get():
                 with whole_file(out / COMMAND) as fresh:
                     fresh.write_text(as_json({"command": ARGV.get(), "folder": str(Path.cwd())}), encoding="utf-8")
 
-    return [Noting()]
+    return [CommandRecorder()]
 
 
-def ended(model: aam.AAM, out: Path) -> bool:
-    """Whether what follows training is to be done: by one process of several, and not after an interrupt. The run notes the command."""
+def record_command(model: AAM, out: Path) -> bool:
+    """Record the command in the model after training; returns whether this is the process that evaluates and saves it.
+
+    Raises
+    ------
+    KeyboardInterrupt
+        Training was interrupted.
+    """
     if model.interrupted:
-        say(f"Go on with `aam-nb resume --run {out}`.")
+        print_message(f"Continue with `aam-nb resume --run {out}`.")
         raise KeyboardInterrupt
     if ARGV.get():
         model.record[ARGV.get()[0]]["command"] = shlex.join(["aam-nb", *ARGV.get()])
     return is_main()
-
-
-def has_checkpoint_in(folder: Path) -> bool:
-    """Whether training got as far as a first checkpoint."""
-    from aam_nb.train.checkpoint import has_checkpoint
-
-    return has_checkpoint(folder)

@@ -31,7 +31,7 @@ def jaccard(table: sparse.csr_array) -> Floats:
     -------
     Distances in [0, 1], shape (n_samples, n_samples).
     """
-    # SciPy's `pdist(..., "jaccard")` needs the dense table: for 1,000 samples x 20,000 ASVs it takes 11 s, this sparse product 0.05 s.
+    # SciPy's `pdist(..., "jaccard")` needs the dense table: 264 s for 5,000 samples of 140 of 20,000 ASVs; this sparse product, 2.3 s.
     present = sparse.csr_array((np.ones(len(table.data)), table.indices, table.indptr), shape=table.shape)
     shared = (present @ present.T).toarray()
     richness = shared.diagonal()
@@ -74,7 +74,7 @@ def aitchison(table: sparse.csr_array) -> Floats:
     ----------
     Aitchison 1982, J. R. Stat. Soc. B 44:139.
     """
-    # scikit-bio's `clr` and SciPy's `pdist` need the dense table: for 1,000 samples x 20,000 ASVs they take 3.4 s, this 0.04 s.
+    # scikit-bio's `clr` and SciPy's `pdist` need the dense table: 77 s and 1.8 GB for 5,000 samples of 140 of 20,000 ASVs; this, 2.4 s.
     # With l = log(counts + 1), 0 where there are none, |l_i - l_j|^2 comes from sparse products, and centring takes the
     # squared difference of means away from every column.
     logs = sparse.csr_array((np.log1p(table.data), table.indices, table.indptr), shape=table.shape)

@@ -59,7 +59,7 @@ def page_of(path: Path) -> str:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_parameters_are_those_of_the_command_line_and_of_the_configs(name: str) -> None:
-    known, found = templates.known_fields(name), templates.parameters(templates.find(name))
+    known, found = templates.allowed_fields(name), templates.read_parameters(templates.find_template(name))
     assert len({p.name for p in found}) == len(found)
     for line in (p for p in found if p.name != "out"):  # of the command; explore's own has none
         assert line.name in known, f"{line.name} is a field of none of the dataclasses of {name}"
@@ -73,7 +73,7 @@ def test_parameters_are_those_of_the_command_line_and_of_the_configs(name: str) 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_templates_are_cleared_and_begin_with_what_they_answer(name: str) -> None:
-    found = read(templates.find(name))
+    found = read(templates.find_template(name))
     assert "widgets" not in found.metadata
     for cell in found.cells:
         if cell.cell_type == "code":
@@ -95,7 +95,7 @@ def test_the_list_has_a_line_for_each(capsys: pytest.CaptureFixture[str]) -> Non
 def test_help_names_every_parameter(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["notebook", "fit", "--help"]) == 0
     said = capsys.readouterr().out
-    for line in templates.parameters(templates.find("fit")):
+    for line in templates.read_parameters(templates.find_template("fit")):
         assert f"--{line.name.replace('_', '-')}" in said
 
 
