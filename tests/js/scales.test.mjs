@@ -21,7 +21,7 @@ const kit = load("kit", [
   "scale",
   "signed",
   "ticks",
-  "told",
+  "valueText",
 ]);
 
 test("numbers have three digits, and more only where the whole part needs them", () => {
@@ -117,7 +117,7 @@ test("categories get colours and markers by how many samples they have", () => {
   ]);
   assert.deepEqual([0, 3, 5, 6].map(color), [kit.PALETTE[0], kit.PALETTE[1], kit.PALETTE[2], kit.GREY]);
   assert.deepEqual([0, 3, 5, 6].map(shape), [0, 1, 2, 5]);
-  assert.deepEqual([0, 6].map((i) => kit.told(column, i)), ["skin", "missing"]);
+  assert.deepEqual([0, 6].map((i) => kit.valueText(column, i)), ["skin", "missing"]);
 });
 
 test("levels beyond the palette are grey, together", () => {
@@ -135,7 +135,7 @@ test("numbers are coloured from the least to the largest, and grey where missing
   assert.deepEqual(numbers, { low: 10, high: 30, name: "age" });
   assert.deepEqual([0, 1, 2].map(color), [kit.cividis(0), kit.GREY, kit.cividis(1)]);
   assert.deepEqual([0, 1, 2].map(shape), [0, 5, 0]);
-  assert.deepEqual([0, 1].map((i) => kit.told(column, i)), ["10", "missing"]);
+  assert.deepEqual([0, 1].map((i) => kit.valueText(column, i)), ["10", "missing"]);
 });
 
 test("axes draw a line a tick and no label over another", () => {

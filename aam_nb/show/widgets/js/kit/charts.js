@@ -4,10 +4,10 @@ const text = (v) => (typeof v === "function" ? String(v()) : String(v ?? ""));
 const now = (v) => (typeof v === "function" ? v() : v);
 
 // Points {x, y, i, tip, faded} with the encoding of a column; `lasso(targets)` and `pick(target)` get targets with `i`.
-// `form` is a column of categories that shapes them instead. `under(pen, {sx, sy, box}, ink)` draws below the points, `over(pen, targets, ink)` above them.
-function scatter(
-  view,
-  {
+// `form` is a column of categories that shapes them instead. `under(pen, {sx, sy, box}, ink)` draws below the points,
+// `over(pen, targets, ink)` above them.
+function scatter(view, options) {
+  const {
     points,
     x,
     y,
@@ -20,62 +20,70 @@ function scatter(
     over = null,
     rows,
     ...more
-  },
-) {
+  } = options;
   const draw = (pen, w, h, ink) => {
-    const shown = now(points),
-      colour = encoding(now(column)),
-      shaped = now(form) ? encoding(now(form)) : colour,
-      chosen = selected();
-    const side = colour.items.length || colour.numbers || shaped !== colour ? Math.min(170, w * 0.3) : 8;
+    const shown = now(points), colour = encoding(now(column)), shaped = now(form) ? encoding(now(form)) : colour;
+    // axes: as wide as the legends leave room
+    const side = colour.items.length || colour.numbers || shaped !== colour ? legendRoom(w) : 8;
     const box = { x: 58, y: 10, w: w - 58 - side - 10, h: h - 10 - 44 };
     const xAxis = { grid: true, ...now(x) }, yAxis = now(y);
     xAxis.domain ||= padded(extent(shown.map((p) => p.x)));
     yAxis.domain ||= padded(extent(shown.map((p) => p.y)));
     const { sx, sy } = axes(pen, box, { x: xAxis, y: yAxis }, ink);
     if (under) pen.inside(box.x, box.y, box.w, box.h, () => under(pen, { sx, sy, box }, ink));
-    if (diagonal) {
-      const low = Math.max(xAxis.domain[0], yAxis.domain[0]), high = Math.min(xAxis.domain[1], yAxis.domain[1]);
-      pen.line(sx(low), sy(low), sx(high), sy(high), { stroke: ink.soft, dash: [5, 4] });
-    }
-    const some = chosen.size > 0;
+    if (diagonal) drawDiagonal(pen, { sx, sy }, ink);
+    // points, those selected on top
     const targets = shown.map((p) => ({ ...p, x: sx(p.x), y: sy(p.y), r: radius }));
     pen.inside(box.x - 6, box.y - 6, box.w + 12, box.h + 12, () => {
-      for (const front of some ? [false, true] : [false]) {
-        targets.forEach((t) => {
-          if (some && chosen.has(t.i) !== front) return;
-          const faint = t.faded || (some && !front);
-          pen.mark(shaped.shape(t.i), t.x, t.y, front ? radius + 1 : radius, {
-            fill: now(column) ? colour.color(t.i) : ink.main,
-            stroke: front ? ink.text : ink.paper,
-            width: front ? 1.2 : 0.5,
-            alpha: faint ? 0.25 : 0.9,
-          });
-        });
-      }
+      const fill = now(column) ? colour.color : () => ink.main;
+      drawPoints(pen, targets, { fill, shape: shaped.shape, radius, selected: selected() }, ink);
       if (over) over(pen, targets, ink);
     });
     if (side > 8) {
-      const left = box.x + box.w + 16,
-        plain = (found, color) => ({ ...found, items: found.items.map((t) => ({ ...t, ...color(t) })) });
-      const tall = now(column)
-        ? legend(
-          pen,
-          shaped === colour ? colour : plain(colour, () => ({ shape: 1 })),
-          left,
-          box.y,
-          side - 16,
-          ink,
-          now(column).name,
-        ) + 20
-        : 0;
-      if (shaped !== colour) {
-        legend(pen, plain(shaped, () => ({ color: ink.text })), left, box.y + tall, side - 16, ink, now(form).name);
-      }
+      drawLegends(pen, { x: box.x + box.w + 16, y: box.y, w: side - 16 }, {
+        colour,
+        column: now(column),
+        shaped,
+        form: now(form),
+      }, ink);
     }
     return targets;
   };
   return new Plot(view, { height: (w) => Math.min(460, Math.max(300, w * 0.62)), ...more, draw, rows });
+}
+
+// The width that legends take beside a plot.
+const legendRoom = (w) => Math.min(170, w * 0.3);
+
+// The line on which x and y are the same.
+function drawDiagonal(pen, { sx, sy }, ink) {
+  const low = Math.max(sx.domain[0], sy.domain[0]), high = Math.min(sx.domain[1], sy.domain[1]);
+  pen.line(sx(low), sy(low), sx(high), sy(high), { stroke: ink.soft, dash: [5, 4] });
+}
+
+// Markers of a scatter: where some are selected they are drawn last and larger, and the others faintly.
+function drawPoints(pen, targets, { fill, shape, radius, selected }, ink) {
+  const some = selected.size > 0;
+  for (const front of some ? [false, true] : [false]) {
+    targets.forEach((t) => {
+      if (some && selected.has(t.i) !== front) return;
+      const faint = t.faded || (some && !front);
+      pen.mark(shape(t.i), t.x, t.y, front ? radius + 1 : radius, {
+        fill: fill(t.i),
+        stroke: front ? ink.text : ink.paper,
+        width: front ? 1.2 : 0.5,
+        alpha: faint ? 0.25 : 0.9,
+      });
+    });
+  }
+}
+
+// The legend of the colours and, below it, that of the markers where another column shapes them.
+function drawLegends(pen, box, { colour, column, shaped, form }, ink) {
+  const restyled = (encoded, style) => ({ ...encoded, items: encoded.items.map((t) => ({ ...t, ...style })) });
+  const squares = shaped === colour ? colour : restyled(colour, { shape: 1 });
+  const tall = column ? legend(pen, squares, box.x, box.y, box.w, ink, column.name) + 20 : 0;
+  if (shaped !== colour) legend(pen, restyled(shaped, { color: ink.text }), box.x, box.y + tall, box.w, ink, form.name);
 }
 
 // Bars of a histogram: {edges, counts}; `shade(low, high)` says whether a bar is drawn faintly.
@@ -175,10 +183,7 @@ function bars(view, { items, x, dots = false, zero = 0, labels = 190, selected =
 
 // Cells of a matrix, rows below one another: {values: [[..]], rows: [names], columns: [names], high, signed}.
 // `tip(r, c, value)`; labels are drawn where they fit, and are always in the tip.
-function heatmap(
-  view,
-  { matrix, tip, labels = true, cross = () => null, room = 150, square = true, ...more },
-) {
+function heatmap(view, { matrix, tip, labels = true, cross = () => null, room = 150, square = true, ...more }) {
   const layout = (w) => {
     const m = now(matrix),
       left = labels ? Math.min(room, w * 0.3) : 4,
@@ -186,57 +191,40 @@ function heatmap(
       width = w - left - 74;
     const cell = square ? Math.min(26, width / Math.max(1, m.columns.length)) : width / Math.max(1, m.columns.length);
     const tall = square ? cell : Math.min(26, Math.max(14, 340 / Math.max(1, m.rows.length)));
-    return { m, left, below, cell, tall };
+    return { m, left, below, cell, tall, top: 4 };
   };
   const draw = (pen, w, _h, ink) => {
-    const { m, left, cell, tall } = layout(w), top = 4, targets = [], chosen = cross();
+    const place = layout(w), { m, left, cell, tall, top } = place, framed = cross();
     const high = m.high || Math.max(1e-12, ...m.values.flat().filter(isNumber).map(Math.abs));
     const shade = (v) => (!isNumber(v) ? ink.faint : m.signed ? diverging(v / high) : cividis(v / high));
-    m.values.forEach((row, r) =>
-      row.forEach((v, c) => {
-        pen.rect(left + c * cell, top + r * tall, cell + 0.3, tall + 0.3, { fill: shade(v) });
-        targets.push({
+    const targets = m.values.flatMap((row, r) =>
+      row.map((value, c) => {
+        pen.rect(left + c * cell, top + r * tall, cell + 0.3, tall + 0.3, { fill: shade(value) });
+        return {
           x: left + c * cell,
           y: top + r * tall,
           w: cell,
           h: tall,
           r,
           c,
-          value: v,
-          tip: tip ? tip(r, c, v) : [m.rows[r], m.columns[c], number(v)],
-        });
-        targets.at(-1).row = r;
+          value,
+          row: r,
+          tip: tip ? tip(r, c, value) : [m.rows[r], m.columns[c], number(value)],
+        };
       })
     );
-    if (chosen !== null) pen.rect(left + chosen.c * cell, top + chosen.r * tall, cell, tall, { stroke: UP, width: 2 });
-    if (labels) {
-      const every = (size) => Math.max(1, Math.ceil(12 / size));
-      m.rows.forEach((name, r) =>
-        r % every(tall) === 0 &&
-        pen.text(cut(name, Math.floor(left / 6.4)), left - 6, top + (r + 0.5) * tall, {
-          anchor: "end",
-          size: 10.5,
-          fill: ink.text,
-        })
-      );
-      m.columns.forEach((name, c) =>
-        c % every(cell) === 0 &&
-        pen.text(cut(name, Math.floor(left / 7)), left + (c + 0.5) * cell, top + m.rows.length * tall + 8, {
-          anchor: "end",
-          size: 10.5,
-          angle: -55,
-          fill: ink.text,
-        })
-      );
-    }
-    const x = left + m.columns.length * cell + 14, tallest = Math.min(120, Math.max(40, m.rows.length * tall));
-    for (let k = 0; k < 40; k++) {
-      pen.rect(x, top + (tallest * k) / 40, 10, tallest / 40 + 0.6, {
-        fill: m.signed ? diverging(1 - (2 * k) / 39) : cividis(1 - k / 39),
-      });
-    }
-    pen.text(number(high, 2), x + 14, top + 6, { size: 10.5, fill: ink.soft });
-    pen.text(m.signed ? number(-high, 2) : "0", x + 14, top + tallest - 5, { size: 10.5, fill: ink.soft });
+    if (framed !== null) pen.rect(left + framed.c * cell, top + framed.r * tall, cell, tall, { stroke: UP, width: 2 });
+    if (labels) drawCellLabels(pen, place, ink);
+    const bar = {
+      x: left + m.columns.length * cell + 14,
+      y: top,
+      w: 10,
+      h: Math.min(120, Math.max(40, m.rows.length * tall)),
+    };
+    colourBar(pen, bar, (share) => (m.signed ? diverging(2 * share - 1) : cividis(share)), [
+      m.signed ? number(-high, 2) : "0",
+      number(high, 2),
+    ], ink);
     return targets;
   };
   return new Plot(view, {
@@ -253,60 +241,69 @@ function heatmap(
   });
 }
 
+// Names of the rows and columns of a heatmap, as many as fit.
+function drawCellLabels(pen, { m, left, cell, tall, top }, ink) {
+  const every = (size) => Math.max(1, Math.ceil(12 / size)), style = { anchor: "end", size: 10.5, fill: ink.text };
+  m.rows.forEach((name, r) =>
+    r % every(tall) === 0 && pen.text(cut(name, Math.floor(left / 6.4)), left - 6, top + (r + 0.5) * tall, style)
+  );
+  m.columns.forEach((name, c) =>
+    c % every(cell) === 0 &&
+    pen.text(cut(name, Math.floor(left / 7)), left + (c + 0.5) * cell, top + m.rows.length * tall + 8, {
+      ...style,
+      angle: -55,
+    })
+  );
+}
+
+// A bar of the colours of a map, the largest on top, with the numbers of its ends: `shade(share)`.
+function colourBar(pen, { x, y, w, h, gap = 4 }, shade, [low, high], ink) {
+  const steps = 40;
+  for (let k = 0; k < steps; k++) {
+    pen.rect(x, y + (h * k) / steps, w, h / steps + 0.6, { fill: shade(1 - k / (steps - 1)) });
+  }
+  pen.text(high, x + w + gap, y + 6, { size: 10.5, fill: ink.soft });
+  pen.text(low, x + w + gap, y + h - 5, { size: 10.5, fill: ink.soft });
+}
+
 // Lines {label, points: [[x, y]], color, dash, band: [[x, low, high]]} with a legend on the right.
 function lines(view, { series, x, y, ...more }) {
+  const hue = (line, k) => line.color || PALETTE[k % PALETTE.length];
   const draw = (pen, w, h, ink) => {
     const shown = now(series),
-      side = shown.some((s) => s.label) ? Math.min(170, w * 0.3) : 8,
+      side = shown.some((s) => s.label) ? legendRoom(w) : 8,
       box = { x: 58, y: 10, w: w - 58 - side - 10, h: h - 10 - 44 };
     const xAxis = { grid: true, ...now(x) }, yAxis = { ...now(y) };
     xAxis.domain ||= extent(shown.flatMap((s) => s.points.map((p) => p[0])));
     yAxis.domain ||= padded(
       extent(shown.flatMap((s) => [...s.points.map((p) => p[1]), ...(s.band || []).flatMap((b) => [b[1], b[2]])])),
     );
-    const { sx, sy } = axes(pen, box, { x: xAxis, y: yAxis }, ink);
-    const targets = [];
-    pen.inside(box.x - 1, box.y - 1, box.w + 2, box.h + 2, () => {
-      for (const [k, s] of shown.entries()) {
-        const color = s.color || PALETTE[k % PALETTE.length];
-        if (s.band) {
-          pen.path([
-            ...s.band.map((b) => [sx(b[0]), sy(b[1])]),
-            ...[...s.band].reverse().map((b) => [sx(b[0]), sy(b[2])]),
-          ], { fill: color, alpha: 0.15, close: true });
-        }
-        pen.path(s.points.map((p) => [sx(p[0]), sy(p[1])]), {
-          stroke: color,
-          width: s.width || 2,
-          dash: s.dash || [],
-          alpha: s.alpha || 1,
-        });
-      }
-    });
+    const scales = axes(pen, box, { x: xAxis, y: yAxis }, ink);
+    pen.inside(
+      box.x - 1,
+      box.y - 1,
+      box.w + 2,
+      box.h + 2,
+      () => shown.forEach((s, k) => drawLine(pen, s, hue(s, k), scales)),
+    );
+    let at = box.y + 8; // of the next name in the legend
     shown.forEach((s, k) => {
-      const color = s.color || PALETTE[k % PALETTE.length];
-      if (s.label) {
-        const at = box.y + 8 + 18 * shown.filter((o, j) => j < k && o.label).length;
-        pen.line(box.x + box.w + 14, at, box.x + box.w + 32, at, { stroke: color, width: 2, dash: s.dash || [] });
-        pen.text(cut(s.label, Math.floor((side - 42) / 6.2)), box.x + box.w + 38, at, { size: 11, fill: ink.text });
-      }
-      if (s.points.length <= 400) {
-        s.points.forEach((p) =>
-          targets.push({
-            x: sx(p[0]),
-            y: sy(p[1]),
-            r: 3,
-            series: k,
-            tip: [
-              s.label || s.name || "",
-              `${xAxis.label || "x"}: ${number(p[0])}`,
-              `${yAxis.label || "y"}: ${number(p[1])}`,
-            ].filter(Boolean),
-          })
-        );
-      }
+      if (!s.label) return;
+      pen.line(box.x + box.w + 14, at, box.x + box.w + 32, at, { stroke: hue(s, k), width: 2, dash: s.dash || [] });
+      pen.text(cut(s.label, Math.floor((side - 42) / 6.2)), box.x + box.w + 38, at, { size: 11, fill: ink.text });
+      at += 18;
     });
-    return targets;
+    return shown.flatMap((
+      s,
+      k,
+    ) => (s.points.length > 400 ? [] : s.points.map(([px, py]) => ({
+      x: scales.sx(px),
+      y: scales.sy(py),
+      r: 3,
+      series: k,
+      tip: [s.label || s.name || "", `${xAxis.label || "x"}: ${number(px)}`, `${yAxis.label || "y"}: ${number(py)}`]
+        .filter(Boolean),
+    }))));
   };
   return new Plot(view, {
     height: (w) => Math.min(340, Math.max(240, w * 0.5)),
@@ -316,5 +313,20 @@ function lines(view, { series, x, y, ...more }) {
     }),
     ...more,
     draw,
+  });
+}
+
+// One line with the band around it.
+function drawLine(pen, { points, band, width, dash, alpha }, color, { sx, sy }) {
+  if (band) {
+    const lower = band.map(([x, low]) => [sx(x), sy(low)]),
+      upper = band.map(([x, , high]) => [sx(x), sy(high)]).reverse();
+    pen.path([...lower, ...upper], { fill: color, alpha: 0.15, close: true });
+  }
+  pen.path(points.map(([x, y]) => [sx(x), sy(y)]), {
+    stroke: color,
+    width: width || 2,
+    dash: dash || [],
+    alpha: alpha || 1,
   });
 }

@@ -18,6 +18,20 @@ function node(tag, props = {}, ...children) {
   return el;
 }
 
+// Facts, a name above its value.
+const fact = (name, value) => node("div", {}, node("dt", {}, name), node("dd", {}, value));
+const facts = (pairs) => node("dl", { class: "aam-facts" }, pairs.map(([name, value]) => fact(name, value)));
+
+// A function that makes its value anew only when one of its inputs is another.
+function remembered(inputs, make) {
+  let before, value;
+  return () => {
+    const fresh = inputs();
+    if (!before || fresh.some((v, k) => v !== before[k])) [before, value] = [fresh, make(...fresh)];
+    return value;
+  };
+}
+
 let views = 0;
 
 class View {
@@ -274,99 +288,9 @@ class View {
 
   // A table: columns [{key, label, format, left}], rows of objects; `pick(row)` on click or Enter, `picked(row)` marks rows.
   // Sorted by a click on a heading; the first 100 rows are shown until more are asked for.
-  table({ columns, rows, pick = null, picked = () => false, caption = "", most = 100 }) {
-    let by = null, down = true, shown = most;
-    const el = node("div", {
-      class: "aam-scroll",
-      tabindex: pick ? null : "0",
-      role: "region",
-      "aria-label": text(caption) || "table",
-    });
-    const fresh = () => {
-      const heads = now(columns);
-      const list = [...now(rows)];
-      if (by) list.sort((a, b) => order(a[by], b[by]) * (down ? -1 : 1));
-      const head = node(
-        "tr",
-        {},
-        heads.map((c) =>
-          node(
-            "th",
-            {
-              class: c.left ? "aam-left" : null,
-              scope: "col",
-              "aria-sort": by === c.key ? (down ? "descending" : "ascending") : null,
-            },
-            node("button", {
-              type: "button",
-              title: `Sort by ${c.label}`,
-              onclick: () => {
-                down = by === c.key ? !down : true;
-                by = c.key;
-                fresh();
-              },
-            }, c.label + (by === c.key ? (down ? " ▾" : " ▴") : "")),
-          )
-        ),
-      );
-      const body = list.slice(0, shown).map((row) => {
-        const act = (e) => {
-          if (e.type === "keydown" && e.key !== "Enter" && e.key !== " ") return;
-          e.preventDefault();
-          this.guard(() => pick(row));
-        };
-        const cells = heads.map((c) =>
-          node(
-            "td",
-            { class: c.left ? "aam-left" : null, title: c.long ? String(row[c.key] ?? "") : null },
-            c.format ? c.format(row[c.key], row) : number(row[c.key]),
-          )
-        );
-        return node("tr", {
-          class: picked(row) ? "aam-picked" : null,
-          "aria-selected": picked(row) ? "true" : null,
-          tabindex: pick ? "0" : null,
-          onclick: pick ? act : null,
-          onkeydown: pick ? act : null,
-        }, cells);
-      });
-      const more = list.length > shown
-        ? this.button(`Show ${Math.min(most, list.length - shown)} more of ${number(list.length - shown)}`, () => {
-          shown += most;
-          fresh();
-        })
-        : null;
-      const kept = el.querySelector("tbody")?.contains(document.activeElement)
-        ? [...el.querySelectorAll("tbody tr")].indexOf(document.activeElement.closest("tr"))
-        : -1;
-      el.replaceChildren(
-        node(
-          "table",
-          { class: pick ? "aam-pickable" : null },
-          caption ? node("caption", {}, text(caption)) : null,
-          node("thead", {}, head),
-          node("tbody", {}, body),
-        ),
-        ...(more ? [more] : []),
-      );
-      if (kept >= 0) el.querySelectorAll("tbody tr")[kept]?.focus();
-    };
-    fresh();
-    return {
-      el,
-      update: fresh,
-      csv: () => ({
-        columns: now(columns).map((c) => c.label),
-        rows: now(rows).map((r) => now(columns).map((c) => r[c.key])),
-      }),
-    };
+  table(options) {
+    return new Table(this, options);
   }
-}
-
-function order(a, b) {
-  if (isNumber(a) && isNumber(b)) return a - b;
-  if (isNumber(a) !== isNumber(b)) return isNumber(a) ? 1 : -1;
-  return String(a ?? "").localeCompare(String(b ?? ""));
 }
 
 // Draw an explorer into an element; gives what takes it away again.

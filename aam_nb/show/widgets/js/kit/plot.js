@@ -1,7 +1,7 @@
 // A drawing that can be pointed at, walked through with the arrow keys, lassoed and saved.
 //
-// `draw(pen, width, height, ink)` draws and gives its targets: {x, y, r} or {x, y, w, h}, each with `tip` (lines of text, or a function that gives them) and what else the
-// plot wants back. A second canvas on top holds what follows the pointer, so that moving it redraws nothing else.
+// `draw(pen, width, height, ink)` draws and gives its targets: {x, y, r} or {x, y, w, h}, each with `tip` (lines of text,
+// or a function that gives them) and what else the plot wants back. A second canvas on top holds what follows the pointer, so that moving it redraws nothing else.
 
 class Plot {
   constructor(
@@ -121,74 +121,84 @@ class Plot {
     this.tip.style.top = `${Math.max(0, Math.min(y + 12 + th > h ? y - th - 12 : y + 12, h - th))}px`;
   }
 
+  // -- mouse and keys ---------------------------------------------------------------------------------------------------
+
   _listen() {
-    const place = (e) => {
-      const r = this.over.getBoundingClientRect();
-      return [e.clientX - r.left, e.clientY - r.top];
-    };
-    let start = null;
-    this.over.addEventListener("pointerdown", (e) => {
-      if (e.button !== 0) return;
-      start = place(e);
-      this.trail = null;
-      this.held = this.grip && this.grip.takes(...start, ...this.size);
-      this.over.setPointerCapture(e.pointerId);
-      if (this.held) this.view.guard(() => this.grip.move(...start, ...this.size));
-    });
-    this.over.addEventListener("pointermove", (e) => {
-      const [x, y] = place(e);
-      if (start && this.held) {
-        this.view.guard(() => this.grip.move(x, y, ...this.size));
-        return this._mark();
-      }
-      if (start && this.lasso && (this.trail || Math.hypot(x - start[0], y - start[1]) > 4)) {
-        this.trail = this.trail || [start];
-        this.trail.push([x, y]);
-        return this._mark();
-      }
-      this.go(this.find(x, y));
-      this.over.style.cursor = this.grip && this.grip.takes(x, y, ...this.size)
-        ? "ew-resize"
-        : this.at >= 0 && this.pick
-        ? "pointer"
-        : this.lasso
-        ? "crosshair"
-        : "default";
-    });
-    const end = (e) => {
-      if (!start) return;
-      const trail = this.trail, held = this.held;
-      start = this.trail = this.held = null;
-      if (held) return this.view.guard(() => this.grip.done && this.grip.done());
-      if (trail && trail.length > 2) {
-        const chosen = this.targets.filter((t) => within(trail, t.x, t.y));
-        this._mark();
-        return this.view.guard(() => this.lasso(chosen, e));
-      }
-      const i = this.find(...place(e));
-      this.go(i);
-      this.choose(i, e);
-    };
-    this.over.addEventListener("pointerup", end);
-    this.over.addEventListener("pointercancel", () => {
-      start = this.trail = this.held = null;
+    const over = this.over;
+    this.start = null; // where the mouse button went down
+    over.addEventListener("pointerdown", (e) => this._press(e));
+    over.addEventListener("pointermove", (e) => this._drag(...this._where(e)));
+    over.addEventListener("pointerup", (e) => this._release(e));
+    over.addEventListener("pointercancel", () => {
+      this.start = this.trail = this.held = null;
       this._mark();
     });
-    this.over.addEventListener("pointerleave", () => !start && document.activeElement !== this.over && this.go(-1));
-    this.over.addEventListener("blur", () => this.go(-1));
-    this.over.addEventListener("keydown", (e) => {
-      const arrows = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
-      if (this.grip && this.grip.key && this.grip.key(e.key, e.shiftKey)) this._mark();
-      else if (arrows[e.key]) this.step(...arrows[e.key]);
-      else if (e.key === "Home") this.go(0, true);
-      else if (e.key === "End") this.go(this.targets.length - 1, true);
-      else if (e.key === "Enter" || e.key === " ") this.choose(this.at, e);
-      else if (e.key === "Escape" && this.at >= 0) this.go(-1);
-      else if (e.key === "Escape" && this.lasso) this.view.guard(() => this.lasso([], e));
-      else return;
+    over.addEventListener("pointerleave", () => !this.start && document.activeElement !== over && this.go(-1));
+    over.addEventListener("blur", () => this.go(-1));
+    over.addEventListener("keydown", (e) => {
+      if (!this._key(e)) return;
       e.preventDefault();
       e.stopPropagation(); // the notebook has keys of its own
     });
+  }
+
+  _where(event) {
+    const r = this.over.getBoundingClientRect();
+    return [event.clientX - r.left, event.clientY - r.top];
+  }
+
+  _press(event) {
+    if (event.button !== 0) return;
+    this.start = this._where(event);
+    this.trail = null;
+    this.held = this.grip && this.grip.takes(...this.start, ...this.size);
+    this.over.setPointerCapture(event.pointerId);
+    if (this.held) this.view.guard(() => this.grip.move(...this.start, ...this.size));
+  }
+
+  _drag(x, y) {
+    const start = this.start;
+    if (start && this.held) {
+      this.view.guard(() => this.grip.move(x, y, ...this.size));
+      return this._mark();
+    }
+    if (start && this.lasso && (this.trail || Math.hypot(x - start[0], y - start[1]) > 4)) {
+      this.trail = this.trail || [start];
+      this.trail.push([x, y]);
+      return this._mark();
+    }
+    this.go(this.find(x, y));
+    const grips = this.grip && this.grip.takes(x, y, ...this.size), picks = this.at >= 0 && this.pick;
+    this.over.style.cursor = grips ? "ew-resize" : picks ? "pointer" : this.lasso ? "crosshair" : "default";
+  }
+
+  _release(event) {
+    if (!this.start) return;
+    const { trail, held } = this;
+    this.start = this.trail = this.held = null;
+    if (held) return this.view.guard(() => this.grip.done && this.grip.done());
+    if (trail && trail.length > 2) {
+      const around = this.targets.filter((t) => within(trail, t.x, t.y));
+      this._mark();
+      return this.view.guard(() => this.lasso(around, event));
+    }
+    const i = this.find(...this._where(event));
+    this.go(i);
+    this.choose(i, event);
+  }
+
+  // What a key does; whether it does anything.
+  _key(event) {
+    const { key } = event, arrows = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
+    if (this.grip && this.grip.key && this.grip.key(key, event.shiftKey)) this._mark();
+    else if (arrows[key]) this.step(...arrows[key]);
+    else if (key === "Home") this.go(0, true);
+    else if (key === "End") this.go(this.targets.length - 1, true);
+    else if (key === "Enter" || key === " ") this.choose(this.at, event);
+    else if (key === "Escape" && this.at >= 0) this.go(-1);
+    else if (key === "Escape" && this.lasso) this.view.guard(() => this.lasso([], event));
+    else return false;
+    return true;
   }
 
   // -- saving -----------------------------------------------------------------------------------------------------------

@@ -45,6 +45,9 @@ function number(v, digits = 3) {
     maximumSignificantDigits: Math.max(digits, size >= 1 ? Math.ceil(Math.log10(size + 1)) : digits),
   });
 }
+// "1 sample", "2 samples"; nouns whose plural is not an s longer bring it.
+const count = (n, noun, plural = `${noun}s`) => `${number(n)} ${n === 1 ? noun : plural}`;
+const countSamples = (n) => count(n, "sample");
 const percent = (v, digits = 0) => (isNumber(v) ? `${(100 * v).toFixed(digits)}%` : "");
 const signed = (v) => (isNumber(v) && v > 0 ? "+" : "") + number(v);
 const cut = (text, most = 28) => (String(text).length <= most ? String(text) : String(text).slice(0, most - 1) + "…");
@@ -189,7 +192,7 @@ function encoding(column) {
 }
 
 // The value of a column as text.
-const told = (column, i) =>
+const valueText = (column, i) =>
   column.kind === "numbers"
     ? (isNumber(column.values[i]) ? number(column.values[i]) : "missing")
     : column.values[i] < 0
