@@ -275,7 +275,7 @@ def test_the_button_makes_the_fast_checks(explorer):
     explorer.set_state({"checking": True})
     assert explorer.error == ""
     assert (explorer.checking, explorer.verdict["checked"]) == (False, True)
-    assert "No model was fitted anew" in explorer.verdict["text"]
+    assert "No model was fitted again" in explorer.verdict["text"]
 
 
 def test_a_verdict_on_others_is_refused(found, believed):
@@ -334,7 +334,7 @@ def test_other_levels_show_what_there_is(fitted, samples, level, tmp_path):
 
 def test_attributions_of_nothing_are_refused(found):
     nothing = replace(found, values=sparse.csr_array(found.values.shape))
-    with pytest.raises(ExplorerError, match="holds nothing"):
+    with pytest.raises(ExplorerError, match="is empty: no sample has a feature"):
         attributions(nothing)
 
 
@@ -355,7 +355,7 @@ def test_classes_say_what_is_explained(found):
         ("level", "species", "level is 'species'. Expected one of the levels: asv, taxon, clade"),
         ("rank", "species", "rank is 'species'. Expected one of the ranks: phylum, genus"),
         ("asv", "ACGT", "1 of 1 ASVs were not explained"),
-        ("group", "node 9999", "'node 9999' is no taxon and no clade here"),
+        ("group", "node 9999", "'node 9999' is not a taxon or clade here"),
         ("top", 0, "top is 0. Expected a whole number from 1 to 60"),
         ("start", 0, "start is 0"),
         ("sample_a", "nobody", "sample_a is 'nobody'"),

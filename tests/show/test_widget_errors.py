@@ -90,7 +90,7 @@ def test_without_a_study_only_slices_by_facts_open(numbers: ErrorAnalysis) -> No
     assert closed
     assert all(re.search("age|diet|season|host_id", s) for s in closed)
     assert any(s.startswith("depth") for s in found.members)
-    with pytest.raises(ExplorerError, match=r"slice is .* Expected one of the slices whose samples are known"):
+    with pytest.raises(ExplorerError, match=r"slice is .* Expected one of the slices with known samples"):
         found.slice = closed[0]
 
 

@@ -1,4 +1,4 @@
-"""Explorers: widgets to look at a study, a training, a model's reasons and its errors.
+"""Explorers: widgets for a study, a training, a model's attention and attributions, its errors, and a comparison of models.
 
 Each is returned, not displayed (but `training`, while a model trains); its state lies in traits (`explorer.selected` holds sample
 ids, so that `study.keep_samples(explorer.selected)` is the next step). Viewers without widgets see a figure. `explorer.export(path)`

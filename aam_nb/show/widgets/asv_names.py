@@ -11,7 +11,7 @@ from aam_nb.study.study import Study
 
 
 class AsvNames:
-    """Names of a study's ASVs that people can read: the lowest taxon known, else both ends of the DNA; then the place in the study.
+    """Names of a study's ASVs that people can read: the lowest known taxon, else both ends of the DNA; then their number in the study.
 
     Parameters
     ----------
@@ -32,28 +32,30 @@ class AsvNames:
     def labels(self, keys: Iterable[object]) -> list[str]:
         """Names of ASVs; tokens keep theirs."""
         names = pd.Index([str(key) for key in keys], dtype=str)
-        places = self.asv_ids.get_indexer(names).tolist()
+        columns = self.asv_ids.get_indexer(names).tolist()
         return [
-            name if place < 0 else f"{self._taxon(place) or short(name)} #{place + 1}"
-            for name, place in zip(names, places, strict=True)
+            name if column < 0 else f"{self._taxon(column) or short(name)} #{column + 1}"
+            for name, column in zip(names, columns, strict=True)
         ]
 
     def lineages(self, keys: Iterable[object]) -> list[str]:
-        """Taxa from the domain down to the last one known; empty where there are none."""
-        places = self.asv_ids.get_indexer(pd.Index([str(key) for key in keys], dtype=str)).tolist()
-        return ["" if place < 0 else "; ".join(self._known(place).values()) for place in places]
+        """Taxa from the domain down to the lowest known one; empty where there are none."""
+        columns = self.asv_ids.get_indexer(pd.Index([str(key) for key in keys], dtype=str)).tolist()
+        return ["" if column < 0 else "; ".join(self._taxa(column).values()) for column in columns]
 
-    def _known(self, place: int) -> dict[str, str]:
+    def _taxa(self, column: int) -> dict[str, str]:
+        """Known taxa of an ASV, by rank, the highest first."""
         if self.ranks is None:
             return {}
-        return {str(rank): str(name) for rank, name in self.ranks.iloc[place].items() if pd.notna(name)}
+        return {str(rank): str(name) for rank, name in self.ranks.iloc[column].items() if pd.notna(name)}
 
-    def _taxon(self, place: int) -> str:
-        known = self._known(place)
-        if not known:
+    def _taxon(self, column: int) -> str:
+        """The lowest known taxon of an ASV, with its rank where that is not clear; "" where there is none."""
+        taxa = self._taxa(column)
+        if not taxa:
             return ""
-        rank, name = list(known.items())[-1]
-        genus = known.get("genus", "")
+        rank, name = list(taxa.items())[-1]
+        genus = taxa.get("genus", "")
         if rank == "species":
             return name if not genus or name.startswith(genus) else f"{genus} {name}"
         return name if rank == "genus" else f"{name} ({rank})"

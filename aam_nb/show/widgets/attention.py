@@ -260,5 +260,18 @@ def attention(
     ------
     NotFittedError, UnknownIdError, EmptySampleError
         The model is not trained; a sample or an ASV is not in the study, or the study lacks a covariate; a sample has no reads.
+
+    Examples
+    --------
+    >>> import aam_nb as aam
+    >>> study = aam.simulate_study(n_samples=16, n_asvs=60, seed=0)
+    >>> model = aam.AAM(aam.ModelConfig(width=16, num_layers=1))
+    >>> model.fit(study, target="age", config=aam.TrainConfig(epochs=1, progress=False))
+    AAM(...)
+    >>> explorer = aam.widgets.attention(model, study, samples=study.sample_ids[:1])
+    >>> explorer.sample == study.sample_ids[0], explorer.asv in study.asv_ids
+    (True, True)
+    >>> explorer.to_frame().columns.tolist()
+    ['name', 'reads', ...]
     """
     return AttentionExplorer(model, study, samples=samples, asvs=asvs, most=most)

@@ -177,7 +177,7 @@ class AttributionsExplorer(Explorer):
         return self._pairs[key]
 
     def check(self, config: FaithfulnessConfig | None = None) -> Faithfulness:
-        """Check the attributions, by default fast and without fitting anything anew, and show the verdict.
+        """Check the attributions, by default with the fast checks, which fit no model again, and show the verdict.
 
         Raises
         ------
@@ -217,10 +217,10 @@ class AttributionsExplorer(Explorer):
     def _check_group(self, proposal: Any) -> str:
         group = str(proposal["value"])
         if group and self._by_level.members(group) is None:
-            examples = cut_list(self._by_level.example_groups()) or "none: there is no taxonomy and no tree"
+            examples = cut_list(self._by_level.example_groups()) or "none (there is no taxonomy and no tree)"
             raise UnknownIdError(
-                f"{cut(group, 60)!r} is no taxon and no clade here. Expected such as {examples}. Set `explorer.group` to one of those, or "
-                "to ''."
+                f"{cut(group, 60)!r} is not a taxon or clade here. Expected one such as {examples}. Set `explorer.group` to one of those, "
+                "or to ''."
             )
         return group
 
@@ -290,7 +290,7 @@ class AttributionsExplorer(Explorer):
         return [self.asv] if self.asv else []
 
     def saved_state(self) -> dict[str, Any]:
-        """The traits that its JavaScript reads: every level and rank, the ASVs looked into, and any two samples where there are few."""
+        """The traits that its JavaScript reads: every level and rank, the ASVs explained, and any two samples where there are few."""
         for level in self._by_level.levels:
             for rank in self._by_level.ranks if level == "taxon" else [""]:
                 self._view(level, rank)
@@ -332,7 +332,7 @@ def _require_values(attributions: Attributions) -> None:
     """Refuse attributions that are empty."""
     if not attributions.values.nnz:
         raise ExplorerError(
-            f"{attributions!r} holds nothing: no sample has a feature. Expected samples with reads. Make them with "
+            f"{attributions!r} is empty: no sample has a feature. Expected samples with reads. Make them with "
             "`aam.explain.attribute(model, study)`."
         )
 
@@ -365,16 +365,16 @@ def attributions(
     mark: Iterable[str] | None = None,
     asvs: Sequence[str] = (),
 ) -> AttributionsExplorer:
-    """Look at attributions: the ASVs, taxa and clades that moved predictions, with the verdict on whether to believe them in sight.
+    """Explore attributions: the ASVs, taxa and clades that moved predictions, beside the verdict on whether to believe them.
 
     Taxa and clades are sums of their ASVs'. The tree shows the same ASVs, its branches coloured by what their clades were given. An
-    ASV that is chosen is explained nucleotide by nucleotide, which asks the model anew. Two samples can be compared. Samples lassoed
-    are in `explorer.selected`, ASVs of the taxon or clade chosen in `explorer.asvs`.
+    ASV that is chosen is explained nucleotide by nucleotide, for which the model runs again. Two samples can be compared. Samples selected
+    with the lasso are in `explorer.selected`, ASVs of the taxon or clade chosen in `explorer.asvs`.
 
     Parameters
     ----------
     attributions
-        From `aam.explain.attribute`, best at level "asv"; of another level what there is is shown.
+        From `aam.explain.attribute`, best at level "asv"; at another level, that level alone is shown.
     faithfulness
         From `aam.explain.faithfulness`, of the same attributions. Without it the explorer says that nothing was checked, and can make the
         fast checks.
@@ -383,7 +383,7 @@ def attributions(
     mark
         ASVs that get a star; by default those that the simulation planted for the target.
     asvs
-        ASVs to look into from the start; a page that is saved holds the nucleotides of these and of those looked into since.
+        ASVs explained by nucleotide at the start; a page that is saved holds these and those chosen since.
 
     Returns
     -------
@@ -393,5 +393,19 @@ def attributions(
     ------
     ExplorerError, UnknownIdError
         The attributions are empty; the faithfulness is of others; an ASV was not explained.
+
+    Examples
+    --------
+    >>> import aam_nb as aam
+    >>> study = aam.simulate_study(n_samples=16, n_asvs=60, seed=0)
+    >>> model = aam.AAM(aam.ModelConfig(width=16, num_layers=1))
+    >>> model.fit(study, target="age", config=aam.TrainConfig(epochs=1, progress=False))
+    AAM(...)
+    >>> explorer = aam.widgets.attributions(aam.explain.attribute(model, study))
+    >>> [name for name, _ in explorer.data["levels"]]
+    ['asv', 'clade']
+    >>> explorer.level = "clade"
+    >>> explorer.to_frame().index.name
+    'clade'
     """
     return AttributionsExplorer(attributions, faithfulness=faithfulness, study=study, mark=mark, asvs=asvs)

@@ -197,7 +197,7 @@ class AttributionLevels:
 
 
 def level_key(level: str, rank: str) -> str:
-    """What a level, and a rank of its taxa, is called in the traits."""
+    """The key of a level, and of a rank of its taxa, in the traits."""
     return f"taxon: {rank}" if level == "taxon" else level
 
 

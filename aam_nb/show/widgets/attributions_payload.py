@@ -30,14 +30,14 @@ CHECKS = FaithfulnessConfig(max_samples=40, num_random=10, num_samples=8, num_su
 STRIPS = 20
 """Features whose samples are drawn one by one, at most."""
 DOTS = 400
-"""Samples drawn as dots; of more, so many are drawn by chance."""
+"""Samples drawn as dots; of more, so many are drawn at random."""
 HOLDERS = 16
-"""Samples behind the nucleotides of one ASV; of more that hold it, so many are drawn by chance."""
+"""Samples behind the nucleotides of one ASV; of more that hold it, so many are drawn at random."""
 IN_PAGE = (60_000, 5_000)
 """Attributions and features up to which a saved page holds them all, so that any two samples can be compared on it."""
 METHODS = ("integrated_gradients", "occlusion")
 """How the nucleotides of an ASV are explained."""
-HIDDEN = "the sample with this ASV's letters hidden"
+HIDDEN = "the sample with this ASV's nucleotides masked"
 
 
 # -- the explorer as a whole ------------------------------------------------------------------------------------------------
@@ -89,7 +89,7 @@ def explorer_payload(
             "holders": HOLDERS,
             "mostTop": MOST,
             "strips": STRIPS,
-            "checks": f"{min(CHECKS.max_samples, len(attributions.sample_ids))} samples, nothing is fitted anew",
+            "checks": f"{min(CHECKS.max_samples, len(attributions.sample_ids))} samples, no model is fitted again",
         }
     )
 
@@ -127,7 +127,7 @@ def cautions(levels: AttributionLevels) -> list[str]:
     if levels.of_asvs and attributions.method in ("shapley", "occlusion") and len(levels.levels) > 1:
         sentences.append(
             "Taxa and clades are sums of their ASVs'; `aam.explain.attribute(model, study, level='taxon', "
-            f"method={attributions.method!r})` asks for them anew."
+            f"method={attributions.method!r})` computes them directly."
         )
     if attributions.check["output"].nunique() > 1:
         sentences.append(
@@ -180,7 +180,7 @@ def feature_rows(
     strips
         Of `strip_rows`, for the first features.
     shown_asvs
-        Columns of the ASVs that are shown, of which each taxon and clade is told which it has; None where ASVs are not shown.
+        Columns of the ASVs that are shown, of which each taxon and clade lists those it has; None where ASVs are not shown.
     """
     table, features = part.by_feature(), part.features
     column_of = {name: k for k, name in enumerate(features.index)}
@@ -200,7 +200,7 @@ def feature_rows(
 
 
 def draw_dots(num_samples: int) -> Ints:
-    """Places of the samples drawn as dots: all, or `DOTS` of them by chance."""
+    """Places of the samples drawn as dots: all, or `DOTS` of them at random."""
     if num_samples <= DOTS:
         return np.arange(num_samples)
     return np.sort(np.random.default_rng(0).choice(num_samples, DOTS, replace=False))
@@ -305,7 +305,7 @@ def tree_payload(levels: AttributionLevels) -> dict[str, Any]:
 
 
 def has_model(attributions: Attributions) -> bool:
-    """Whether the model and the samples are at hand, so that more can be asked."""
+    """Whether the model and the samples are at hand, so that more can be explained."""
     return attributions.model is not None and attributions.study is not None and attributions.query is not None
 
 
@@ -315,7 +315,7 @@ def why_no_nucleotides(attributions: Attributions) -> str:
         return ""
     if attributions.level != "asv":
         return "Nucleotides are explained from attributions at level 'asv': `aam.explain.attribute(model, study)`."
-    return "These carry no model, so nucleotides cannot be explained. Make them with `aam.explain.attribute(model, study)`."
+    return "These attributions carry no model, so nucleotides cannot be explained. Make them with `aam.explain.attribute(model, study)`."
 
 
 def nucleotides_payload(levels: AttributionLevels, asv: str, method: str) -> dict[str, Any]:
@@ -351,13 +351,15 @@ def nucleotides_payload(levels: AttributionLevels, asv: str, method: str) -> dic
             "letters": "".join(table["letter"]),
             **{name: table[name] for name in ("mean", "low", "high", "positive")},
             "mutations": None if mutations is None else mutations[list(LETTERS)].to_numpy(float).T,
-            "warning": f"They miss up to {gap:.1%} of the change explained." if gap > TOLERANCE else "",
+            "warning": f"The nucleotides' attributions miss up to {gap:.1%} of the change that they explain."
+            if gap > TOLERANCE
+            else "",
         }
     )
 
 
 def explain_nucleotides(attributions: Attributions, holders: Study, asv: str, method: str) -> Attributions:
-    """Ask the model for the nucleotides of an ASV, over at most `HOLDERS` of the samples that hold it."""
+    """Explain the nucleotides of an ASV by the model, over at most `HOLDERS` of the samples that hold it."""
     assert attributions.model is not None
     assert attributions.query is not None
     rows = np.sort(np.random.default_rng(0).permutation(holders.num_samples)[:HOLDERS])
@@ -405,7 +407,7 @@ def pair_payload(levels: AttributionLevels, a: str, b: str, marked: set[str]) ->
 
 
 def pair_key(a: str, b: str) -> str:
-    """What two samples are called in the traits."""
+    """The key of two samples in the traits."""
     return f"{a}\n{b}"
 
 
@@ -431,8 +433,8 @@ def verdict_payload(attributions: Attributions, faithfulness: Faithfulness | Non
 def verdict_sentence(attributions: Attributions, faithfulness: Faithfulness | None) -> str:
     """The verdict, or that there is none."""
     if faithfulness is None:
-        more = "" if has_model(attributions) else " These carry no model, so they cannot be checked here."
+        more = "" if has_model(attributions) else " These attributions carry no model, so they cannot be checked here."
         return f"Not checked: `aam.explain.faithfulness(attributions)`.{more}"
     config = faithfulness.config
-    left_out = "" if config.seeds and config.shuffles else " No model was fitted anew for it."
+    left_out = "" if config.seeds and config.shuffles else " No model was fitted again for it."
     return f"Verdict on {faithfulness.num_samples} samples: {faithfulness.verdict()}{left_out}"

@@ -45,39 +45,7 @@ class ComparisonExplorer(Explorer):
             metric=comparison.metric,
             a=comparison.reference,
             b=others[0] if others else comparison.reference,
-            data=self._data(columns),
-        )
-
-    def _data(self, columns: list[dict[str, Any]]) -> dict[str, Any]:
-        found, table = self.comparison, self.comparison.to_frame().reset_index()
-        contenders = [
-            {
-                "name": name,
-                "scores": {m: [found.row(name, m)[k] for k in ("value", "low", "high")] for m in METRICS[found.kind]},
-                "predictions": self.pairs[name, "prediction"],
-                "errors": self.pairs[name, "error"],
-            }
-            for name in table["contender"]
-        ]
-        return to_json_value(
-            {
-                "target": found.target,
-                "kind": found.kind,
-                "reference": found.reference,
-                "metric": found.metric,
-                "smaller": list(SMALLER),
-                "repeats": int(found.predictions["repeat"].nunique()),
-                "metrics": {m: plots.METRIC_NAMES.get(m, m) for m in METRICS[found.kind]},
-                "sentence": found.sentence(),
-                "warnings": found.warnings(),
-                "contenders": contenders,
-                "differences": found.differences[["contender", "difference", "low", "high", "p_holm", "verdict"]],
-                "table": {"columns": [str(c) for c in table.columns], "rows": table},
-                "samples": list(map(str, self.pairs.index)),
-                "truth": self.pairs["truth", ""],
-                "errorLabel": "absolute error" if found.kind == "regression" else "1 - p(truth)",
-                "columns": columns,
-            }
+            data=comparison_payload(comparison, self.pairs, columns),
         )
 
     @traitlets.validate("a", "b")
@@ -121,6 +89,48 @@ class ComparisonExplorer(Explorer):
         return "\n".join([self.comparison.sentence(), *self.comparison.warnings()])
 
 
+def comparison_payload(comparison: Comparison, pairs: pd.DataFrame, columns: list[dict[str, Any]]) -> dict[str, Any]:
+    """What the browser gets of a comparison.
+
+    Parameters
+    ----------
+    pairs
+        Of `by_sample`.
+    columns
+        Metadata of the same samples, as the browser takes it.
+    """
+    table, metrics = comparison.to_frame().reset_index(), METRICS[comparison.kind]
+    contenders = [
+        {
+            "name": name,
+            "scores": {m: [comparison.row(name, m)[k] for k in ("value", "low", "high")] for m in metrics},
+            "predictions": pairs[name, "prediction"],
+            "errors": pairs[name, "error"],
+        }
+        for name in table["contender"]
+    ]
+    return to_json_value(
+        {
+            "target": comparison.target,
+            "kind": comparison.kind,
+            "reference": comparison.reference,
+            "metric": comparison.metric,
+            "smaller": list(SMALLER),
+            "repeats": int(comparison.predictions["repeat"].nunique()),
+            "metrics": {m: plots.METRIC_NAMES.get(m, m) for m in metrics},
+            "sentence": comparison.sentence(),
+            "warnings": comparison.warnings(),
+            "contenders": contenders,
+            "differences": comparison.differences[["contender", "difference", "low", "high", "p_holm", "verdict"]],
+            "table": {"columns": [str(c) for c in table.columns], "rows": table},
+            "samples": list(map(str, pairs.index)),
+            "truth": pairs["truth", ""],
+            "errorLabel": "absolute error" if comparison.kind == "regression" else "1 - p(truth)",
+            "columns": columns,
+        }
+    )
+
+
 def by_sample(comparison: Comparison) -> pd.DataFrame:
     """Truth, and the prediction and error of each contender, by sample: of repeats the mean (of classes the commonest prediction).
 
@@ -130,29 +140,29 @@ def by_sample(comparison: Comparison) -> pd.DataFrame:
     """
     table = comparison.predictions
     by = table.groupby(level=0, sort=False)
-    found: dict[tuple[str, str], Any] = {("truth", ""): by["truth"].first()}
+    columns: dict[tuple[str, str], Any] = {("truth", ""): by["truth"].first()}
     for name in comparison.contenders:
         if comparison.kind == "regression":
-            found[name, "prediction"] = by[name].mean()
-            found[name, "error"] = (table[name] - table["truth"]).abs().groupby(level=0, sort=False).mean()
+            columns[name, "prediction"] = by[name].mean()
+            columns[name, "error"] = (table[name] - table["truth"]).abs().groupby(level=0, sort=False).mean()
         else:
-            found[name, "prediction"] = by[name].agg(lambda v: v.mode().iat[0])
-            found[name, "error"] = 1 - _chance_of_truth(comparison, name)
-    return pd.DataFrame(found).rename_axis("sample_id")
+            columns[name, "prediction"] = by[name].agg(lambda v: v.mode().iat[0])
+            columns[name, "error"] = 1 - _truth_probability(comparison, name)
+    return pd.DataFrame(columns).rename_axis("sample_id")
 
 
-def _chance_of_truth(comparison: Comparison, name: str) -> pd.Series:
-    """p(truth) of each sample, mean over repeats; 0 of a class that the contender was not taught."""
+def _truth_probability(comparison: Comparison, name: str) -> pd.Series:
+    """p(truth) of each sample, mean over repeats; 0 of a class that the contender did not see in training."""
     rows = comparison.probabilities[comparison.probabilities["contender"] == name]
     truth = comparison.predictions["truth"].groupby(level=0).first().reindex(rows.index)
     by_class = rows[[c for c in rows if str(c).startswith("p(")]].astype(float).fillna(0.0)
-    places = by_class.columns.get_indexer(pd.Index([f"p({t})" for t in truth]))
-    chance = np.where(places >= 0, by_class.to_numpy()[np.arange(len(rows)), places], 0.0)
+    codes = by_class.columns.get_indexer(pd.Index([f"p({t})" for t in truth]))
+    chance = np.where(codes >= 0, by_class.to_numpy()[np.arange(len(rows)), codes], 0.0)
     return pd.Series(chance, index=rows.index).groupby(level=0, sort=False).mean()
 
 
 def compare(comparison: Comparison, study: Study | None = None) -> ComparisonExplorer:
-    """Look at a comparison: scores, paired differences, and the samples on which two models disagree.
+    """Explore a comparison: scores, paired differences, and the samples on which two models disagree.
 
     Parameters
     ----------
@@ -165,5 +175,14 @@ def compare(comparison: Comparison, study: Study | None = None) -> ComparisonExp
     ------
     ExplorerError
         Evaluated samples are not in the study.
+
+    Examples
+    --------
+    >>> import aam_nb as aam
+    >>> study = aam.simulate_study(n_samples=24, n_asvs=60, seed=0)
+    >>> comparison = aam.compare(["ridge_clr", "dummy"], study, target="age", group="host_id", folds=2, tune=False)
+    >>> explorer = aam.widgets.compare(comparison, study)
+    >>> explorer.a, explorer.b
+    ('ridge_clr', 'dummy')
     """
     return ComparisonExplorer(comparison, study)

@@ -30,7 +30,7 @@ SHOWN = {"regression": ("predictions", "residuals"), "classification": ("counts"
 
 
 class ErrorsExplorer(Explorer):
-    """See `errors`. Traits: `sample` (the id of the one looked at closely, at first the worst), `selected`, `slice` (the text of a slice,
+    """See `errors`. Traits: `sample` (the id of the one shown in detail, at first the worst), `selected`, `slice` (the text of a slice,
     or ""), `cell` (true and predicted class, or ()), `color` (a column, or ""), `against` (the number that errors are drawn against) and
     `show` ("predictions" or "residuals"; of classes "counts" or "shares"). A slice or a cell selects its samples."""
 
@@ -71,7 +71,7 @@ class ErrorsExplorer(Explorer):
 
     @traitlets.validate("slice")
     def _check_slice(self, proposal: Any) -> str:
-        return require_known(proposal, ["", *self.members], "slices whose samples are known")
+        return require_known(proposal, ["", *self.members], "slices with known samples")
 
     @traitlets.validate("cell")
     def _check_cell(self, proposal: Any) -> tuple[str, ...]:
@@ -133,7 +133,7 @@ class ErrorsExplorer(Explorer):
 
     def to_frame(self) -> pd.DataFrame:
         """All samples, the worst first: `ErrorAnalysis.samples` and `suspect`; and `near_embedding`, `near_unifrac` and `pushed_by` of
-        those looked at closely."""
+        those shown in detail."""
         samples = self.analysis.samples.loc[worst_first(self.analysis)]
         details = self.analysis.worst(len(samples))
         return samples.join(details[["suspect", "near_embedding", "near_unifrac", "pushed_by"]]).rename_axis(
@@ -146,10 +146,10 @@ class ErrorsExplorer(Explorer):
 
 
 def errors(analysis: ErrorAnalysis, *, study: Study | None = None) -> ErrorsExplorer:
-    """Look at errors: predicted against true, every sample by its error, slices, confusions, calibration.
+    """Explore errors: predicted against true, every sample by its error, slices, confusions, calibration.
 
-    A lasso, a slice or a cell of the confusion matrix selects samples, whose ids are in `explorer.selected`; one sample is looked at
-    closely: what is known of it, its nearest training samples, and the ASVs that moved its prediction.
+    A lasso, a slice or a cell of the confusion matrix selects samples, whose ids are in `explorer.selected`; one sample is shown
+    in detail: its numbers, its nearest training samples, and the ASVs that moved its prediction.
 
     Parameters
     ----------
@@ -162,5 +162,18 @@ def errors(analysis: ErrorAnalysis, *, study: Study | None = None) -> ErrorsExpl
     ------
     ExplorerError
         Evaluated samples are not in the study.
+
+    Examples
+    --------
+    >>> import aam_nb as aam
+    >>> study = aam.simulate_study(n_samples=24, n_asvs=60, seed=0)
+    >>> train, test = study.split(test_size=0.4, target="age", group="host_id", seed=0)
+    >>> model = aam.AAM(aam.ModelConfig(width=16, num_layers=1))
+    >>> model.fit(train, target="age", config=aam.TrainConfig(epochs=1, progress=False))
+    AAM(...)
+    >>> analysis = aam.errors(model.evaluate(test, config=aam.EvaluateConfig(num_trees=10)), study, num_permutations=99)
+    >>> explorer = aam.widgets.errors(analysis, study=study)
+    >>> explorer.sample == analysis.samples["error"].idxmax()
+    True
     """
     return ErrorsExplorer(analysis, study)

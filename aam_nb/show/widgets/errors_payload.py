@@ -149,7 +149,7 @@ def summary(analysis: ErrorAnalysis) -> str:
 def slice_members(analysis: ErrorAnalysis, metadata: pd.DataFrame) -> dict[str, Bools]:
     """Which samples each slice holds, in the order of `analysis.samples`.
 
-    An analysis keeps the texts and numbers of its slices. Their samples are found again from the same columns, and only those slices are
+    An analysis keeps the texts and numbers of its slices. Their samples are looked up from the same columns, and only those slices are
     given whose number of samples and mean error come out the same.
 
     Parameters
@@ -157,7 +157,7 @@ def slice_members(analysis: ErrorAnalysis, metadata: pd.DataFrame) -> dict[str, 
     analysis
         Its `samples` give slices by depth, diversity and distance.
     metadata
-        Of the same samples; without columns, slices by metadata are not found.
+        Of the same samples; without columns, there are no slices by metadata.
     """
     samples, table = analysis.samples, analysis.slices
     facts = samples[[c for c in FACTS if c in samples and not (c == "richness" and "faith_pd" in samples)]]
@@ -199,7 +199,7 @@ def sample_metadata(analysis: ErrorAnalysis, study: Study | None) -> pd.DataFram
 
 
 def color_columns(analysis: ErrorAnalysis, metadata: pd.DataFrame) -> list[dict[str, Any]]:
-    """Columns that colour dots: status, what is known of each sample, and metadata (marked)."""
+    """Columns that colour dots: status, numbers of each sample, and metadata (marked)."""
     samples = analysis.samples
     columns = [
         column_payload(status_column(analysis)),

@@ -28,7 +28,7 @@ HIDDEN_WHILE_LIVE = """<style>
 .jp-OutputArea:has(.aam) .jp-OutputArea-child:has(.aam-still) { display: none; }
 .jp-OutputArea-child:has(+ .jp-OutputArea-child .aam-still) .jp-OutputArea-output:not(:has(*)) { display: none; }
 </style>"""
-"""Hides the twin beside a live explorer, and the words of JupyterLab for one that lost its kernel."""
+"""Hides the twin beside a live explorer, and JupyterLab's message for one that lost its kernel."""
 
 
 class SampleIds(TypedTuple):
@@ -41,7 +41,7 @@ class SampleIds(TypedTuple):
 
 
 class Explorer(Twin, anywidget.AnyWidget):
-    """A widget to look at something; see `aam.widgets`.
+    """A widget that shows a result and lets its reader choose; see `aam.widgets`.
 
     A class of explorers names its JavaScript (`script`, a folder of `js/` that defines `build(view)`), computes `data` when it is made, and
     has a static twin: `figure()`, `to_frame()` and `sentence()`.
@@ -72,7 +72,7 @@ class Explorer(Twin, anywidget.AnyWidget):
         if unknown:
             raise UnknownIdError(
                 f"{len(unknown)} of {len(wanted)} samples are not in this explorer ({cut_list(unknown)}). It shows {len(self.sample_ids)} "
-                f"samples such as {cut_list(self.sample_ids[:3])}. Set `explorer.selected` to some of `explorer.sample_ids`."
+                f"samples such as {cut_list(self.sample_ids[:3])}. Set `explorer.selected` to ids from `explorer.sample_ids`."
             )
         return wanted
 
@@ -113,8 +113,8 @@ class Explorer(Twin, anywidget.AnyWidget):
         bundle = super()._repr_mimebundle_(**kwargs)
         if bundle is None:
             return None
-        found, more = bundle if isinstance(bundle, tuple) else (bundle, {})
-        return {**found, **bundle_of(self)}, more
+        by_type, details = bundle if isinstance(bundle, tuple) else (bundle, {})
+        return {**by_type, **bundle_of(self)}, details
 
     def _ipython_display_(self) -> None:
         """Show the explorer and, in an output of its own, the twin.
@@ -126,8 +126,10 @@ class Explorer(Twin, anywidget.AnyWidget):
             print(repr(self))
             return
         view: Any = super()._repr_mimebundle_() or {}
-        found = view[0] if isinstance(view, tuple) else view
-        display({**found, "text/plain": "Interactive in JupyterLab; below is how it began."}, raw=True)
+        by_type = view[0] if isinstance(view, tuple) else view
+        display(
+            {**by_type, "text/plain": "Interactive in JupyterLab. The figure below shows its first state."}, raw=True
+        )
         twin = bundle_of(self)
         display({**twin, "text/html": f"{HIDDEN_WHILE_LIVE}{twin['text/html']}"}, raw=True)
 

@@ -20,7 +20,7 @@ from aam_nb.version import __version__
 
 
 class Drawn(Protocol):
-    """What a page asks of an explorer."""
+    """What a page needs of an explorer."""
 
     title: Any
     script: Any
@@ -66,8 +66,8 @@ def embed(explorers: Sequence[Drawn]) -> Embedded:
 
 def page(explorer: Drawn) -> str:
     """A whole page with one explorer."""
-    found, title = embed([explorer]), html.escape(explorer.title)
-    policy = f"default-src 'none'; img-src data: blob:; style-src 'unsafe-inline'; script-src {found.policy}"
+    embedded, title = embed([explorer]), html.escape(explorer.title)
+    policy = f"default-src 'none'; img-src data: blob:; style-src 'unsafe-inline'; script-src {embedded.policy}"
     return f"""<!doctype html>
 <html lang="en">
 <head>
@@ -79,14 +79,14 @@ def page(explorer: Drawn) -> str:
 :root {{ color-scheme: light dark; }}
 body {{ margin: 0 auto; padding: 12px; max-width: 1200px; font: 15px/1.5 system-ui, "DejaVu Sans", sans-serif; }}
 @media (prefers-color-scheme: dark) {{ body {{ background: #16181b; color: #e8e8e8; }} }}
-{found.style}
+{embedded.style}
 </style>
 </head>
 <body>
 <h1>{title}</h1>
-{found.places[0]}
+{embedded.places[0]}
 <p><small>aam_nb {__version__}</small></p>
-<script type="module">{found.script}</script>
+<script type="module">{embedded.script}</script>
 </body>
 </html>
 """

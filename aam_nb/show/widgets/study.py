@@ -238,7 +238,7 @@ class StudyExplorer(Explorer):
 
     @property
     def selection(self) -> Study:
-        """The selected samples, in the study's order; the whole study where none is selected."""
+        """The selected samples, in the study's order; the whole study, where there is no selection."""
         return self.study.keep_samples(self.sample_ids.isin(self.selected)) if self.selected else self.study
 
     @property
@@ -335,7 +335,7 @@ class StudyExplorer(Explorer):
         self._curves_key = ((), "", 0, "")
 
     def saved_state(self) -> dict[str, Any]:
-        """The traits, with the taxa of all ranks: without a kernel no more can be asked for."""
+        """The traits, with the taxa of all ranks: without a kernel no more can be computed."""
         return super().saved_state() | {
             "taxa": {rank: to_json_value(self.shares(rank).payload()) for rank in self.ranks}
         }
@@ -344,7 +344,7 @@ class StudyExplorer(Explorer):
 def explore(
     study: Study, *, distance: str | None = None, color: str | None = None, most: int | None = None, seed: int = 0
 ) -> StudyExplorer:
-    """Look at a study: counts, depth and rarefaction, prevalence, metadata, a PCoA and the taxa of the samples selected in it.
+    """Explore a study: counts, depth and rarefaction, prevalence, metadata, a PCoA and the taxa of the samples selected in it.
 
     Drag the line of the depth to see how many samples and ASVs rarefying would keep; draw around dots of the PCoA, or click levels of
     a metadata column, to select samples. `explorer.selection` is then a study of them, and `explorer.rarefied` the study at that depth.
@@ -366,7 +366,7 @@ def explore(
 
     Returns
     -------
-    The explorer. Distances are computed when they are asked for.
+    The explorer. Distances are computed when they are chosen.
 
     Raises
     ------
@@ -374,5 +374,16 @@ def explore(
         No sample has reads.
     ExplorerError, MissingTipError
         There is no such distance or column; the distance needs a tree.
+
+    Examples
+    --------
+    >>> import aam_nb as aam
+    >>> study = aam.simulate_study(n_samples=24, n_asvs=60, seed=0)
+    >>> explorer = aam.widgets.explore(study, distance="braycurtis")
+    >>> explorer.selected = study.sample_ids[:3]
+    >>> explorer
+    StudyExplorer(24 samples, 3 selected)
+    >>> explorer.selection.num_samples
+    3
     """
     return StudyExplorer(study, distance=distance, color=color, most=most, seed=seed)

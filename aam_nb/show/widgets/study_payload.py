@@ -44,7 +44,7 @@ MOST_DENSE = 2 * 10**10
 MOST_DRAWN = 5000
 """Samples of a PCoA at most, unless `most` says otherwise: the matrix of distances grows with their square."""
 EXACT = 3000
-"""Samples up to which all axes of a PCoA are found, so that % explained is a share of the positive eigenvalues."""
+"""Samples up to which all axes of a PCoA are computed, so that % explained is a share of the positive eigenvalues."""
 AXES = 3
 MOST_CURVES = 50
 """Samples whose rarefaction curves are drawn, or that a level's mean is of."""

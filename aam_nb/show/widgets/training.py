@@ -160,22 +160,22 @@ class TrainingMonitor(Twin, Callback, traitlets.HasTraits):
     def sentence(self) -> str:
         """How far training is, how fast, and which epoch is the best so far."""
         if self.status == "waiting":
-            return "Nothing trains yet: give it to `model.fit(..., callbacks=[monitor])`."
-        said = [f"Epoch {self.epoch} of {self.epochs}, step {self.step:,} of {self.num_steps:,}"]
+            return "No training yet. Pass the monitor to `model.fit(..., callbacks=[monitor])`."
+        facts = [f"Epoch {self.epoch} of {self.epochs}, step {self.step:,} of {self.num_steps:,}"]
         if self.samples_per_second:
-            said.append(f"{self.samples_per_second:,.0f} samples/s")
+            facts.append(f"{self.samples_per_second:,.0f} samples/s")
         if self.status == "running":
-            said.append(f"about {clock(self.seconds_left)} left")
-            said.append(f"training loss {self._loss:.3f} at the last step")
+            facts.append(f"about {clock(self.seconds_left)} left")
+            facts.append(f"training loss {self._loss:.3f} at the last step")
         if self.best_epoch:
-            said.append(f"best so far: epoch {self.best_epoch}, validation loss {self._best_loss:.4g}")
+            facts.append(f"best so far: epoch {self.best_epoch}, validation loss {self._best_loss:.4g}")
         end = {
             "running": "To stop, interrupt the kernel (■): history and best weights are kept.",
             "interrupted": "Interrupted."
             + (" The best epoch is kept." if self.best_epoch else " No epoch was finished."),
             "done": "Done; the best epoch is kept.",
         }
-        return f"{'; '.join(said)}. {end[self.status]}"
+        return f"{'; '.join(facts)}. {end[self.status]}"
 
     @property
     def _best_loss(self) -> float:
@@ -198,12 +198,15 @@ class TrainingMonitor(Twin, Callback, traitlets.HasTraits):
 
 
 def charts(history: pd.DataFrame, best_epoch: int) -> list[Chart]:
-    """The curves of a history: the whole loss, that of each objective, the learning rate, and each metric of validation."""
+    """The curves of a history: the total loss, that of each objective, the learning rate, and each metric of validation."""
     if history.empty:
         return []
     columns = [str(c) for c in history if pd.api.types.is_numeric_dtype(history[c])]
     paired = [c.removeprefix("train_") for c in columns if c.startswith("train_")]
-    paired = ["loss", *(p for p in paired if p != "loss" and len(paired) > 2)]  # one objective is the whole loss
+    paired = [
+        "loss",
+        *(p for p in paired if p != "loss" and len(paired) > 2),
+    ]  # of one objective, the total is its loss
     singles = [c for c in columns if c.startswith("valid_") and not any(c == f"valid_{p}" for p in paired)]
     if "target" not in paired:
         singles = [c for c in singles if c != "valid_target"]
@@ -222,12 +225,12 @@ def _chart(name: str, sides: dict[str, pd.Series], best_epoch: int) -> Chart:
     low, high = (float(values.min()), float(values.max())) if len(values) else (0.0, 1.0)
     span, epochs = (high - low) or 1.0, max(2, max(map(len, sides.values())))
 
-    def place(epoch: float, value: float) -> tuple[float, float]:
+    def to_pixels(epoch: float, value: float) -> tuple[float, float]:
         return (epoch - 1) / (epochs - 1) * WIDTH, HEIGHT - (value - low) / span * HEIGHT
 
     lines = {
         side: Line(
-            " ".join(f"{x:.1f},{y:.1f}" for x, y in (place(k + 1, v) for k, v in enumerate(column) if pd.notna(v))),
+            " ".join(f"{x:.1f},{y:.1f}" for x, y in (to_pixels(k + 1, v) for k, v in enumerate(column) if pd.notna(v))),
             float(column.iloc[-1]),
             COLORS[side],
             side == "train",
@@ -235,16 +238,16 @@ def _chart(name: str, sides: dict[str, pd.Series], best_epoch: int) -> Chart:
         for side, column in sides.items()
     }
     marked = sides.get("valid")
-    at = place(best_epoch, float(marked.iloc[best_epoch - 1])) if marked is not None and best_epoch else None
-    return Chart(name, lines, low, high, at)
+    star = to_pixels(best_epoch, float(marked.iloc[best_epoch - 1])) if marked is not None and best_epoch else None
+    return Chart(name, lines, low, high, star)
 
 
 def clock(seconds: float) -> str:
-    """A duration as people say it."""
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole} s"
-    minutes, rest = divmod(whole, 60)
+    """A duration for people: "45 s", "2 min 05 s"."""
+    total = round(seconds)
+    if total < 60:
+        return f"{total} s"
+    minutes, rest = divmod(total, 60)
     return f"{minutes} min {rest:02d} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02d} min"
 
 
@@ -255,5 +258,16 @@ def training() -> TrainingMonitor:
     time left and the best epoch so far; it takes the place of the progress bar, and stays when the notebook is saved. Buttons do nothing
     while a cell runs: to stop, interrupt the kernel, and the history and the best weights are kept. Outside notebooks nothing is displayed.
     Afterwards `monitor.history` is the table, and `monitor.export("curves.svg")` writes the figure or the table.
+
+    Examples
+    --------
+    >>> import aam_nb as aam
+    >>> study = aam.simulate_study(n_samples=16, n_asvs=60, seed=0)
+    >>> monitor = aam.widgets.training()
+    >>> model = aam.AAM(aam.ModelConfig(width=16, num_layers=1))
+    >>> model.fit(study, target="age", config=aam.TrainConfig(epochs=1, progress=False), callbacks=[monitor])
+    AAM(...)
+    >>> monitor
+    TrainingMonitor(fit, done: epoch 1 of 1, best 1)
     """
     return TrainingMonitor()

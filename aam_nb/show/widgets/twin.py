@@ -1,4 +1,4 @@
-"""The static twin of what moves: a figure, a table and a sentence, for viewers without widgets and for files."""
+"""The static twin of an interactive display: a figure, a table and a sentence, for viewers without widgets and for files."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class ExplorerError(UserError, ValueError):
 
 
 class Twin:
-    """What can be seen of something without a browser that runs it."""
+    """What can be seen of an interactive display where it does not run."""
 
     title: ClassVar[str]
     """What it is called."""
@@ -35,7 +35,7 @@ class Twin:
     """Endings of pages that it can be written as, beside figures and tables."""
 
     def figure(self) -> Figure:
-        """What is looked at, as a matplotlib figure."""
+        """What is shown, as a matplotlib figure."""
         raise NotImplementedError
 
     def to_frame(self) -> pd.DataFrame:
@@ -43,7 +43,7 @@ class Twin:
         raise NotImplementedError
 
     def sentence(self) -> str:
-        """What a reader must know of it, in words; a line each."""
+        """What a reader must know of it, a sentence per line."""
         return ""
 
     def page(self) -> str:
@@ -59,10 +59,10 @@ class Twin:
             Another kind of file.
         """
         path = Path(path)
-        kind, known = path.suffix.lower(), (*FIGURES, *TABLES, *self.pages)
-        if kind not in known:
+        kind, kinds = path.suffix.lower(), (*FIGURES, *TABLES, *self.pages)
+        if kind not in kinds:
             raise ExplorerError(
-                f"{path.name} ends in {kind or 'nothing'!r}. Expected one of {', '.join(known)}. Try `.export('{path.stem}.png')`."
+                f"{path.name} ends in {kind or 'nothing'!r}. Expected one of {', '.join(kinds)}. Try `.export('{path.stem}.png')`."
             )
         with whole_file(path) as fresh:
             if kind in FIGURES:
@@ -80,10 +80,10 @@ def bundle_of(twin: Twin) -> dict[str, str]:
     """A twin by MIME type: HTML with title, sentence and figure, where everything is escaped; the figure; its name."""
     png = base64.b64encode(png_of(twin.figure())).decode()
     title, alt = html.escape(twin.title), html.escape(f"{twin.title}. {twin.sentence()}")
-    said = "".join(f"<p>{html.escape(line)}</p>" for line in twin.sentence().split("\n") if line)
-    shown = f'<img alt="{alt}" style="max-width:100%" src="data:image/png;base64,{png}">'
-    whole = f'<div class="aam-still"><b>{title}</b>{said}{shown}</div>'
-    return {"text/plain": repr(twin), "text/html": whole, "image/png": png}
+    lines = "".join(f"<p>{html.escape(line)}</p>" for line in twin.sentence().split("\n") if line)
+    image = f'<img alt="{alt}" style="max-width:100%" src="data:image/png;base64,{png}">'
+    block = f'<div class="aam-still"><b>{title}</b>{lines}{image}</div>'
+    return {"text/plain": repr(twin), "text/html": block, "image/png": png}
 
 
 def png_of(drawn: Axes | Figure, dpi: int = DPI) -> bytes:
