@@ -53,7 +53,8 @@ _HOME = {
         "UniFrac",
     ],
     "train.callbacks": ["Callback"],
-    "train.estimator": ["AAM", "load"],
+    "train.estimator": ["AAM"],
+    "train.load": ["load"],
     "evaluate.metrics": ["Evaluation"],
     "error_analysis.analysis": ["ErrorAnalysis", "errors"],
     "evaluate.comparison.compare": ["compare"],
@@ -121,7 +122,7 @@ if TYPE_CHECKING:
     from aam_nb.study.write import write_biom as write_biom
     from aam_nb.train.callbacks import Callback as Callback
     from aam_nb.train.estimator import AAM as AAM
-    from aam_nb.train.estimator import load as load
+    from aam_nb.train.load import load as load
 
 
 def __getattr__(name: str) -> Any:

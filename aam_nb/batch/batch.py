@@ -1,4 +1,4 @@
-"""A ragged batch in which every distinct ASV stands once, and the parts that a large one is computed in.
+"""A ragged batch, in which every distinct ASV is present once, and the samples of one taken out.
 
 Shape letters: G samples of the whole batch, B samples of this part of it, S ASVs of the largest sample, E entries (non-zero
 sample x ASV cells), N distinct ASVs, L nucleotides, D width.
@@ -6,15 +6,15 @@ sample x ASV cells), N distinct ASVs, L nucleotides, D width.
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
+
+from aam_nb.arrays import Floats, Ints
 
 if TYPE_CHECKING:
     from scipy import sparse
@@ -25,7 +25,7 @@ TargetMaker = Callable[["Batch", np.random.Generator], "Batch"]
 
 @dataclass(frozen=True, eq=False)
 class BatchContext:
-    """How a part of a batch stands to the whole, which other parts and other processes compute too.
+    """How a part of a batch relates to the whole, which other parts and other processes compute too.
 
     Parameters
     ----------
@@ -45,7 +45,7 @@ class BatchContext:
 
 @dataclass(frozen=True, eq=False)
 class Batch:
-    """A few samples, each ASV among them once.
+    """A few samples, with each of their ASVs once.
 
     Parameters
     ----------
@@ -58,7 +58,7 @@ class Batch:
     counts_E
         Reads of each entry.
     total_B
-        Reads of each sample, those of hidden and left-out ASVs included, so that relative abundances do not move with them.
+        Reads of each sample, those of hidden and left-out ASVs included, so that relative abundances do not depend on them.
     sample_B, asv_N
         Row and column numbers in the study that the batch was made from.
     sample_ids
@@ -68,7 +68,7 @@ class Batch:
     axes
         What the first axis of each target counts: "B", "N" or "E"; "" where it belongs to the whole batch.
     place_B
-        Place of each sample in the whole batch; 0, 1, … where this is the whole.
+        Position of each sample in the whole batch; None where this is the whole.
     hidden_E
         True where an entry's reads are hidden from the encoder, None where none are.
     weight_B
@@ -84,16 +84,16 @@ class Batch:
     offsets_B1: Tensor
     counts_E: Tensor
     total_B: Tensor
-    sample_B: npt.NDArray[np.int64]
-    asv_N: npt.NDArray[np.int64]
+    sample_B: Ints
+    asv_N: Ints
     sample_ids: tuple[str, ...]
     targets: dict[str, Tensor]
     axes: dict[str, str] = field(default_factory=dict)
     place_B: Tensor | None = None
     hidden_E: Tensor | None = None
     weight_B: Tensor | None = None
-    partner_B: npt.NDArray[np.int64] | None = None
-    share_B: npt.NDArray[np.float64] | None = None
+    partner_B: Ints | None = None
+    share_B: Floats | None = None
     context: BatchContext | None = None
 
     def __len__(self) -> int:
@@ -118,83 +118,49 @@ class Batch:
         columns = self.asv_N[self.asv_E.numpy()]
         return sparse.csr_array((self.counts_E.numpy(), columns, self.offsets_B1.numpy()), shape=(len(self), num_asvs))
 
-    def part(self, start: int, stop: int) -> Batch:
-        """Samples `start` to `stop - 1` with their own ASVs alone, on the CPU; targets of the whole batch stay whole.
 
-        Tokens are padded to the longest ASV of the part; targets by ASV that have a value for each nucleotide stay as wide as they were.
-        """
-        a, b = int(self.offsets_B1[start]), int(self.offsets_B1[stop])
-        place_N, asv_E = distinct(self.asv_E[a:b].numpy(), len(self.tokens_NL))
-        mine_N = torch.from_numpy(place_N)
-        tokens = self.tokens_NL[mine_N]
-        longest = int((tokens != 0).any(0).sum())
-        place = torch.arange(len(self)) if self.place_B is None else self.place_B
-        cut: dict[str, Callable[[Tensor], Tensor]] = {
-            "B": lambda t: t[start:stop],
-            "E": lambda t: t[a:b],
-            "N": lambda t: t[mine_N.to(t.device)],
-            "": lambda t: t,
-        }
-        return Batch(
-            tokens_NL=tokens[:, :longest],
-            asv_E=torch.from_numpy(asv_E),
-            offsets_B1=self.offsets_B1[start : stop + 1] - a,
-            counts_E=self.counts_E[a:b],
-            total_B=self.total_B[start:stop],
-            sample_B=self.sample_B[start:stop],
-            asv_N=self.asv_N[place_N],
-            sample_ids=self.sample_ids[start:stop],
-            targets={name: cut[self.axes.get(name, "B")](t) for name, t in self.targets.items()},
-            axes=self.axes,
-            place_B=place[start:stop],
-            hidden_E=None if self.hidden_E is None else self.hidden_E[a:b],
-            weight_B=None if self.weight_B is None else self.weight_B[start:stop],
-            partner_B=None if self.partner_B is None else self.partner_B[start:stop],
-            share_B=None if self.share_B is None else self.share_B[start:stop],
-            context=self.context,
-        )
+def samples_of(batch: Batch, start: int, stop: int) -> Batch:
+    """Samples `start` to `stop - 1` of a batch with only their own ASVs, on the CPU; targets of the whole batch stay complete.
 
-    def split(self, max_tokens: int, *, patch: int, at_least: int = 1, encode: bool = True) -> list[Batch]:
-        """The batch in parts of neighbouring samples, on the CPU.
-
-        Parameters
-        ----------
-        max_tokens
-            Most positions of a part: ASV slots (samples x ASVs of the largest) and, with `encode`, patches of its distinct ASVs. A
-            sample that has more by itself is a part of its own: nothing is cut.
-        patch
-            Nucleotides in a position.
-        at_least
-            Fewest parts, as long as there are samples.
-        encode
-            Whether the distinct ASVs are encoded along with the samples.
-        """
-        n = len(self)
-        size_B, asv_E, ends = self.offsets_B1.diff().numpy(), self.asv_E.numpy(), self.offsets_B1.numpy()
-        positions = -(-self.tokens_NL.shape[1] // patch) if encode else 0
-        bounds, largest, held = [0], 0, np.zeros(len(self.tokens_NL), dtype=bool)
-        for b in range(n):
-            start, mine = bounds[-1], asv_E[ends[b] : ends[b + 1]]
-            largest = max(largest, int(size_B[b]))
-            new = int(np.count_nonzero(~held[mine]))
-            cost = (b + 1 - start) * largest + (int(held.sum()) + new) * positions
-            parts_left = max(1, at_least + 1 - len(bounds))
-            most = -(-(n - start) // parts_left)  # an even share
-            if b > start and (b - start == most or cost > max_tokens):
-                bounds.append(b)
-                held[:], largest = False, int(size_B[b])
-            held[mine] = True
-        bounds.append(n)
-        if len(bounds) == 2:
-            return [self]
-        return [self.part(a, b) for a, b in itertools.pairwise(bounds)]
+    Tokens are padded to the longest ASV of the part; targets by ASV that have a value for each nucleotide stay as wide as they were.
+    """
+    first, end = int(batch.offsets_B1[start]), int(batch.offsets_B1[stop])
+    kept, asv_E = distinct(batch.asv_E[first:end].numpy(), len(batch.tokens_NL))
+    kept_N = torch.from_numpy(kept)
+    tokens = batch.tokens_NL[kept_N]
+    longest = int((tokens != 0).any(0).sum())
+    place = torch.arange(len(batch)) if batch.place_B is None else batch.place_B
+    cut_axis: dict[str, Callable[[Tensor], Tensor]] = {
+        "B": lambda t: t[start:stop],
+        "E": lambda t: t[first:end],
+        "N": lambda t: t[kept_N.to(t.device)],
+        "": lambda t: t,
+    }
+    return Batch(
+        tokens_NL=tokens[:, :longest],
+        asv_E=torch.from_numpy(asv_E),
+        offsets_B1=batch.offsets_B1[start : stop + 1] - first,
+        counts_E=batch.counts_E[first:end],
+        total_B=batch.total_B[start:stop],
+        sample_B=batch.sample_B[start:stop],
+        asv_N=batch.asv_N[kept],
+        sample_ids=batch.sample_ids[start:stop],
+        targets={name: cut_axis[batch.axes.get(name, "B")](t) for name, t in batch.targets.items()},
+        axes=batch.axes,
+        place_B=place[start:stop],
+        hidden_E=None if batch.hidden_E is None else batch.hidden_E[first:end],
+        weight_B=None if batch.weight_B is None else batch.weight_B[start:stop],
+        partner_B=None if batch.partner_B is None else batch.partner_B[start:stop],
+        share_B=None if batch.share_B is None else batch.share_B[start:stop],
+        context=batch.context,
+    )
 
 
-def distinct(columns: npt.NDArray[np.int64], num: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-    """The distinct numbers below `num` in order, and the place of each among them: `np.unique` without its sorting."""
-    found = np.zeros(num, dtype=bool)
-    found[columns] = True
-    those = np.flatnonzero(found)
-    place = np.empty(num, dtype=np.int64)
-    place[those] = np.arange(len(those))
-    return those, place[columns]
+def distinct(columns: Ints, num: int) -> tuple[Ints, Ints]:
+    """The distinct columns (below `num`) in order, and the position of each given one among them: `np.unique` without its sorting."""
+    present = np.zeros(num, dtype=bool)
+    present[columns] = True
+    distinct_columns = np.flatnonzero(present)
+    position = np.empty(num, dtype=np.int64)
+    position[distinct_columns] = np.arange(len(distinct_columns))
+    return distinct_columns, position[columns]

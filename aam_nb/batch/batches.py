@@ -9,11 +9,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 import torch
 from scipy import sparse
 
+from aam_nb.arrays import Array, Floats, Ints
 from aam_nb.batch.augment import Rngs, depths, drop_asvs, limit, mix, mutate
 from aam_nb.batch.batch import Batch, TargetMaker, distinct
 from aam_nb.batch.tokens import PAD, tokenize
@@ -23,13 +23,12 @@ from aam_nb.study.rarefy import draw_reads
 from aam_nb.study.readers.disk import sample_keys
 from aam_nb.study.study import MOST_READS, Study
 
-Ints = npt.NDArray[np.int64]
 BUCKET = 16
-"""Batches' worth of shuffled samples that are sorted by size together: like-sized batches, still in random order."""
+"""So many batches of shuffled samples are sorted by size together: their samples are of similar size, and the order stays random."""
 SHELF = 256
-"""Neighbouring samples of a large study that are read, and shuffled, together: one place of a file on disk."""
+"""Neighbouring samples of a large study that are read and shuffled together: one region of a file on disk."""
 POOL = 16 * SHELF
-"""Samples, of random shelves, that batches are drawn from before the next are read. A study of no more is shuffled as a whole."""
+"""Samples, of random shelves, that batches are drawn from before the next are read. A study of no more samples is shuffled as a whole."""
 
 
 @dataclass(frozen=True)
@@ -41,9 +40,9 @@ class LeftOut:
     limits
         The limits that were set.
     num_samples, num_limited
-        Samples of the study, and those of them that lose anything.
+        Samples of the study, and those of them that lose any reads.
     reads, entries
-        Share of all reads, and of all sample x ASV cells that have any, that are left out; 0 to 1.
+        Share of all reads, and of all sample x ASV cells that have reads, that are left out; 0 to 1.
     """
 
     limits: str
@@ -62,8 +61,8 @@ class LeftOut:
 class Batches:
     """The batches of one study; a function of study, settings, seed and epoch (or draw) alone.
 
-    A sample's reads are rarefied, mixed with another's, limited to some ASVs, and then some ASVs are hidden, in this order, each only
-    where `config` says so. Nucleotides are exchanged last, after the makers: what was hidden is still to be guessed right.
+    A sample's reads are rarefied, mixed with another's, limited to some ASVs, and then some ASVs are hidden: in this order, each only
+    where `config` says so. Nucleotides are exchanged last, after the makers: the truth of a hidden nucleotide is the original one.
 
     Parameters
     ----------
@@ -74,21 +73,22 @@ class Batches:
     makers
         Add the targets, in this order.
     training
-        A new order and new draws each epoch, with mixup, ASV dropout and mutation. Otherwise samples come by size, and only what shapes
-        every sample that the model sees is done (`rarefy`, `max_asvs`, `coverage`), with draws that hang on the seed, the attribute
-        `draw` and the sample's id alone.
+        A new order and new draws each epoch, with mixup, ASV dropout and mutation. Otherwise samples are sorted by size, and only
+        `rarefy`, `max_asvs` and `coverage` apply, with draws that depend on the seed, the attribute `draw` and the sample's id alone.
     views
-        How often each sample stands in its batch, in neighbouring rows: each time rarefied anew, with other ASVs hidden. A further view
-        that neither would change is drawn from half of the sample's reads.
+        Rows of each sample in its batch, next to each other: each is rarefied again, with other ASVs hidden. A further view that neither
+        would change is drawn from half of the sample's reads.
     batch_size
         Most samples in a batch; by default the config's.
+    tokens_AL
+        `tokenize(study.asv_ids)`, where it was done before.
 
     Attributes
     ----------
     epoch
-        Number of the pass over the samples, which order and draws of training hang on.
+        Number of the pass over the samples; order and draws of training depend on it.
     draw
-        Number of the random draw when not training; another number gives other subsets, to average over.
+        Number of the random draw when not training; other numbers give other subsets, to average over.
 
     Raises
     ------
@@ -107,12 +107,13 @@ class Batches:
         training: bool = False,
         views: int = 1,
         batch_size: int | None = None,
+        tokens_AL: Array | None = None,
     ) -> None:
         study.require_reads()
         self.study, self.config, self.makers, self.training, self.views = study, config, makers, training, views
         self.batch_size = batch_size or config.batch_size
         self.epoch = self.draw = 0
-        self.tokens = tokenize(study.asv_ids)
+        self.tokens = tokenize(study.asv_ids) if tokens_AL is None else tokens_AL
         self.lengths = (self.tokens != PAD).sum(1)
         self.sizes = study.richness.to_numpy()
         self.depth = study.depth.to_numpy()
@@ -159,22 +160,22 @@ class Batches:
             rng = np.random.default_rng([self.config.seed, turn])
             pools = self._pools(rng)
             batches = [self._cut(pool, rng) for pool in pools]
-            pool_of = np.repeat(np.arange(len(pools)), [len(part) for part in batches])
-            self._planned = turn, [rows for part in batches for rows in part], pools, pool_of
+            pool_of = np.repeat(np.arange(len(pools)), [len(of_pool) for of_pool in batches])
+            self._planned = turn, [rows for of_pool in batches for rows in of_pool], pools, pool_of
         return self._planned[1:]
 
     def _pools(self, rng: np.random.Generator) -> list[Ints]:
-        """Samples that are at hand together, in this epoch's order: all of them unless the study is large."""
+        """Samples that are in memory together, in this epoch's order: all of them unless the study is large."""
         n = len(self.sizes)
         if not self.training:
             return [np.arange(start, min(start + POOL, n)) for start in range(0, n, POOL)]
         if n <= POOL:
             return [rng.permutation(n)]
         shelves = rng.permutation(-(-n // SHELF))
-        parts = [np.arange(shelf * SHELF, min((shelf + 1) * SHELF, n)) for shelf in shelves]
+        runs = [np.arange(shelf * SHELF, min((shelf + 1) * SHELF, n)) for shelf in shelves]
         together = POOL // SHELF
         return [
-            rng.permutation(np.concatenate(parts[start : start + together])) for start in range(0, len(parts), together)
+            rng.permutation(np.concatenate(runs[start : start + together])) for start in range(0, len(runs), together)
         ]
 
     def _cut(self, pool: Ints, rng: np.random.Generator) -> list[Ints]:
@@ -182,9 +183,9 @@ class Batches:
         bucket = BUCKET * self.batch_size if self.training else len(pool)
         batches = []
         for start in range(0, len(pool), bucket):
-            part = pool[start : start + bucket]
-            part = part[np.argsort(self.sizes[part], kind="stable")]
-            batches += [part[i : i + self.batch_size] for i in range(0, len(part), self.batch_size)]
+            rows = pool[start : start + bucket]
+            rows = rows[np.argsort(self.sizes[rows], kind="stable")]
+            batches += [rows[i : i + self.batch_size] for i in range(0, len(rows), self.batch_size)]
         return [batches[k] for k in rng.permutation(len(batches))] if self.training else batches
 
     def _read(self, rows: Ints, pool: Ints) -> sparse.csr_array:
@@ -196,24 +197,24 @@ class Batches:
             self._held = ordered, self.study.table[ordered]
         return self._held[1][np.searchsorted(ordered, rows)]
 
-    # -- what is in them ----------------------------------------------------------------------------------------------
+    # -- their content ------------------------------------------------------------------------------------------------
 
     def left_out(self) -> LeftOut | None:
         """What `max_asvs` and `coverage` leave out of the whole study; None where they set no limit.
 
-        Where reads or ASVs are drawn at random, this is one such draw; the limits look at samples before they are mixed.
+        Where reads or ASVs are drawn at random, this is one such draw; the limits are applied to samples that are not mixed.
         """
         if not self._limits():
             return None
-        limited, left, of = 0, np.zeros(2), np.zeros(2)
-        for part, table in self.study.blocks():
-            rngs = self._own_rngs(np.arange(part.start, part.stop), views=1)
-            table = self._drawn(table, rngs, views=1)
-            out = self._limited(table, rngs)[1]
-            limited += int((np.diff(out.indptr) > 0).sum())
-            left += out.data.sum(), len(out.data)
-            of += table.data.sum(), len(table.data)
-        return LeftOut(", ".join(self._limits()), len(self.sizes), limited, *(left / of).tolist())
+        num_limited, left_out, total = 0, np.zeros(2), np.zeros(2)  # of reads and of entries
+        for block, table in self.study.blocks():
+            rngs = self._own_rngs(np.arange(block.start, block.stop), views=1)
+            table = self._draw_reads(table, rngs, views=1)
+            removed = self._limit_asvs(table, rngs)[1]
+            num_limited += int((np.diff(removed.indptr) > 0).sum())
+            left_out += removed.data.sum(), len(removed.data)
+            total += table.data.sum(), len(table.data)
+        return LeftOut(", ".join(self._limits()), len(self.sizes), num_limited, *(left_out / total).tolist())
 
     def _limits(self) -> list[str]:
         """The limits on a sample's ASVs that are set."""
@@ -222,50 +223,57 @@ class Batches:
         most = most or f"max_asvs={config.max_asvs} (at random)"
         return [most] * (config.max_asvs > 0) + [f"coverage={config.coverage:g}"] * (config.coverage < 1)
 
-    def _limited(self, table: sparse.csr_array, rngs: Rngs) -> tuple[sparse.csr_array, sparse.csr_array]:
+    def _limit_asvs(self, table: sparse.csr_array, rngs: Rngs) -> tuple[sparse.csr_array, sparse.csr_array]:
+        """The table without the ASVs beyond the limits, and those."""
         c = self.config
         return limit(table, rngs, max_asvs=c.max_asvs, choice=c.asv_choice, coverage=c.coverage)
 
     def _own_rngs(self, rows: Ints, *, views: int) -> list[np.random.Generator]:
-        """A generator for each row, of its sample's id, its view, the seed and the draw alone."""
+        """A random number generator for each row, which depends on its sample's id, its view, the seed and the draw alone."""
         keys, seed, draw = sample_keys(self._ids[rows]), self.config.seed, self.draw
         return [np.random.default_rng([seed, draw, int(key), b % views]) for b, key in enumerate(keys)]
 
-    def _drawn(self, table: sparse.csr_array, rngs: Rngs, *, views: int) -> sparse.csr_array:
-        """Fresh reads of each sample, where they are asked for."""
+    def _draw_reads(self, table: sparse.csr_array, rngs: Rngs, *, views: int) -> sparse.csr_array:
+        """Newly drawn reads of each sample, with `rarefy` or several views; else the table as it is."""
         if not self._draws:
             return table
         depth = depths(table)
         reads = np.minimum(depth, self.config.rarefy or MOST_READS)
         if views > 1 and not self._hides:
-            same = (reads == depth) & (np.arange(len(depth)) % views > 0)
-            reads = np.where(same, (depth + 1) // 2, reads)
+            unchanged = (reads == depth) & (np.arange(len(depth)) % views > 0)
+            reads = np.where(unchanged, (depth + 1) // 2, reads)
         return draw_reads(table, reads, rngs)
 
     def _make(self, table: sparse.csr_array, rows: Ints, rng: np.random.Generator) -> Batch:
         """The batch of the samples `rows`, whose reads are `table`."""
         config, training = self.config, self.training
+        # A row for each view of each sample.
         if self.views > 1:
-            twice = np.repeat(np.arange(len(rows)), self.views)
-            table, rows = table[twice], rows[twice]
+            repeated = np.repeat(np.arange(len(rows)), self.views)
+            table, rows = table[repeated], rows[repeated]
+        # Rarefaction; outside training, a sample's draw does not depend on the samples beside it.
         own = not training and (self._draws or config.asv_choice == "random")
         rngs: Rngs = self._own_rngs(rows, views=self.views) if own else [rng] * len(rows)
-        table = self._drawn(table, rngs, views=self.views)
+        table = self._draw_reads(table, rngs, views=self.views)
+        # Mixup.
         partner_B = share_B = None
         if training and config.mixup:
             table, partner, share_B = mix(table, config.mixup, rng, views=self.views)
             partner_B = rows[partner]
+        # Limits and hidden ASVs; relative abundances still refer to all reads.
         total_B = depths(table)
         if self._limits():
-            table, _ = self._limited(table, rngs)
+            table, _ = self._limit_asvs(table, rngs)
         if self._hides:
             table = drop_asvs(table, config.asv_dropout, rng)
-        asv_N, asv_E = distinct(table.indices, self.study.num_asvs)
+        # Weights of samples, mixed as the samples are.
         weight_B = None
         if self._weights is not None:
             weight_B = self._weights[rows]
             if partner_B is not None and share_B is not None:
                 weight_B = share_B * weight_B + (1 - share_B) * self._weights[partner_B]
+        # The ragged batch: each distinct ASV once, padded to the longest of them.
+        asv_N, asv_E = distinct(table.indices, self.study.num_asvs)
         batch = Batch(
             tokens_NL=torch.from_numpy(self.tokens[asv_N, : int(self.lengths[asv_N].max())]),
             asv_E=torch.from_numpy(asv_E),
@@ -280,6 +288,7 @@ class Batches:
             partner_B=partner_B,
             share_B=share_B,
         )
+        # Targets, and after them mutations, which no target may see.
         for maker in self.makers:
             batch = maker(batch, rng)
         if training and config.mutation:
@@ -288,8 +297,8 @@ class Batches:
         return batch
 
 
-def _weights(categories: pd.Series) -> npt.NDArray[np.float64]:
-    """n / (k n_c) for samples of a category that n_c of n samples have, with k categories; a missing one is a category too."""
+def _weights(categories: pd.Series) -> Floats:
+    """n / (k n_c) for samples of a category that n_c of n samples have, with k categories; a missing value is a category too."""
     number, names = pd.factorize(categories, use_na_sentinel=False)
     return len(number) / (len(names) * np.bincount(number)[number])
 

@@ -1,4 +1,4 @@
-"""DNA to token ids. Each IUPAC letter has its own; none is mistaken for padding."""
+"""DNA to token ids: each IUPAC letter has its own, and none is the same as padding."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
-import numpy.typing as npt
 
+from aam_nb.arrays import Array
 from aam_nb.config import cut_list
 from aam_nb.study.errors import StudyError
 from aam_nb.study.letters import DNA_LETTERS
@@ -24,8 +24,8 @@ _TOKEN_OF_BYTE = np.zeros(256, dtype=np.uint8)
 _TOKEN_OF_BYTE[list(DNA_LETTERS.encode())] = np.arange(1, len(DNA_LETTERS) + 1)
 
 
-def tokenize(asv_ids: Sequence[str] | pd.Index) -> npt.NDArray[np.uint8]:
-    """Token ids, shape (n_asvs, longest), padded at the end with `PAD`.
+def tokenize(asv_ids: Sequence[str] | pd.Index) -> Array:
+    """Token ids (uint8), shape (n_asvs, longest), padded at the end with `PAD`.
 
     Raises
     ------

@@ -89,7 +89,7 @@ class Explain:
         from aam_nb.explain.attention.uniform import uniform_control
         from aam_nb.explain.attribution.attribute import attribute
         from aam_nb.explain.faithfulness.faithfulness import faithfulness
-        from aam_nb.train.estimator import load
+        from aam_nb.train.load import load
 
         model = load(self.run)
         study = self.study.read_for(model)
@@ -135,7 +135,7 @@ class Errors(RunArgs):
 
     def __call__(self) -> None:
         from aam_nb.error_analysis.analysis import errors
-        from aam_nb.train.estimator import load
+        from aam_nb.train.load import load
 
         model = load(self.run)
         study = self.study.read_for(model)
@@ -183,7 +183,7 @@ class Compare:
     def __call__(self) -> None:
         from aam_nb.evaluate.comparison.compare import compare
         from aam_nb.evaluate.comparison.contenders import Recipe
-        from aam_nb.train.estimator import load
+        from aam_nb.train.load import load
 
         study = self.study.read()
         names = [

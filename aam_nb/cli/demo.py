@@ -33,7 +33,8 @@ class Demo:
         from aam_nb.diversity.unifrac import unifrac
         from aam_nb.show.report import report
         from aam_nb.study.simulate import simulate_study
-        from aam_nb.train.estimator import AAM, load
+        from aam_nb.train.estimator import AAM
+        from aam_nb.train.load import load
 
         start = time.perf_counter()
         print_message(f"1/6 Simulating {self.samples} samples x {self.asvs} ASVs")

@@ -74,7 +74,7 @@ def describe_file(path: Path) -> str:
         from aam_nb.train.run import FILES
 
         if (path / FILES[0]).is_file():
-            from aam_nb.train.estimator import load
+            from aam_nb.train.load import load
 
             return f"run folder, {load(path, device='cpu')!r}"
     return what_is(path)

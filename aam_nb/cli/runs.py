@@ -27,7 +27,7 @@ class Predict:
     """CSV to write."""
 
     def __call__(self) -> None:
-        from aam_nb.train.estimator import load
+        from aam_nb.train.load import load
 
         model = load(self.run)
         study = self.study.read_for(model)
@@ -59,7 +59,7 @@ class Evaluate(RunArgs):
     evaluation: EvaluateConfig = field(default_factory=EvaluateConfig)
 
     def __call__(self) -> None:
-        from aam_nb.train.estimator import load
+        from aam_nb.train.load import load
         from aam_nb.train.run import as_json
 
         model = load(self.run)
@@ -89,7 +89,7 @@ class Report:
 
     def __call__(self) -> None:
         from aam_nb.show.report import report
-        from aam_nb.train.estimator import load
+        from aam_nb.train.load import load
 
         model = load(self.run)
         print_message(f"Wrote {report(model, self.study.read_for(model), self.out, title=self.title)}")

@@ -113,7 +113,8 @@ class Fit:
     head: TargetConfig = field(default_factory=TargetConfig)
 
     def __call__(self) -> None:
-        from aam_nb.train.estimator import AAM, load
+        from aam_nb.train.estimator import AAM
+        from aam_nb.train.load import load
 
         require_free_folder(self.out, resume=self.resume)
         model = load(self.pretrained, device=self.train.device) if self.pretrained else AAM(self.model)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import pandas as pd
 import torch
 from torch import Tensor, nn
 
@@ -67,6 +68,18 @@ class Network(nn.Module):
     def objectives(self) -> dict[str, Objective]:
         """The objectives by name."""
         return {name: o for name, o in self._heads.items() if isinstance(o, Objective)}
+
+    def summary(self) -> pd.DataFrame:
+        """Parameters of each part, and how many of them are trained: `parameters`, `trained`; the last row is the sum."""
+        rows: dict[str, list[int]] = {}
+        for name, parameter in self.named_parameters():
+            part = ".".join(name.split(".")[:2]) if name.startswith("encoder.") else f"head {name.split('.')[1]}"
+            row = rows.setdefault(part, [0, 0])
+            row[0] += parameter.numel()
+            row[1] += parameter.numel() * parameter.requires_grad
+        frame = pd.DataFrame(rows, index=["parameters", "trained"]).T
+        frame.loc["all"] = frame.sum()
+        return frame.rename_axis("part")
 
     def forward(self, batch: Batch, asv_ND: Tensor | None = None) -> StepResult:
         """Losses of a batch that carries its targets, or of a part of one; `asv_ND` as in `Encoder`."""

@@ -1,4 +1,4 @@
-"""Vectors of ASVs, each made once: kept with the model, and on disk where asked for, by sequence and digest of the weights."""
+"""Vectors of ASVs, each made once: kept with the model, and with `cache="disk"` on disk, by sequence and digest of the weights."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 import torch
 from safetensors import SafetensorError
@@ -15,6 +14,7 @@ from safetensors.torch import load_file, save
 from torch import Tensor
 from tqdm.auto import tqdm
 
+from aam_nb.arrays import Array
 from aam_nb.batch.tokens import PAD, tokenize
 from aam_nb.config import cache_folder
 from aam_nb.model.module import Network
@@ -24,12 +24,12 @@ from aam_nb.train.run import digest
 POSITIONS_PER_CHUNK = 16384
 """Positions (ASVs x patches of the longest) encoded at once without gradients: bounds memory."""
 CACHE_BYTES = 2**30
-"""Most bytes of vectors on disk; the files not used for longest make room."""
+"""Most bytes of vectors on disk; beyond them, the files that were not used for longest are removed."""
 log = logging.getLogger("aam_nb")
 
 
 class AsvVectors:
-    """Vectors of the ASVs met so far, under the weights they were made with; other weights start afresh.
+    """Vectors of the ASVs encoded so far, with the weights they were made with; other weights start a new collection.
 
     Parameters
     ----------
@@ -44,9 +44,15 @@ class AsvVectors:
         self.vectors = torch.empty(0, 0)
 
     def of(
-        self, network: Network, asv_ids: Sequence[str] | pd.Index, device: torch.device, *, progress: bool = False
+        self,
+        network: Network,
+        asv_ids: Sequence[str] | pd.Index,
+        device: torch.device,
+        *,
+        tokens_AL: Array | None = None,
+        progress: bool = False,
     ) -> Tensor:
-        """Vectors of ASVs on `device`, N x D; those not met before are encoded."""
+        """Vectors of ASVs on `device`, N x D; new ones are encoded, from `tokens_AL` (the tokens of all `asv_ids`) where given."""
         made_with = weights_digest(network)
         if made_with != self.digest:
             self.digest, self.vectors = made_with, torch.empty(0, 0)
@@ -54,9 +60,11 @@ class AsvVectors:
             if self.disk:
                 self._read()
         wanted = pd.Index(asv_ids, dtype=object)
-        new = wanted[~wanted.isin(self.known)].unique()
-        if len(new):
-            made = encode_asvs(network, tokenize(new), device, progress=progress).float().cpu()
+        is_new = ~wanted.isin(self.known) & ~wanted.duplicated()
+        if is_new.any():
+            new = wanted[is_new]
+            tokens_NL = tokenize(new) if tokens_AL is None else tokens_AL[is_new]
+            made = encode_asvs(network, tokens_NL, device, progress=progress).float().cpu()
             self.vectors = torch.cat([self.vectors, made]) if len(self.known) else made
             self.known = self.known.append(new)
             if self.disk:
@@ -75,12 +83,12 @@ class AsvVectors:
         if not self.path.is_file():
             return
         try:
-            found = load_file(self.path)
-            ids, vectors = found["dna"].numpy().tobytes().decode().split("\n"), found["vectors"]
+            tensors = load_file(self.path)
+            ids, vectors = tensors["dna"].numpy().tobytes().decode().split("\n"), tensors["vectors"]
             if len(ids) != len(vectors) or not bool(torch.isfinite(vectors).all()):
                 raise ValueError("its vectors are not those of its ASVs")
         except (SafetensorError, OSError, ValueError, KeyError) as error:
-            log.warning("The ASV vectors in %s cannot be read (%s) and are made anew.", self.path, error)
+            log.warning("The ASV vectors in %s cannot be read (%s), so they are computed again.", self.path, error)
             return
         self.known, self.vectors = pd.Index(ids, dtype=object), vectors
 
@@ -94,21 +102,19 @@ class AsvVectors:
                 total += path.stat().st_size
                 if total > CACHE_BYTES:
                     path.unlink(missing_ok=True)
-        except OSError as error:  # a full disk: the vectors are there all the same
-            log.warning("The ASV vectors are not kept in %s (%s).", self.path.parent, error)
+        except OSError as error:  # a full disk: the vectors are in memory
+            log.warning("The ASV vectors could not be saved in %s (%s).", self.path.parent, error)
 
 
 def weights_digest(network: Network) -> str:
-    """SHA-256 of all that decides an ASV's vector: the ASV encoder's shape, weights and reference."""
+    """SHA-256 of all that an ASV's vector depends on: the ASV encoder's shape, weights and reference."""
     asv = network.encoder.asv
     return digest(asv, network.encoder.config, asv.reference_ids)
 
 
 @torch.no_grad()
-def encode_asvs(
-    network: Network, tokens_NL: npt.NDArray[np.uint8], device: torch.device, *, progress: bool = False
-) -> Tensor:
-    """Vectors of tokenized ASVs, N x D, each encoded once, in chunks of like length."""
+def encode_asvs(network: Network, tokens_NL: Array, device: torch.device, *, progress: bool = False) -> Tensor:
+    """Vectors of tokenized ASVs, N x D, each encoded once, in chunks of similar length."""
     network.to(device).eval()
     lengths = (tokens_NL != PAD).sum(1)
     order = np.argsort(lengths, kind="stable")

@@ -1,4 +1,4 @@
-"""What goes on beside training: progress, early stopping, history, TensorBoard, and a watch over gradients and memory.
+"""What happens beside training: progress, early stopping, history, TensorBoard, and a watch over gradients and memory.
 
 A callback of one's own is a class with the hooks that it needs, given to `fit` or `pretrain`::
 
@@ -10,34 +10,29 @@ A callback of one's own is a class with the hooks that it needs, given to `fit` 
 from __future__ import annotations
 
 import math
-import re
 import statistics
-import sys
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from numbers import Real
 from pathlib import Path
 from typing import Any, Protocol
 
 import pandas as pd
-import psutil
 import torch
 from torch import nn
 from tqdm.auto import tqdm
 
 from aam_nb.config import ConfigError, Notice, TrainConfig, UserError
 from aam_nb.study.atomic import NotWrittenError, whole_file
+from aam_nb.train.machine import Memory, memory_of
 
 MB = 2**20
-
-
 HISTORY = Path("checkpoints") / "history.csv"
-"""Where a run folder holds the history of the training under way; `save` writes the one of the run beside the weights."""
+"""Where a run folder holds the history while training runs; `save` writes the run's own beside the weights."""
 
 
 class MissingTensorBoardError(UserError, ImportError):
-    """TensorBoard events are asked for, and the package that writes them is not installed."""
+    """TensorBoard events are wanted, and the package that writes them is not installed."""
 
 
 class MemoryWarning(Notice):
@@ -108,22 +103,34 @@ class Training(Protocol):
 
     @property
     def is_main(self) -> bool:
-        """Whether this process speaks and writes for all."""
+        """Whether this process is the one that prints and writes."""
 
     def say(self, text: str) -> None:
         """Show a line beside the progress bar."""
 
 
 class Callback:
-    """Something to do at certain moments of a training; each hook does nothing unless it is written.
+    """Something to do at certain moments of a training: subclass it and write the hooks that you need; the others do nothing.
 
     After a resume `trainer.rows` and `trainer.step` are as they were, while the callback is new: what else it must remember goes into
     `state`.
+
+    Examples
+    --------
+    >>> import aam_nb as aam
+    >>> class PrintEpochs(aam.Callback):
+    ...     def on_epoch_end(self, trainer):
+    ...         print(f"epoch {trainer.epoch}, step {trainer.step} of {trainer.num_steps}")
+    >>> study = aam.simulate_study(n_samples=24, n_asvs=40, seed=0)
+    >>> config = aam.TrainConfig(epochs=2, progress=False, device="cpu")
+    >>> model = aam.AAM(aam.ModelConfig(width=16, num_layers=1)).fit(study, target="age", config=config, callbacks=[PrintEpochs()])
+    epoch 1, step 2 of 4
+    epoch 2, step 4 of 4
     """
 
     @property
     def shows_progress(self) -> bool:
-        """Whether it shows how far training is, so that no bar need do so."""
+        """Whether it shows how far training is, so that no progress bar is needed."""
         return False
 
     def state(self) -> dict[str, Any]:
@@ -137,17 +144,17 @@ class Callback:
         """Before the first step, or the first after a resume."""
 
     def on_step_end(self, trainer: Training) -> None:
-        """After each step; `trainer.last` tells of it."""
+        """After each step, which `trainer.last` describes."""
 
     def on_epoch_end(self, trainer: Training) -> None:
-        """After each epoch and its validation; `trainer.rows[-1]` tells of it."""
+        """After each epoch and its validation, which `trainer.rows[-1]` describes."""
 
     def on_fit_end(self, trainer: Training) -> None:
-        """After the last step, also where training was stopped or broke."""
+        """After the last step, also where training was stopped or failed."""
 
 
 def default_callbacks(config: TrainConfig, folder: Path | None, *, bar: bool = True) -> list[Callback]:
-    """What every training does beside: the watch first, so that what follows finds its columns.
+    """The callbacks of every training: the watch first, so that those after it find its columns.
 
     Parameters
     ----------
@@ -158,18 +165,18 @@ def default_callbacks(config: TrainConfig, folder: Path | None, *, bar: bool = T
     bar
         Whether to show a progress bar, where `progress` is on.
     """
-    found: list[Callback] = [Watch(), EarlyStopping(config.patience, config.best)]
+    callbacks: list[Callback] = [Watch(), EarlyStopping(config.patience, config.best)]
     if folder is not None:
-        found.append(History())
+        callbacks.append(History())
     if config.tensorboard:
-        found.append(TensorBoard())
-    return [*found, Progress()] if bar else found
+        callbacks.append(TensorBoard())
+    return [*callbacks, Progress()] if bar else callbacks
 
 
 # -- the best epoch, and when to stop ---------------------------------------------------------------------------------
 
 
-def best(rows: Sequence[Mapping[str, Any]], column: str) -> int:
+def best_row(rows: Sequence[Mapping[str, Any]], column: str) -> int:
     """Position of the best of a history's rows, the first of equals.
 
     Parameters
@@ -178,7 +185,7 @@ def best(rows: Sequence[Mapping[str, Any]], column: str) -> int:
         At least one.
     column
         Its smallest value is the best, or its largest with a plus before it: "+valid_target_r2". What is not a number is worse than
-        any; where none is a number, the last row is as good as we know.
+        any number; where no row has one, the last row is chosen.
 
     Raises
     ------
@@ -186,10 +193,10 @@ def best(rows: Sequence[Mapping[str, Any]], column: str) -> int:
         The history has no such column, or it does not hold numbers.
     """
     name, sign = column.removeprefix("+"), -1.0 if column.startswith("+") else 1.0
-    known = _numbers(rows[-1])
-    if name not in known:
+    numbers = _numbers(rows[-1])
+    if name not in numbers:
         raise ConfigError(
-            f"best is {column!r}, and the history has no such column of numbers. It has {', '.join(known)}. Use "
+            f"best is {column!r}, and the history has no such column of numbers. It has {', '.join(numbers)}. Use "
             "`TrainConfig(best='valid_loss')`, or another of these, with a plus before it where more is better."
         )
     values = [sign * float(row.get(name, math.nan)) for row in rows]
@@ -202,33 +209,32 @@ def _numbers(row: Mapping[str, Any]) -> dict[str, float]:
 
 
 class EarlyStopping(Callback):
-    """Ends training when the best epoch lies too far back.
+    """Ends training when there has been no better epoch for too long.
 
     Parameters
     ----------
     patience
         Epochs after the best one.
     column
-        As for `best`.
+        As for `best_row`.
     """
 
     def __init__(self, patience: int, column: str = "valid_loss") -> None:
         self.patience, self.column = patience, column
 
     def on_fit_start(self, trainer: Training) -> None:
-        if trainer.rows and self._over(trainer):  # killed between the last epoch and its end
+        if trainer.rows and self._is_over(trainer):  # killed between the last epoch and its end
             trainer.stop = True
 
     def on_epoch_end(self, trainer: Training) -> None:
-        if self._over(trainer):
+        if self._is_over(trainer):
             trainer.stop = True
-            i = best(trainer.rows, self.column)
-            said = (
-                f"Stopped after {len(trainer.rows)} epochs: {self.column.removeprefix('+')} was best in epoch {i + 1} and has not been "
-                f"better in {self.patience} more."
-            )
+            i = best_row(trainer.rows, self.column)
             if trainer.config.progress:
-                trainer.say(said)
+                column, patience = self.column.removeprefix("+"), self.patience
+                trainer.say(
+                    f"Stopped early, after epoch {len(trainer.rows)}: {column} was best in epoch {i + 1} (patience={patience})."
+                )
 
     def on_fit_end(self, trainer: Training) -> None:
         rows, name = trainer.rows, self.column.removeprefix("+")
@@ -240,8 +246,8 @@ class EarlyStopping(Callback):
                 stacklevel=2,
             )
 
-    def _over(self, trainer: Training) -> bool:
-        return len(trainer.rows) - 1 - best(trainer.rows, self.column) >= self.patience
+    def _is_over(self, trainer: Training) -> bool:
+        return len(trainer.rows) - 1 - best_row(trainer.rows, self.column) >= self.patience
 
 
 # -- what is shown and written ----------------------------------------------------------------------------------------
@@ -263,24 +269,24 @@ class Progress(Callback):
 
     def on_step_end(self, trainer: Training) -> None:
         if self.bar is not None:
-            self._tell(trainer, trainer.last["loss"], refresh=False)
+            self._show(trainer, trainer.last["loss"], refresh=False)
             self.bar.update(trainer.step - self.bar.n)
 
     def on_epoch_end(self, trainer: Training) -> None:
-        self._tell(trainer, trainer.rows[-1]["train_loss"], refresh=True)
+        self._show(trainer, trainer.rows[-1]["train_loss"], refresh=True)
 
     def on_fit_end(self, trainer: Training) -> None:
         if self.bar is not None:
             self.bar.close()
 
-    def _tell(self, trainer: Training, loss: float, *, refresh: bool) -> None:
+    def _show(self, trainer: Training, loss: float, *, refresh: bool) -> None:
         if self.bar is None or self.bar.disable:
             return
         epoch = min(trainer.config.epochs, (trainer.step - 1) // trainer.steps_per_epoch + 1)
-        told = {"epoch": f"{epoch}/{trainer.config.epochs}", "loss": f"{loss:.3f}"}
+        labels = {"epoch": f"{epoch}/{trainer.config.epochs}", "loss": f"{loss:.3f}"}
         if trainer.rows:
-            told["valid"] = f"{trainer.rows[-1]['valid_loss']:.3f}"
-        self.bar.set_postfix(told, refresh=refresh)
+            labels["valid"] = f"{trainer.rows[-1]['valid_loss']:.3f}"
+        self.bar.set_postfix(labels, refresh=refresh)
 
 
 class History(Callback):
@@ -355,21 +361,21 @@ class TensorBoard(Callback):
 
 
 class Watch(Callback):
-    """Keeps an eye on gradients and memory, in two columns of the history, and warns once of each.
+    """Watches gradients and memory: adds two columns to the history, and warns once about each.
 
     grad_norm is the median of the epoch's gradient norms before clipping.
-    memory_mb is the most memory held so far: of the GPU by tensors, else of the machine by this process, in MiB.
+    memory_mb is the most memory used so far: of the GPU by tensors, else of the machine by this process, in MiB.
 
     Parameters
     ----------
     full
-        Share of the room there is from which memory counts as nearly full.
+        Share of the memory that can be used from which it counts as nearly full.
     """
 
     def __init__(self, *, full: float = 0.9) -> None:
         self.full = full
         self._norms: list[float] = []
-        self._before, self._told = 0, set[type[Notice]]()
+        self._peak_before, self._warned = 0, set[type[Notice]]()
 
     def state(self) -> dict[str, Any]:
         return {"norms": self._norms}
@@ -379,124 +385,66 @@ class Watch(Callback):
 
     def on_fit_start(self, trainer: Training) -> None:
         self._norms.clear()
-        self._told.clear()
-        self._before = memory_of(_device(trainer)).peak
+        self._warned.clear()
+        self._peak_before = memory_of(_device(trainer)).peak
 
     def on_step_end(self, trainer: Training) -> None:
         self._norms.append(float(trainer.last["norm"]))
-        if trainer.step & (trainer.step - 1) == 0:  # 1, 2, 4, 8, …: soon, and seldom
-            self._look_at_memory(trainer)
+        if trainer.step & (trainer.step - 1) == 0:  # 1, 2, 4, 8, …: early, and rarely
+            self._check_memory(trainer)
 
     def on_epoch_end(self, trainer: Training) -> None:
         finite = [norm for norm in self._norms if math.isfinite(norm)]
         trainer.rows[-1]["grad_norm"] = statistics.median(finite) if finite else math.nan
-        trainer.rows[-1]["memory_mb"] = self._look_at_memory(trainer).peak / MB
+        trainer.rows[-1]["memory_mb"] = self._check_memory(trainer).peak / MB
         if self._norms and not any(finite):
-            what = "zero" if finite else "not a number"
+            size = "zero" if finite else "not a number"
             self._warn(
                 GradientWarning,
-                f"The gradient was {what} in all {len(self._norms)} steps of epoch {len(trainer.rows)}, so nothing was learned. Expected "
-                f"a finite norm above 0. {self._cure(trainer.config, bool(finite))}",
+                f"The gradient was {size} in all {len(self._norms)} steps of epoch {len(trainer.rows)}, so nothing was learned. Expected "
+                f"a finite norm above 0. {_gradient_advice(trainer.config, is_zero=bool(finite))}",
             )
         self._norms.clear()
 
-    def _look_at_memory(self, trainer: Training) -> Memory:
-        found = memory_of(_device(trainer))
-        held = (
-            found.peak if found.peak > self._before else found.held
-        )  # a peak from before this training says nothing of it
-        if held > self.full * found.room:
+    def _check_memory(self, trainer: Training) -> Memory:
+        memory = memory_of(_device(trainer))
+        # A peak from before this training does not count.
+        used = memory.peak if memory.peak > self._peak_before else memory.used
+        if used > self.full * memory.limit:
             self._warn(
                 MemoryWarning,
-                f"Memory is {held / found.room:.0%} full ({held / 2**30:.1f} of {found.room / 2**30:.1f} GiB). When it runs out training "
-                f"ends. Try one of these: {', '.join(_savings(trainer.config))}, or a smaller model (`ModelConfig(width=...)`).",
+                f"Memory is {used / memory.limit:.0%} full ({used / 2**30:.1f} of {memory.limit / 2**30:.1f} GiB). When it runs out, "
+                f"training ends. Try one of these: {', '.join(_memory_savings(trainer.config))}, or a smaller model "
+                "(`ModelConfig(width=...)`).",
             )
-        return found
+        return memory
 
     def _warn(self, kind: type[Notice], text: str) -> None:
-        if kind not in self._told:
-            self._told.add(kind)
+        if kind not in self._warned:
+            self._warned.add(kind)
             warnings.warn(text, kind, stacklevel=3)
 
-    @staticmethod
-    def _cure(config: TrainConfig, zero: bool) -> str:
-        if config.precision == "fp16":
-            return "fp16 has too narrow a range here: use `TrainConfig(precision='bf16')`, or 'fp32'."
-        if not zero:
-            return f"Lower the rate: `TrainConfig(learning_rate={config.learning_rate / 3:.1g})`."
-        return "Look whether the targets vary, and what is frozen: `TrainConfig(freeze='none')`."
+
+def _gradient_advice(config: TrainConfig, *, is_zero: bool) -> str:
+    """What to change where gradients are zero, or are not numbers."""
+    if config.precision == "fp16":
+        return "The range of fp16 is too narrow here: use `TrainConfig(precision='bf16')`, or 'fp32'."
+    if not is_zero:
+        return f"Lower the rate: `TrainConfig(learning_rate={config.learning_rate / 3:.1g})`."
+    return "Check that the targets vary, and what is frozen: `TrainConfig(freeze='none')`."
 
 
-def _savings(config: TrainConfig) -> list[str]:
-    """Settings that would take less memory than these."""
-    found = [f"`max_tokens={max(1, config.max_tokens // 2)}`"]
+def _memory_savings(config: TrainConfig) -> list[str]:
+    """Settings that would use less memory than these."""
+    settings = [f"`max_tokens={max(1, config.max_tokens // 2)}`"]
     if config.accumulation:
-        found.append(f"`accumulation={2 * config.accumulation}` (0 finds it)")
+        settings.append(f"`accumulation={2 * config.accumulation}` (0 finds a number that fits)")
     if not config.checkpointing:
-        found.append("`checkpointing=True`")
+        settings.append("`checkpointing=True`")
     if config.precision in ("fp32", "tf32"):
-        found.append("`precision='bf16'`")
-    return found
+        settings.append("`precision='bf16'`")
+    return settings
 
 
 def _device(trainer: Training) -> torch.device:
     return next(trainer.network.parameters()).device
-
-
-@dataclass(frozen=True)
-class Memory:
-    """Bytes that this process holds now, held at most so far, and could hold."""
-
-    held: int
-    peak: int
-    room: int
-
-
-def memory_of(device: torch.device) -> Memory:
-    """Memory of a GPU (CUDA), or else of the machine.
-
-    Room is all there is, less what other processes hold of it: of the GPU, or of the machine, within the limits that its container or
-    job sets (cgroups).
-    """
-    if device.type == "cuda":
-        free, total = torch.cuda.mem_get_info(device)
-        others = total - free - torch.cuda.memory_reserved(device)
-        peak = torch.cuda.max_memory_allocated(device)
-        return Memory(held=torch.cuda.memory_allocated(device), peak=peak, room=total - max(0, others))
-    held, machine = psutil.Process().memory_info().rss, psutil.virtual_memory()
-    room = min([machine.available + held, machine.total, *_job_limits()])
-    return Memory(held=held, peak=max(held, _peak_of_process()), room=room)
-
-
-def _peak_of_process() -> int:
-    """Most bytes of main memory that this process has held."""
-    told = re.search(r"VmHWM:\s+(\d+) kB", _text_of(Path("/proc/self/status")))
-    if told:
-        return 1024 * int(told[1])
-    if sys.platform == "win32":
-        return int(psutil.Process().memory_info().peak_wset)
-    import resource  # which, on Linux, also counts the process that started this one
-
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
-
-
-def _job_limits(groups: Path = Path("/proc/self/cgroup"), root: Path = Path("/sys/fs/cgroup")) -> Iterator[int]:
-    """Bytes that this process's control groups (of version 1 or 2), and those around them, let it hold."""
-    for line in _text_of(groups).splitlines():
-        _, controllers, path = line.split(":", 2)
-        if controllers and "memory" not in controllers.split(","):
-            continue
-        top, name = (root / "memory", "memory.limit_in_bytes") if controllers else (root, "memory.max")
-        folder = top / path.lstrip("/")
-        for place in (folder, *folder.parents):
-            text = _text_of(place / name).strip() if place.is_relative_to(top) else ""
-            if text.isdigit():  # "max" is no limit
-                yield int(text)
-
-
-def _text_of(path: Path) -> str:
-    """A file of the system's; empty where there is none, or none for us."""
-    try:
-        return path.read_text()
-    except OSError:
-        return ""

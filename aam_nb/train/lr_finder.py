@@ -1,4 +1,4 @@
-"""The learning-rate finder: a short training along a rising rate."""
+"""The learning rate finder: a short training with a rising rate."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-import aam_nb
 from aam_nb.config import ConfigError, TrainConfig, UserError
 from aam_nb.model.module import Network
+from aam_nb.model.objectives import Task
 from aam_nb.study.study import Study
 from aam_nb.train.callbacks import Callback
 from aam_nb.train.trainer import Trainer, TrainingError
 
 SMALLEST, LARGEST = 1e-6, 1.0
-"""Ends of the rates tried."""
+"""The first and the last rate."""
 SMOOTHING = 0.9
 """Decay of the moving average of the loss."""
 BEYOND = 4.0
@@ -26,7 +26,7 @@ BEYOND = 4.0
 
 
 class RateSearchError(UserError, RuntimeError):
-    """The loss does not fall at any rate tried."""
+    """The loss does not fall at any rate."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,7 +50,9 @@ class RateSearch:
 
     def plot(self, **artist_kw: Any) -> Any:
         """The curve and the suggestion; a matplotlib Axes."""
-        return aam_nb.plots.learning_rate(self, **artist_kw)
+        from aam_nb.show.plots.training import learning_rate
+
+        return learning_rate(self, **artist_kw)
 
     def __repr__(self) -> str:
         return f"RateSearch({len(self.curve)} steps up to {self.curve['learning_rate'].iloc[-1]:.1e}, suggests {self.suggestion:.1e})"
@@ -59,12 +61,12 @@ class RateSearch:
         return f"<b>{html.escape(repr(self))}</b>"
 
 
-class _Over(Exception):
-    """The search has seen enough."""
+class _SearchEnd(Exception):
+    """The search is over: all rates were tried, or the loss diverges."""
 
 
-class _Riser(Callback):
-    """Raises the rate after every step, and stops where the loss goes astray."""
+class _RisingRate(Callback):
+    """Raises the rate after every step, and stops where the loss diverges."""
 
     def __init__(self, num_steps: int) -> None:
         self.rates = np.geomspace(SMALLEST, LARGEST, num_steps)
@@ -72,7 +74,7 @@ class _Riser(Callback):
         self.average, self.lowest = 0.0, np.inf
 
     def on_fit_start(self, trainer: Any) -> None:
-        self._set(trainer, 0)
+        self._set_rate(trainer, 0)
 
     def on_step_end(self, trainer: Any) -> None:
         loss = float(trainer.last["loss"])
@@ -81,19 +83,17 @@ class _Riser(Callback):
         smoothed = self.average / (1 - SMOOTHING ** len(self.losses))
         self.lowest = min(self.lowest, smoothed)
         if len(self.losses) == len(self.rates) or smoothed > BEYOND * self.lowest:
-            raise _Over
-        self._set(trainer, len(self.losses))
+            raise _SearchEnd
+        self._set_rate(trainer, len(self.losses))
 
-    def _set(self, trainer: Any, k: int) -> None:
+    def _set_rate(self, trainer: Any, k: int) -> None:
         first = trainer.raw_optimizer.param_groups[0]["initial_lr"]
         for group in trainer.raw_optimizer.param_groups:
             group["lr"] = self.rates[k] * group["initial_lr"] / first
 
 
-def find_rate(
-    network: Network, study: Study, config: TrainConfig, *, target: str | None, num_steps: int = 100
-) -> RateSearch:
-    """Train a network along a rising rate until its loss goes astray; see `AAM.find_learning_rate`.
+def find_rate(network: Network, study: Study, config: TrainConfig, *, num_steps: int = 100) -> RateSearch:
+    """Train a network with a rising rate until its loss diverges; see `AAM.find_learning_rate`.
 
     Raises
     ------
@@ -102,17 +102,17 @@ def find_rate(
     """
     if not isinstance(num_steps, int) or num_steps < 10:
         raise ConfigError(f"num_steps is {num_steps!r}. Expected at least 10. Try `num_steps=100`.")
-    riser = _Riser(num_steps)
-    plain = replace(
+    rising = _RisingRate(num_steps)
+    unscheduled = replace(
         config, schedule="constant", warmup=0.0, epochs=num_steps, ema=0.0, patience=num_steps, tensorboard=False
     )
-    stage = "fit" if target else "pretrain"
-    trainer = Trainer(network, study, plain, stage=stage, target=target, callbacks=[riser])
-    with suppress(_Over, TrainingError):  # the loss has gone astray, to where it is no number at the latest
+    stage = "fit" if any(isinstance(o, Task) for o in network.objectives.values()) else "pretrain"
+    trainer = Trainer(network, study, unscheduled, stage=stage, callbacks=[rising])
+    with suppress(_SearchEnd, TrainingError):  # a loss that is not a number has diverged
         trainer.run()
-    losses = np.array(riser.losses)
+    losses = np.array(rising.losses)
     smoothed = pd.Series(losses).ewm(alpha=1 - SMOOTHING).mean().to_numpy()
-    curve = pd.DataFrame({"learning_rate": riser.rates[: len(losses)], "loss": losses, "smoothed": smoothed})
+    curve = pd.DataFrame({"learning_rate": rising.rates[: len(losses)], "loss": losses, "smoothed": smoothed})
     if len(curve) < 5 or smoothed.min() >= smoothed[0]:
         raise RateSearchError(
             f"The loss does not fall at any of {len(curve)} rates from {SMALLEST:g} upwards. Expected it to. Give "

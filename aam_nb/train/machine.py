@@ -1,28 +1,37 @@
-"""The machine that training runs on: device and precision (accelerate's), random numbers, signals, and memory that runs out."""
+"""The machine that training runs on: device and precision (by accelerate), random numbers, signals, and memory."""
 
 from __future__ import annotations
 
+import random
+import re
 import signal
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
+import numpy as np
+import psutil
 import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
 from accelerate.utils import DistributedDataParallelKwargs
 from accelerate.utils.memory import should_reduce_batch_size
+from torch import Tensor
 
 from aam_nb.config import ConfigError, TrainConfig
-from aam_nb.train.checkpoint import load_random_state, random_state
 
 SHORT_OF_MEMORY = ("could not create a primitive", "bad alloc")
-"""What oneDNN and C++ say on the CPU when memory runs out, beside what accelerate knows."""
+"""What oneDNN and C++ report on the CPU when memory runs out, besides the messages that accelerate knows."""
+
+# -- device and precision -------------------------------------------------------------------------------------------------
 
 
 def make_accelerator(config: TrainConfig) -> Accelerator:
-    """accelerate for the device and precision asked for; a notebook may ask for another each time.
+    """accelerate for the device and the precision of `config`; a notebook may ask for another each time.
 
     Raises
     ------
@@ -44,12 +53,40 @@ def make_accelerator(config: TrainConfig) -> Accelerator:
     return accelerator
 
 
+# -- random numbers -------------------------------------------------------------------------------------------------------
+
+
+def random_state() -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """The state of every random number generator (torch, CUDA, numpy, Python): tensors by name, and values for JSON."""
+    tensors = {"torch": torch.get_rng_state()}
+    if torch.cuda.is_available():
+        tensors |= {f"cuda{k}": t for k, t in enumerate(torch.cuda.get_rng_state_all())}
+    kind, keys, position, has_gauss, gauss = np.random.get_state(legacy=True)  # noqa: NPY002 - users' objectives may draw from it
+    tensors["numpy"] = torch.from_numpy(np.asarray(keys).astype(np.int64))
+    return tensors, {"numpy": [str(kind), int(position), int(has_gauss), float(gauss)], "python": random.getstate()}
+
+
+def load_random_state(tensors: dict[str, Tensor], values: dict[str, Any]) -> None:
+    """Put back what `random_state` gave; the states of CUDA only where there are as many devices."""
+    torch.set_rng_state(tensors["torch"])
+    cuda = [tensors[f"cuda{k}"] for k in range(sum(name.startswith("cuda") for name in tensors))]
+    if cuda and torch.cuda.is_available() and len(cuda) == torch.cuda.device_count():
+        torch.cuda.set_rng_state_all(cuda)
+    kind, position, has_gauss, gauss = values["numpy"]
+    np.random.set_state((kind, tensors["numpy"].numpy().astype(np.uint32), position, has_gauss, gauss))  # noqa: NPY002
+    version, keys, gauss_next = values["python"]
+    random.setstate((version, tuple(keys), gauss_next))
+
+
 @contextmanager
 def seeded(config: TrainConfig, device: torch.device) -> Iterator[None]:
-    """Random numbers follow the seed inside, and go on as before outside; on the CPU sums are added up in a fixed order, and with
-    tf32 matrix products are allowed it."""
-    asked, warn = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
-    products, generators = torch.get_float32_matmul_precision(), random_state()
+    """Inside, random numbers follow the seed, sums on the CPU are added in a fixed order, and tf32 may be used for matrix products.
+
+    Afterwards all is as it was before.
+    """
+    deterministic = torch.are_deterministic_algorithms_enabled()
+    warn_only = torch.is_deterministic_algorithms_warn_only_enabled()
+    matmul_precision, generators = torch.get_float32_matmul_precision(), random_state()
     torch.manual_seed(config.seed)
     if device.type == "cpu":
         torch.use_deterministic_algorithms(True, warn_only=True)
@@ -58,44 +95,109 @@ def seeded(config: TrainConfig, device: torch.device) -> Iterator[None]:
     try:
         yield
     finally:
-        torch.use_deterministic_algorithms(asked, warn_only=warn)
-        torch.set_float32_matmul_precision(products)
+        torch.use_deterministic_algorithms(deterministic, warn_only=warn_only)
+        torch.set_float32_matmul_precision(matmul_precision)
         load_random_state(*generators)
 
 
+# -- signals --------------------------------------------------------------------------------------------------------------
+
+
 class Signals:
-    """Ctrl-C and SIGTERM, kept until the end of a step, where a checkpoint can be written; a second one does not wait."""
+    """Ctrl-C and SIGTERM, delayed until the end of a step, where a checkpoint can be written; a second one does not wait."""
 
     def __init__(self) -> None:
-        self.heard = 0
+        self.received = 0
 
     @contextmanager
-    def kept(self, *, wanted: bool) -> Iterator[None]:
-        """Keep signals inside, where `wanted` and this is the thread that hears them."""
+    def delayed(self, *, wanted: bool) -> Iterator[None]:
+        """Delay signals inside, where `wanted` and this is the thread that receives them."""
         if not wanted or threading.current_thread() is not threading.main_thread():
             yield
             return
 
-        def hear(number: int, frame: Any) -> None:
-            if self.heard:
+        def receive(number: int, frame: Any) -> None:
+            if self.received:
                 raise KeyboardInterrupt
-            self.heard = number
+            self.received = number
 
-        before = {number: signal.signal(number, hear) for number in (signal.SIGINT, signal.SIGTERM)}
+        before = {number: signal.signal(number, receive) for number in (signal.SIGINT, signal.SIGTERM)}
         try:
             yield
         finally:
             for number, handler in before.items():
                 signal.signal(number, handler)
 
-    def act(self) -> None:
+    def obey(self) -> None:
         """Do now what the signal asked for: exit with 143, or interrupt."""
-        if self.heard == signal.SIGTERM:
+        if self.received == signal.SIGTERM:
             raise SystemExit(128 + signal.SIGTERM)
         raise KeyboardInterrupt
 
 
+# -- memory ---------------------------------------------------------------------------------------------------------------
+
+
 def is_out_of_memory(error: Exception) -> bool:
-    """Whether it says that memory ran out, of a GPU or of the machine."""
+    """Whether an error says that memory ran out, of a GPU or of the machine."""
     short = isinstance(error, MemoryError) or should_reduce_batch_size(error)
     return short or any(words in str(error) for words in SHORT_OF_MEMORY)
+
+
+@dataclass(frozen=True)
+class Memory:
+    """Bytes that this process uses now, has used at most so far, and could use."""
+
+    used: int
+    peak: int
+    limit: int
+
+
+def memory_of(device: torch.device) -> Memory:
+    """Memory of a GPU (CUDA), or else of the machine.
+
+    The limit is all there is, less what other processes use: of the GPU, or of the machine, within the limits that its container or
+    job sets (cgroups).
+    """
+    if device.type == "cuda":
+        free, total = torch.cuda.mem_get_info(device)
+        others = total - free - torch.cuda.memory_reserved(device)
+        peak = torch.cuda.max_memory_allocated(device)
+        return Memory(used=torch.cuda.memory_allocated(device), peak=peak, limit=total - max(0, others))
+    used, machine = psutil.Process().memory_info().rss, psutil.virtual_memory()
+    limit = min([machine.available + used, machine.total, *_job_limits()])
+    return Memory(used=used, peak=max(used, _peak_of_process()), limit=limit)
+
+
+def _peak_of_process() -> int:
+    """Most bytes of main memory that this process has used."""
+    line = re.search(r"VmHWM:\s+(\d+) kB", _text_of(Path("/proc/self/status")))
+    if line:
+        return 1024 * int(line[1])
+    if sys.platform == "win32":
+        return int(psutil.Process().memory_info().peak_wset)
+    import resource  # which, on Linux, also counts the process that started this one
+
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+
+
+def _job_limits(groups: Path = Path("/proc/self/cgroup"), root: Path = Path("/sys/fs/cgroup")) -> Iterator[int]:
+    """Bytes that this process's control groups (of version 1 or 2), and those around them, let it use."""
+    for line in _text_of(groups).splitlines():
+        _, controllers, path = line.split(":", 2)
+        if controllers and "memory" not in controllers.split(","):
+            continue
+        top, name = (root / "memory", "memory.limit_in_bytes") if controllers else (root, "memory.max")
+        folder = top / path.lstrip("/")
+        for group in (folder, *folder.parents):
+            text = _text_of(group / name).strip() if group.is_relative_to(top) else ""
+            if text.isdigit():  # "max" is no limit
+                yield int(text)
+
+
+def _text_of(path: Path) -> str:
+    """A file of the system's; empty where there is none, or none that we may read."""
+    try:
+        return path.read_text()
+    except OSError:
+        return ""

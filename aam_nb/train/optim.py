@@ -1,51 +1,53 @@
-"""How weights move: the optimizer and its groups, the rate over time, bounds on gradients, and what is frozen.
+"""How weights change: the optimizer and its groups, the learning rate over time, gradient clipping, and what is frozen.
 
-Everything here is plain torch: devices, processes and precision are the trainer's.
+Everything here is torch alone: devices, processes and precision belong to the trainer.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.optim.lr_scheduler import LambdaLR
 
 from aam_nb.config import TrainConfig
 from aam_nb.model.module import Network
 
 MOMENTUM = 0.9
-"""Of plain gradient descent (sgd)."""
+"""Of gradient descent (sgd)."""
 ONE_CYCLE = (1 / 25, 1 / 25e4)
 """Rates at the start and at the end of one cycle, as shares of its peak (those of torch's OneCycleLR)."""
-ONE_CYCLE_CLIMB = 0.3
-"""Share of all steps in which one cycle climbs, where the configuration gives no warm-up."""
+ONE_CYCLE_RISE = 0.3
+"""Share of all steps in which the rate of one cycle rises, where the settings give no warm-up."""
 PLATEAU_FACTOR = 0.5
 """What a plateau multiplies the rate by."""
 PLATEAU_GAIN = 1e-4
 """Share by which a validation loss must fall below the best to end a plateau."""
 SMALLEST_WEIGHT = 1e-3
-"""Least norm of weights that adaptive clipping reckons with, so that weights at zero can move."""
+"""Least norm of weights that adaptive clipping assumes, so that weights at zero can change."""
 
 # -- the optimizer ----------------------------------------------------------------------------------------------------
 
 
 def make_optimizer(network: Network, config: TrainConfig) -> torch.optim.Optimizer:
-    """The optimizer of all parameters, in groups with rates of their own.
+    """The optimizer of all parameters, in groups with their own learning rates.
 
     Parameters
     ----------
     network
-        Frozen or not, each of its parameters is in a group: without a gradient it is neither moved nor decayed, and it can be released
-        later.
+        Frozen or not, each of its parameters is in a group: without a gradient it is neither changed nor decayed, and it can be
+        released later.
     config
         `optimizer`, `learning_rate`, `encoder_rate`, `covariate_rate`, `head_rate` and `weight_decay`.
 
     Returns
     -------
     AdamW, Adam or SGD, the last with momentum 0.9. Its groups have a `name`: encoder, covariates (what embeds them), or heads (all the
-    rest). Of each there are two, matrices (two axes), which are decayed, and the rest (biases, norms, lone vectors), which is not. adamw
+    rest). Each of them is two: matrices (two axes), which are decayed, and the rest (biases, norms, single vectors), which is not. adamw
     shrinks weights by rate x weight_decay in each step (Loshchilov & Hutter 2019, arXiv 1711.05101); adam and sgd add weight_decay x
     weight to the gradient.
     """
@@ -80,7 +82,7 @@ def share_of_peak(config: TrainConfig, step: int, num_steps: int) -> float:
     Parameters
     ----------
     config
-        `schedule`, `warmup`, and `cycles` (restarts) or `decay` (wsd). A plateau's lowering is not in here: see `Schedule`.
+        `schedule`, `warmup`, and `cycles` (restarts) or `decay` (wsd). The factor of a plateau is not included: see `Schedule`.
     step
         Steps done before this one.
     num_steps
@@ -88,7 +90,7 @@ def share_of_peak(config: TrainConfig, step: int, num_steps: int) -> float:
 
     Returns
     -------
-    0 to 1. The climb is linear from 1 / warm-up steps, but for one_cycle, where it is half a cosine from 1/25.
+    0 to 1. The rise is linear from 1 / warm-up steps, except for one_cycle, where it is half a cosine from 1/25.
 
     References
     ----------
@@ -97,21 +99,21 @@ def share_of_peak(config: TrainConfig, step: int, num_steps: int) -> float:
     """
     step = min(step, num_steps)
     if config.schedule == "one_cycle":
-        climb = max(0.0, (config.warmup or ONE_CYCLE_CLIMB) * num_steps - 1)
-        if step < climb:
-            return _cosine(ONE_CYCLE[0], 1.0, step / climb)
-        return _cosine(1.0, ONE_CYCLE[1], (step - climb) / max(1.0, num_steps - 1 - climb))
-    warm = round(config.warmup * num_steps)
-    if config.schedule == "wsd":  # where the two overlap, the lower one
-        down = max(1, round(config.decay * num_steps))
-        return min(1.0, (num_steps - step) / down, (step + 1) / max(1, warm))
-    if step < warm:
-        return (step + 1) / warm
-    past, span = step - warm, max(1, num_steps - warm)
+        rise = max(0.0, (config.warmup or ONE_CYCLE_RISE) * num_steps - 1)
+        if step < rise:
+            return _cosine(ONE_CYCLE[0], 1.0, step / rise)
+        return _cosine(1.0, ONE_CYCLE[1], (step - rise) / max(1.0, num_steps - 1 - rise))
+    warmup_steps = round(config.warmup * num_steps)
+    if config.schedule == "wsd":  # where warm-up and decay overlap, the lower one
+        decay_steps = max(1, round(config.decay * num_steps))
+        return min(1.0, (num_steps - step) / decay_steps, (step + 1) / max(1, warmup_steps))
+    if step < warmup_steps:
+        return (step + 1) / warmup_steps
+    done, total = step - warmup_steps, max(1, num_steps - warmup_steps)
     if config.schedule == "cosine":
-        return _cosine(1.0, 0.0, past / span)
+        return _cosine(1.0, 0.0, done / total)
     if config.schedule == "restarts":
-        return _cosine(1.0, 0.0, past * config.cycles % span / span if past < span else 1.0)
+        return _cosine(1.0, 0.0, done * config.cycles % total / total if done < total else 1.0)
     return 1.0
 
 
@@ -120,10 +122,38 @@ def _cosine(start: float, end: float, done: float) -> float:
     return end + (start - end) * 0.5 * (1 + math.cos(math.pi * min(1.0, done)))
 
 
-class Schedule:
-    """Sets the rates of an optimizer's groups, each a multiple of one share of the peak.
+@dataclass
+class Plateau:
+    """The factor on the rate that is halved where the validation loss has stopped falling.
 
-    It is no torch scheduler on purpose: accelerate would step one of those once for each process.
+    This is torch's ReduceLROnPlateau, but right for losses below zero too, which learned weights of objectives can cause.
+    """
+
+    factor: float = 1.0
+    lowest: float | None = None
+    waited: int = 0
+
+    def end_epoch(self, valid_loss: float, patience: int) -> None:
+        """Halve the factor after more than `patience` epochs in which the loss has not fallen by 1e-4 of the lowest.
+
+        A loss that is not a number has not fallen.
+        """
+        if self.lowest is None:
+            is_better = valid_loss < math.inf
+        else:
+            is_better = valid_loss < self.lowest - PLATEAU_GAIN * abs(self.lowest)
+        if is_better:
+            self.lowest, self.waited = float(valid_loss), 0
+        else:
+            self.waited += 1
+        if self.waited > patience:
+            self.factor, self.waited = self.factor * PLATEAU_FACTOR, 0
+
+
+class Schedule(LambdaLR):
+    """Sets the rates of an optimizer's groups: each is its peak times `share_of_peak`, times the factor of a plateau.
+
+    Keep it away from `Accelerator.prepare`, which would step it once for each process.
 
     Parameters
     ----------
@@ -136,69 +166,31 @@ class Schedule:
     """
 
     def __init__(self, optimizer: torch.optim.Optimizer, config: TrainConfig, num_steps: int) -> None:
-        self.optimizer, self.config, self.num_steps = optimizer, config, num_steps
-        self._peaks = [float(group.setdefault("initial_lr", group["lr"])) for group in optimizer.param_groups]
-        self._step, self._factor, self._waited = 0, 1.0, 0
-        self._lowest: float | None = None
-        self._set()
-
-    @property
-    def share(self) -> float:
-        """The next step's rate, as a share of the peak."""
-        return share_of_peak(self.config, self._step, self.num_steps) * self._factor
-
-    def get_last_lr(self) -> list[float]:
-        """Rates of the optimizer's groups in the next step; the last is that of the heads."""
-        return [peak * self.share for peak in self._peaks]
-
-    def step(self) -> None:
-        """To be called after each step of the optimizer."""
-        self._step += 1
-        self._set()
+        self.config = config
+        plateau = self.plateau = Plateau()  # named, since a function that held `self` would keep the optimizer alive
+        super().__init__(optimizer, lambda step: share_of_peak(config, step, num_steps) * plateau.factor)
+        optimizer._opt_called = True  # type: ignore[attr-defined]  # fp16 may skip the first step, and torch would warn of it
 
     def end_epoch(self, valid_loss: float) -> None:
-        """To be called after each epoch: plateau halves the rate where the loss has not fallen by 1e-4 of the best for too many epochs.
-
-        Other schedules do nothing. A loss that is not a number has not fallen. This is torch's ReduceLROnPlateau, but right for losses
-        below zero too, as learned weights of objectives can bring about.
-        """
-        if self.config.schedule != "plateau":
-            return
-        if self._lowest is None:
-            better = valid_loss < math.inf
-        else:
-            better = valid_loss < self._lowest - PLATEAU_GAIN * abs(self._lowest)
-        if better:
-            self._lowest, self._waited = float(valid_loss), 0
-        else:
-            self._waited += 1
-        if self._waited > max(1, self.config.patience // 4):
-            self._factor, self._waited = self._factor * PLATEAU_FACTOR, 0
-        self._set()
+        """To be called after each epoch; only plateau does anything then."""
+        if self.config.schedule == "plateau":
+            self.plateau.end_epoch(valid_loss, max(1, self.config.patience // 4))
+            self._set_rates(self.last_epoch)
 
     def state_dict(self) -> dict[str, Any]:
-        """Where the schedule stands, as JSON-ready values."""
-        return {"step": self._step, "factor": self._factor, "lowest": self._lowest, "waited": self._waited}
+        """The position in the schedule, as JSON-ready values."""
+        return {"step": self.last_epoch, **asdict(self.plateau)}
 
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from where `state_dict` was taken."""
-        self._step, self._factor = state["step"], state["factor"]
-        self._lowest, self._waited = state["lowest"], state["waited"]
-        self._set()
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Continue from where `state_dict` was taken."""
+        for name in asdict(self.plateau):
+            setattr(self.plateau, name, state_dict[name])
+        self._set_rates(state_dict["step"])
 
-    def _set(self) -> None:
-        for group, rate in zip(self.optimizer.param_groups, self.get_last_lr(), strict=True):
-            group["lr"] = rate
-
-
-def make_schedule(optimizer: torch.optim.Optimizer, config: TrainConfig, num_steps: int) -> Schedule:
-    """The schedule of a training of `num_steps` steps; the first step's rates are set at once."""
-    return Schedule(optimizer, config, num_steps)
-
-
-def end_epoch(schedule: Schedule, valid_loss: float) -> None:
-    """Tell a schedule that an epoch has ended, and with which validation loss."""
-    schedule.end_epoch(valid_loss)
+    def _set_rates(self, step: int) -> None:
+        """Set the rates of a step (torch counts steps as epochs)."""
+        self.last_epoch = step - 1
+        self.step()
 
 
 # -- gradients --------------------------------------------------------------------------------------------------------
@@ -206,14 +198,14 @@ def end_epoch(schedule: Schedule, valid_loss: float) -> None:
 
 @torch.no_grad()
 def clip_gradients(network: nn.Module, config: TrainConfig) -> float:
-    """Hold gradients in bounds, in place; call it once a step's gradients are whole and unscaled.
+    """Clip gradients, in place; call it when a step's gradients are complete and unscaled.
 
     Parameters
     ----------
     network
-        Parameters without a gradient are passed over.
+        Parameters without a gradient are left out.
     config
-        `clip`: by the norm of all, number by number, adaptive, or none; `clip_at`: the bound.
+        `clip`: by the norm of all, each number by itself, adaptive, or none; `clip_at`: the bound.
 
     Returns
     -------
@@ -222,7 +214,7 @@ def clip_gradients(network: nn.Module, config: TrainConfig) -> float:
     References
     ----------
     Adaptive: Brock et al. 2021, arXiv 2102.06171. A row's gradient (what feeds one output; a bias as a whole) is at most `clip_at` times
-    the norm of its weights, or of 0.001 where they are less. Lone numbers, such as an objective's learned weight, are left alone.
+    the norm of its weights, or of 0.001 where they are less. Single numbers, such as an objective's learned weight, are not clipped.
     """
     parameters = [p for p in network.parameters() if p.grad is not None]
     grads = [p.grad for p in parameters if p.grad is not None]
@@ -256,7 +248,7 @@ def ramped_average(decay: float) -> Callable[[Tensor, Tensor, Tensor | int], Ten
     ----------
     decay
         Share of the average that each step keeps, 0 to 1. After n steps it is (1 + n) / (10 + n) where that is less, so that weights
-        from the first steps do not linger in a short training.
+        from the first steps do not stay in the average of a short training.
 
     Returns
     -------
@@ -279,7 +271,7 @@ def freeze(network: Network, config: TrainConfig) -> int:
 
 
 def release(network: Network, config: TrainConfig, epoch: int) -> int:
-    """Set what is frozen in an epoch. It depends on nothing but the epoch's number, so resuming needs no state.
+    """Set what is frozen in an epoch. It depends on the epoch's number alone, so resuming needs no state.
 
     Parameters
     ----------
@@ -308,7 +300,7 @@ def release(network: Network, config: TrainConfig, epoch: int) -> int:
     return len(pieces) - released
 
 
-def asvs_frozen(network: Network) -> bool:
+def is_asv_encoder_frozen(network: Network) -> bool:
     """Whether no parameter of the ASV encoder learns, so that vectors of ASVs can be kept."""
     return not any(p.requires_grad for p in network.encoder.asv.parameters())
 
@@ -319,6 +311,6 @@ def _pieces(stage: nn.Module) -> list[list[nn.Parameter]]:
     blocks = [list(block.parameters()) for block in reversed(list(children["blocks"].children()))]
     above = [p for name in ("norm_out", "pool", "norm") if name in children for p in children[name].parameters()]
     upper = [above + blocks[0], *blocks[1:]]
-    known = {id(p) for piece in upper for p in piece}
-    below = [p for p in stage.parameters() if id(p) not in known]
+    in_upper = {id(p) for piece in upper for p in piece}
+    below = [p for p in stage.parameters() if id(p) not in in_upper]
     return [*upper, below] if below else upper

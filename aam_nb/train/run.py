@@ -24,6 +24,8 @@ FORMAT_VERSION = 2
 PACKAGES = ("torch", "numpy", "pandas", "scikit-bio", "scikit-learn", "accelerate")
 FILES = ("config.json", "target.json", "splits.json", "model.safetensors")
 """Without these a folder is not a run."""
+PRETRAINED = "pretrained."
+"""Before the names of a pre-trained encoder's weights, which are saved beside those of a fitted network."""
 KEPT = ("checkpoints", "tensorboard")
 """Folders that training writes into a run; saving the run keeps them."""
 

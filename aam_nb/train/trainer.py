@@ -1,4 +1,4 @@
-"""The trainer: a step, an epoch and a fit. Devices, precision and processes are accelerate's; the rest is callbacks and settings."""
+"""The trainer: a step, an epoch, a whole training. Devices, precision and processes are handled by accelerate."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import gc
 import math
 import time
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -21,42 +21,42 @@ from tqdm.auto import tqdm
 
 from aam_nb.batch.batch import Batch
 from aam_nb.batch.batches import Batches
+from aam_nb.batch.tokens import tokenize
 from aam_nb.config import ConfigError, TrainConfig, UserError, cut_list
 from aam_nb.model.module import Network, StepResult
+from aam_nb.model.objectives import Objective, Task
 from aam_nb.study.study import Study
-from aam_nb.train import optim, resume
+from aam_nb.train import checkpoint, optim
 from aam_nb.train.asv_cache import AsvVectors
-from aam_nb.train.callbacks import Callback, best, default_callbacks
+from aam_nb.train.callbacks import Callback, best_row, default_callbacks
 from aam_nb.train.checkpoint import State
 from aam_nb.train.machine import Signals, is_out_of_memory, make_accelerator, seeded
-from aam_nb.train.microbatches import Parts
+from aam_nb.train.microbatches import MicroBatches
 
 
 class TrainingError(UserError, RuntimeError):
-    """Training broke: a loss is not a number, or memory ran out. `sample_ids` are those of the batch."""
+    """Training failed: a loss is not a number, or memory ran out. `sample_ids` are those of the batch."""
 
     sample_ids: tuple[str, ...] = ()
 
 
 class Trainer:
-    """Trains a network on a study, keeping part of it back to choose the best epoch.
+    """Trains a network on a study; part of the study is held out to choose the best epoch.
 
     After `run` the network holds the weights of the best epoch, and `history` has a row per epoch.
 
     Parameters
     ----------
     network, study, config
-        What is trained, on what, and how.
+        What is trained, on which samples, and how. The samples held out are stratified by the column of a task with one target.
     stage
         "pretrain" or "fit".
-    target
-        Column that the samples held back are stratified by.
     callbacks
-        Called beside those that `config` asks for.
+        Called in addition to those of `default_callbacks`.
     folder
         Run folder for checkpoints, history and events; None writes nothing.
     resumed
-        Go on from the folder's last checkpoint.
+        Continue from the folder's last checkpoint.
     vectors
         ASV vectors made earlier, for where the ASV encoder is frozen.
     """
@@ -68,7 +68,6 @@ class Trainer:
         config: TrainConfig,
         *,
         stage: str,
-        target: str | None = None,
         callbacks: Sequence[Callback] = (),
         folder: Path | None = None,
         resumed: bool = False,
@@ -76,18 +75,22 @@ class Trainer:
     ) -> None:
         self.config, self.stage, self.folder = config, stage, folder
         optim.freeze(network, config)
-        _require_sense(network, config)
+        _require_useful_settings(network, config)
+        # The data: samples to learn from, and samples to choose the best epoch by.
         group = study.split_info.group if study.split_info else None
+        target = stratify_column(network.objectives.values())
         held = study.hold_out(test_size=config.validation, target=target, group=group, seed=config.seed)
         self.train_study, self.valid_study = study.keep_samples(~held), study.keep_samples(held)
-        self.train = self._batches(self.train_study, network, training=True)
-        self.valid = self._batches(self.valid_study, network)
+        self.tokens = tokenize(study.asv_ids)  # once, for both sides and for frozen vectors
+        self.train = self._make_batches(self.train_study, network, training=True)
+        self.valid = self._make_batches(self.valid_study, network)
+        # The machine, and what moves the weights.
         self.accelerator = make_accelerator(config)
         self.is_main = self.accelerator.is_main_process
         if config.unfreeze_every and self.accelerator.num_processes > 1:
             raise ConfigError(
-                f"unfreeze_every is {config.unfreeze_every} in {self.accelerator.num_processes} processes. Several processes agree on what "
-                "learns when they start. Use `unfreeze_every=0`, or one process."
+                f"unfreeze_every is {config.unfreeze_every} in {self.accelerator.num_processes} processes. Several processes must agree "
+                "on what learns when they start. Use `unfreeze_every=0`, or one process."
             )
         self.steps_per_epoch = len(self.train)
         self.num_steps = config.epochs * self.steps_per_epoch
@@ -97,37 +100,40 @@ class Trainer:
             network.encoder.compile_blocks()
         network.encoder.checkpointing = config.checkpointing
         self.raw_optimizer = optim.make_optimizer(network, config)
-        self.schedule = optim.make_schedule(self.raw_optimizer, config, self.num_steps)
+        self.schedule = optim.Schedule(self.raw_optimizer, config, self.num_steps)
         self.network, self.optimizer = self.accelerator.prepare(network, self.raw_optimizer)
-        self.parts = Parts(self.plain, config, self.accelerator)
+        self.micro_batches = MicroBatches(self.bare_network, config, self.accelerator)
         self.vectors = vectors if vectors is not None else AsvVectors(disk=config.cache == "disk")
-        given = _instances(callbacks)
-        bar = not any(callback.shows_progress for callback in given)
-        watch, *rest = default_callbacks(config, folder if self.is_main else None, bar=bar)
-        self.callbacks = [watch, *given, *rest]  # what these add to the history, the rest finds there
+        # What happens beside it; columns that the user's callbacks add to the history are there for the later ones.
+        own_callbacks = _require_callbacks(callbacks)
+        bar = not any(callback.shows_progress for callback in own_callbacks)
+        watch, *others = default_callbacks(config, folder if self.is_main else None, bar=bar)
+        self.callbacks = [watch, *own_callbacks, *others]
         self.signals = Signals()
+        # Where training is, which a checkpoint remembers.
         self.epoch = self.step = 0
         self.rows: list[dict[str, Any]] = []
         self.best: dict[str, Tensor] = {}
-        self.sums, self.counts = defaultdict[str, float](float), defaultdict[str, float](float)
+        self.sums: dict[str, float] = defaultdict(float)
+        self.counts: dict[str, float] = defaultdict(float)
         self.last: dict[str, Any] = {}
         self.stop = self.interrupted = self.ended = False
-        self.about = resume.about(self, study)
-        self._start: State | None = resume.read(self) if resumed else None
+        self.identity = checkpoint.identify(self, study)
+        self._start: State | None = checkpoint.read_own_checkpoint(self) if resumed else None
 
-    # -- a fit, an epoch, a step --------------------------------------------------------------------------------------
+    # -- a training, an epoch, a step ---------------------------------------------------------------------------------
 
     def run(self) -> pd.DataFrame:
         """Train until the epochs or the patience end. An interrupt (Ctrl-C, stop button, SIGTERM) saves a checkpoint and ends it
         early, keeping the best weights so far."""
-        with seeded(self.config, self.accelerator.device), self.signals.kept(wanted=self.folder is not None):
+        with seeded(self.config, self.accelerator.device), self.signals.delayed(wanted=self.folder is not None):
             if self._start is not None:
-                resume.restore(self, self._start)
-            self._tell("on_fit_start")
+                checkpoint.restore(self, self._start)
+            self._call_hooks("on_fit_start")
             if self._start is not None:
-                resume.restore_callbacks(self, self._start)
+                checkpoint.restore_callbacks(self.callbacks, self._start, self.folder)
             else:
-                resume.save(self, strict=True)  # a folder that cannot be written to is known now, not in the end
+                checkpoint.save_checkpoint(self, strict=True)  # a folder that cannot be written to is refused now
             try:
                 while self.epoch < self.config.epochs and not self.stop:
                     self.train_epoch()
@@ -135,64 +141,72 @@ class Trainer:
                 self.interrupted = True
                 if not self.best:
                     raise  # before the first epoch's end there is nothing to keep
-                self.say(f"Interrupted: keeping the best of {len(self.rows)} epochs.")
+                self.say(f"Interrupted in epoch {len(self.rows) + 1}: the weights of the best epoch so far are kept.")
             finally:
-                self._tell("on_fit_end")
+                self._call_hooks("on_fit_end")
         if not self.interrupted:
             self.ended = True
-            resume.save(self)
-        self.plain.load_state_dict(self.best)
+            checkpoint.save_checkpoint(self)
+        self.bare_network.load_state_dict(self.best)
         self.accelerator.free_memory()
         return self.history
 
     def train_epoch(self) -> None:
         """One pass over the training samples and a validation; losses are averages over samples."""
+        # What learns in this epoch.
         start, self.train.epoch = time.perf_counter(), self.epoch
-        optim.release(self.plain, self.config, self.epoch)
-        self.parts.asv_AD = self._frozen_vectors()
+        optim.release(self.bare_network, self.config, self.epoch)
+        self.micro_batches.asv_AD = self._frozen_vectors()
         self.network.train()
+        # The steps; after a resume, those that are left.
         for k in range(self.step - self.epoch * self.steps_per_epoch, self.steps_per_epoch):
             self.train_step(self.train.batch(k), k)
             self.step += 1
-            self._tell("on_step_end")
-            self._heed_signals()
+            self._call_hooks("on_step_end")
+            self._obey_signals()
             if self.step % self.config.save_every == 0 and k + 1 < self.steps_per_epoch:
-                resume.save(self)
+                checkpoint.save_checkpoint(self)
+        # A row of the history.
         row: dict[str, Any] = {"stage": self.stage, "epoch": self.epoch + 1, "learning_rate": self.rate}
         row |= {"seconds": time.perf_counter() - start} | self._averages() | self.validate()
         self.rows.append(row)
         self.epoch += 1
         self.sums.clear()
         self.counts.clear()
-        optim.end_epoch(self.schedule, row["valid_loss"])
-        self._tell("on_epoch_end")
-        if best(self.rows, self.config.best) == len(self.rows) - 1:
-            self.best = {k: v.detach().cpu().clone() for k, v in self.judged.state_dict().items()}
-        resume.save(self)
-        self._heed_signals()
+        self.schedule.end_epoch(row["valid_loss"])
+        self._call_hooks("on_epoch_end")
+        # The best weights so far.
+        if best_row(self.rows, self.config.best) == len(self.rows) - 1:
+            self.best = {k: v.detach().cpu().clone() for k, v in self.validated_network.state_dict().items()}
+        checkpoint.save_checkpoint(self)
+        self._obey_signals()
 
     def train_step(self, batch: Batch, k: int) -> None:
         """Forward and backward of all parts of a batch, clip, update. Where memory runs out the parts are made smaller."""
         start, size = time.perf_counter(), len(batch)
+        # Gradients of the whole batch, with the same random numbers at each try.
         while True:
-            torch.manual_seed(_draw(self.config.seed, self.epoch, k, self.accelerator.process_index))
+            torch.manual_seed(_seed_from(self.config.seed, self.epoch, k, self.accelerator.process_index))
             try:
                 losses = self._gradients(batch)
                 break
             except (RuntimeError, MemoryError) as error:
                 if not is_out_of_memory(error):
                     raise
-                self._make_smaller(batch, error)
+                self._cut_smaller(batch, error)
+        # Clip; with fp16, accelerate skips a step whose gradients are not finite.
         self.accelerator.unscale_gradients()
-        norm = optim.clip_gradients(self.plain, self.config)
+        norm = optim.clip_gradients(self.bare_network, self.config)
         if not math.isfinite(norm) and self.accelerator.scaler is None:
-            raise self._astray("The gradient", batch)
+            raise self._not_finite_error("The gradient", batch)
+        # Move the weights, the rate, and the averaged weights.
         self.optimizer.step()
         self.schedule.step()
         self.optimizer.zero_grad()
         if self.average is not None:
-            self.average.update_parameters(self.plain)
-        for name, objective in self.plain.objectives.items():
+            self.average.update_parameters(self.bare_network)
+        # Add up the losses for the history.
+        for name, objective in self.bare_network.objectives.items():
             count = objective.count(batch)
             self.sums[name] += losses[name] * count
             self.counts[name] += count
@@ -200,59 +214,65 @@ class Trainer:
 
     def _gradients(self, batch: Batch) -> dict[str, float]:
         """Gradients of a whole batch, part by part; what this process adds to the losses."""
-        parts, losses = self.parts.mine(batch), defaultdict[str, float](float)
+        parts, losses = self.micro_batches.of_this_process(batch), defaultdict[str, float](float)
+        objectives = self.bare_network.objectives
         for i, part in enumerate(parts):
-            waits = self.accelerator.no_sync(self.network) if i + 1 < len(parts) else nullcontext()
-            with waits:
+            # Processes exchange gradients with the last part only.
+            exchange = self.accelerator.no_sync(self.network) if i + 1 < len(parts) else nullcontext()
+            with exchange:
                 result = self.forward(part)
                 self._require_finite(result, part)
                 self.accelerator.backward(result.loss * self.accelerator.num_processes)
             for name, value in result.parts.items():
-                objective, context = self.plain.objectives[name], part.context
-                share = 1.0 if context is None else 1 / context.of if objective.pairwise else context.shares[name]
+                context = part.context
+                share = (
+                    1.0 if context is None else 1 / context.of if objectives[name].pairwise else context.shares[name]
+                )
                 losses[name] += share * float(value.detach())
-        losses["loss"] = sum(self.plain.objectives[name].weight * value for name, value in losses.items())
+        losses["loss"] = sum(objectives[name].weight * value for name, value in losses.items())
         return losses
 
     def forward(self, batch: Batch, network: Network | None = None) -> StepResult:
-        """A batch through the network, in the precision asked for; frozen ASVs are looked up."""
+        """A batch through the network, in the precision of the settings; vectors of frozen ASVs are looked up."""
+        asv_ND = self.micro_batches.vectors_of(batch)
         with self.accelerator.autocast():
-            result: StepResult = (network or self.network)(batch.to(self.accelerator.device), self.parts.vectors(batch))
+            result: StepResult = (network or self.network)(batch.to(self.accelerator.device), asv_ND)
         return result
 
     @torch.no_grad()
     def validate(self) -> dict[str, float]:
-        """Losses and metrics on the samples held back, with masks that are the same in every epoch; of the averaged weights where
+        """Losses and metrics on the samples held out, with masks that are the same in every epoch; of the averaged weights where
         there are any."""
-        network = self.judged.eval()
+        network = self.validated_network.eval()
         counts, sums = defaultdict[str, float](float), defaultdict[str, float](float)
         pairs = defaultdict[str, list[Any]](list)
+        # Losses add up; pairs of prediction and truth are collected, since metrics need all of them.
         for batch in self.valid:
-            for part in self.parts.cut(batch):
+            for part in self.micro_batches.cut(batch):
                 result = self.forward(part, network)
                 for name, value in result.parts.items():
                     count = network.objectives[name].count(part)
                     counts[name] += count
                     sums[name] += float(value) * count
                     pairs[name].append([x.float().cpu().numpy() for x in result.pairs[name]])
-        row = _row("valid", network, sums, counts)
+        row = _loss_columns("valid", network, sums, counts)
         for name, objective in network.objectives.items():
-            prediction, truth = (np.concatenate(side) for side in zip(*pairs[name], strict=True))
+            prediction, truth = (np.concatenate(values) for values in zip(*pairs[name], strict=True))
             row |= {f"valid_{name}_{metric}": value for metric, value in objective.metrics(prediction, truth).items()}
         return row
 
-    # -- small things -------------------------------------------------------------------------------------------------
+    # -- what others read ---------------------------------------------------------------------------------------------
 
     @property
-    def plain(self) -> Network:
+    def bare_network(self) -> Network:
         """The network without what accelerate wraps around it."""
         network: Network = self.accelerator.unwrap_model(self.network)
         return network
 
     @property
-    def judged(self) -> Network:
-        """The network that is validated and kept: the averaged one where there is one."""
-        network: Any = self.plain if self.average is None else self.average.module
+    def validated_network(self) -> Network:
+        """The network that is validated, and whose best epoch is kept: the averaged one where there is one."""
+        network: Any = self.bare_network if self.average is None else self.average.module
         return network
 
     @property
@@ -266,40 +286,38 @@ class Trainer:
         return pd.DataFrame(self.rows)
 
     def say(self, text: str) -> None:
-        """A line for the user, once, beside the progress bar."""
+        """Show the user a line, once, above the progress bar."""
         if self.is_main:
             tqdm.write(text)
 
-    def _tell(self, hook: str) -> None:
+    # -- helpers ------------------------------------------------------------------------------------------------------
+
+    def _call_hooks(self, hook: str) -> None:
         for callback in self.callbacks:
             getattr(callback, hook)(self)
 
-    def _heed_signals(self) -> None:
-        if self.signals.heard:
-            resume.save(self)
-            self.say(f"Stopped at step {self.step} of {self.num_steps}; go on with resume ({self.folder}).")
-            self.signals.act()
+    def _obey_signals(self) -> None:
+        if self.signals.received:
+            checkpoint.save_checkpoint(self)
+            self.say(f"Stopped at step {self.step} of {self.num_steps}. Continue with resume ({self.folder}).")
+            self.signals.obey()
 
-    def _make_smaller(self, batch: Batch, error: Exception) -> None:
-        """After memory ran out: twice as many parts, where they were asked to be found; else the error that says what to change."""
+    def _cut_smaller(self, batch: Batch, error: Exception) -> None:
+        """After memory ran out: twice as many parts with `accumulation=0`; else the error that says what to change."""
         self.optimizer.zero_grad()
-        found = self.config.accumulation == 0 and self.accelerator.num_processes == 1
-        if found and self.parts.at_least < len(batch):
-            self.parts.at_least = min(len(batch), 2 * self.parts.at_least)
-            self.say(f"Out of memory: batches are now computed in {self.parts.at_least} parts or more.")
+        may_grow = self.config.accumulation == 0 and self.accelerator.num_processes == 1
+        if may_grow and self.micro_batches.at_least < len(batch):
+            self.micro_batches.at_least = min(len(batch), 2 * self.micro_batches.at_least)
+            self.say(f"Out of memory: batches are now computed in {self.micro_batches.at_least} parts or more.")
             error.__traceback__ = None
             gc.collect()
             clear_device_cache()
             return
-        finds = (
-            ""
-            if self.config.accumulation == 0
-            else "`TrainConfig(accumulation=0)`, which finds a number of parts that does, or "
-        )
+        automatic = "`TrainConfig(accumulation=0)`, which finds a number of parts that fits, or "
         raise TrainingError(
-            f"Memory ran out in a step of {len(batch)} samples computed in {self.parts.at_least} or more parts. Expected it to fit. Use "
-            f"{finds}`max_tokens={max(1, self.config.max_tokens // 4)}`, `checkpointing=True`, `precision='bf16'`, `max_asvs=...`, or a "
-            "smaller model."
+            f"Memory ran out in a step of {len(batch)} samples computed in {self.micro_batches.at_least} or more parts. Expected it to "
+            f"fit. Use {automatic if self.config.accumulation else ''}`max_tokens={max(1, self.config.max_tokens // 4)}`, "
+            "`checkpointing=True`, `precision='bf16'`, `max_asvs=...`, or a smaller model."
         ) from error
 
     def _averages(self) -> dict[str, float]:
@@ -308,16 +326,16 @@ class Trainer:
         sums = torch.tensor([self.sums[name] for name in names], dtype=torch.float64)
         if self.accelerator.num_processes > 1:
             sums = self.accelerator.reduce(sums.to(self.accelerator.device), reduction="sum").cpu()
-        return _row("train", self.plain, dict(zip(names, sums.tolist(), strict=True)), self.counts)
+        return _loss_columns("train", self.bare_network, dict(zip(names, sums.tolist(), strict=True)), self.counts)
 
     def _require_finite(self, result: StepResult, batch: Batch) -> None:
         if not torch.isfinite(result.loss):
             broken = [name for name, part in result.parts.items() if not torch.isfinite(part)]
-            raise self._astray(f"The loss of {', '.join(broken)}", batch)
+            raise self._not_finite_error(f"The loss of {', '.join(broken)}", batch)
 
-    def _astray(self, what: str, batch: Batch) -> TrainingError:
+    def _not_finite_error(self, quantity: str, batch: Batch) -> TrainingError:
         error = TrainingError(
-            f"{what} is not a number, at samples {cut_list(batch.sample_ids)}. Expected a finite one. Lower the rate: "
+            f"{quantity} is not a number, at samples {cut_list(batch.sample_ids)}. Expected a finite one. Lower the rate: "
             f"`TrainConfig(learning_rate={self.config.learning_rate / 3:.1g})`."
         )
         error.sample_ids = batch.sample_ids
@@ -325,31 +343,42 @@ class Trainer:
 
     def _frozen_vectors(self) -> Tensor | None:
         """Vectors of all ASVs of the study while the ASV encoder is frozen; training and validation share them."""
-        if not optim.asvs_frozen(self.plain):
+        if not optim.is_asv_encoder_frozen(self.bare_network):
             return None
-        if self.parts.asv_AD is not None:
-            return self.parts.asv_AD
-        device, show = self.accelerator.device, self.config.progress
-        return self.vectors.of(self.plain, self.train_study.asv_ids, device, progress=show)
+        if self.micro_batches.asv_AD is not None:
+            return self.micro_batches.asv_AD
+        device, progress = self.accelerator.device, self.config.progress
+        asv_ids = self.train_study.asv_ids
+        return self.vectors.of(self.bare_network, asv_ids, device, tokens_AL=self.tokens, progress=progress)
 
-    def _batches(self, study: Study, network: Network, *, training: bool = False) -> Batches:
+    def _make_batches(self, study: Study, network: Network, *, training: bool = False) -> Batches:
         objectives = network.objectives.values()
         makers = [o.maker(study) for o in objectives]
         if network.covariates is not None:
             makers.append(network.covariates.maker(study, self.config.covariate_dropout if training else 0.0))
         views = max((o.views for o in objectives), default=1)
-        return Batches(study, config=self.config, makers=makers, training=training, views=views)
+        return Batches(study, config=self.config, makers=makers, training=training, views=views, tokens_AL=self.tokens)
 
 
-def _row(side: str, network: Network, sums: dict[str, float], counts: dict[str, float]) -> dict[str, float]:
-    """Columns of the history: each objective's average loss, and the weighted sum of those that had anything to average."""
+def stratify_column(objectives: Iterable[Objective]) -> str | None:
+    """The column that samples held out are stratified by: a task's only target."""
+    targets = next((o.targets for o in objectives if isinstance(o, Task)), ())
+    return targets[0] if len(targets) == 1 else None
+
+
+def _loss_columns(side: str, network: Network, sums: dict[str, float], counts: dict[str, float]) -> dict[str, float]:
+    """Columns of the history: each objective's average loss, and the weighted sum of those that had anything to average.
+
+    `side` is "train" or "valid".
+    """
     losses = {name: sums[name] / counts[name] if counts[name] else float("nan") for name in network.objectives}
     counted = [network.objectives[name].weight * value for name, value in losses.items() if counts[name]]
     total = sum(counted) if counted else float("nan")
     return {f"{side}_loss": total} | {f"{side}_{name}": value for name, value in losses.items()}
 
 
-def _instances(callbacks: Sequence[Callback]) -> list[Callback]:
+def _require_callbacks(callbacks: Sequence[Callback]) -> list[Callback]:
+    """The user's callbacks, refused where one is not a callback."""
     for callback in callbacks:
         if not isinstance(callback, Callback):
             raise ConfigError(
@@ -358,19 +387,19 @@ def _instances(callbacks: Sequence[Callback]) -> list[Callback]:
     return list(callbacks)
 
 
-def _require_sense(network: Network, config: TrainConfig) -> None:
-    """Refuse settings that would do nothing, or that an objective or a frozen encoder cannot have."""
+def _require_useful_settings(network: Network, config: TrainConfig) -> None:
+    """Refuse settings that would have no effect, or that do not fit an objective or a frozen encoder."""
     comparing = [name for name, o in network.objectives.items() if o.pairwise]
     if comparing and config.batch_size < 2:
         raise ConfigError(
             f"batch_size is {config.batch_size} while {', '.join(comparing)} compares samples of a batch. Expected at least 2. Use "
             "`TrainConfig(batch_size=16)`."
         )
-    if not optim.asvs_frozen(network):
+    if not optim.is_asv_encoder_frozen(network):
         return
     if "nucleotides" in network.objectives:
         raise ConfigError(
-            f"freeze is {config.freeze!r} while nucleotides are to be guessed. Guessing them trains the ASV encoder. Use "
+            f"freeze is {config.freeze!r} while hidden nucleotides are to be predicted. This trains the ASV encoder. Use "
             "`TrainConfig(freeze='none')`, or leave the objective out."
         )
     if config.mutation:
@@ -380,6 +409,6 @@ def _require_sense(network: Network, config: TrainConfig) -> None:
         )
 
 
-def _draw(*numbers: int) -> int:
+def _seed_from(*numbers: int) -> int:
     """A seed for torch from several numbers."""
     return int(np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0] >> 1)

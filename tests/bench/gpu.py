@@ -29,7 +29,7 @@ from torch import Tensor, nn
 if __name__ == "__main__":
     sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # a checkout, not installed
 
-from aam_nb.batch.batch import Batch
+from aam_nb.batch.batch import Batch, samples_of
 from aam_nb.config import ModelConfig
 from aam_nb.model.encoder import TOKEN_WIDTH, Encoder
 
@@ -151,7 +151,7 @@ def plain_parts(batch: Batch, positions: int, max_positions: int) -> list[Batch]
     S = int(batch.offsets_B1.diff().max())
     count = min(len(batch), -(-len(batch) * S * positions // max_positions))
     ends = np.linspace(0, len(batch), count + 1).round().astype(int)
-    return [plain(batch.part(a, b) if count > 1 else batch, S) for a, b in pairwise(ends)]
+    return [plain(samples_of(batch, a, b) if count > 1 else batch, S) for a, b in pairwise(ends)]
 
 
 # -- arithmetic -------------------------------------------------------------------------------------------------------
@@ -268,7 +268,7 @@ def measure(
     ours = [[b] for b in data.like_sized(sizes.batch_size)]
     theirs = [plain_parts(b, positions, bound) for b in data.random_company(sizes.batch_size, sizes.plain_batches)]
     reference = torch.from_numpy(data.tokens[:REFERENCE])
-    require_same(Model(config, reference).to(device), ours[0][0].part(0, 2), device)
+    require_same(Model(config, reference).to(device), samples_of(ours[0][0], 0, 2), device)
     results = []
     for mode, dtype in modes(device):
         torch.set_float32_matmul_precision("high" if dtype == "tf32" else "highest")

@@ -18,14 +18,14 @@ import torch
 from gpu import asv_flops, matmul_flops, plain_parts, sample_flops, step_flops
 
 import aam_nb as aam
-from aam_nb.batch.batch import Batch
+from aam_nb.batch.batch import Batch, samples_of
 from aam_nb.batch.batches import Batches
 from aam_nb.config import ModelConfig, TrainConfig
 from aam_nb.model.module import Network
 from aam_nb.study.study import Study
 from aam_nb.train.asv_cache import AsvVectors
 from aam_nb.train.callbacks import Callback
-from aam_nb.train.estimator import NUM_REFERENCE_ASVS
+from aam_nb.train.new_network import NUM_REFERENCE_ASVS
 from aam_nb.train.trainer import Trainer
 
 pytestmark = [pytest.mark.bench, pytest.mark.real, pytest.mark.slow]
@@ -98,7 +98,7 @@ def plain_way(batches: Batches, model: ModelConfig, count: int) -> list[list[Bat
 
 def require_same_gradients(network: Network, batch: Batch, model: ModelConfig) -> None:
     """A few samples, fed both ways, give the same loss and gradients."""
-    few = batch.part(0, 4)
+    few = samples_of(batch, 0, 4)
     found = []
     for fed in (few, *plain_parts(few, 1, 10**9)):
         network.zero_grad()
@@ -246,7 +246,7 @@ def test_an_epoch_of_a_frozen_encoder(
             parts = theirs[len(slow) % len(theirs)]
             slow.append(seconds(lambda: step(parts)))
 
-    trainer = Trainer(network, study, config, stage="fit", target=TARGETS[name], callbacks=[PlainInTurn()])
+    trainer = Trainer(network, study, config, stage="fit", callbacks=[PlainInTurn()])
     makers = [o.maker(trainer.train_study) for o in network.objectives.values()]
     theirs = plain_way(Batches(trainer.train_study, config=CONFIG, makers=makers), model, epochs)
     twin = a_network(study, TARGETS[name], model)

@@ -18,7 +18,7 @@ import torch
 from torch import nn
 
 from aam_nb.config import ConfigError, TrainConfig
-from aam_nb.train import callbacks
+from aam_nb.train import machine
 from aam_nb.train.callbacks import (
     HISTORY,
     Callback,
@@ -31,7 +31,7 @@ from aam_nb.train.callbacks import (
     Progress,
     TensorBoard,
     Watch,
-    best,
+    best_row,
     default_callbacks,
 )
 
@@ -103,7 +103,7 @@ def told(folder: Path | None = None, **settings: Any) -> Told:
     ],
 )
 def test_the_best_row(values: list[float], column: str, expected: int) -> None:
-    assert best([{"x": value} for value in values], column) == expected
+    assert best_row([{"x": value} for value in values], column) == expected
 
 
 @pytest.mark.parametrize("column", ["valid_r2", "+valid_r2", "stage"])
@@ -133,7 +133,9 @@ def test_training_stops_when_the_best_lies_too_far_back(
         trainer.run_epoch(stopping, **{column.removeprefix("+"): value})
         if trainer.stop and stopped is None:
             stopped = trainer.epoch
-            assert re.search(rf"Stopped after {stopped} epochs: {column.removeprefix('+')} was best", trainer.said[0])
+            assert re.search(
+                rf"Stopped early, after epoch {stopped}: {column.removeprefix('+')} was best", trainer.said[0]
+            )
     assert stopped == epochs
 
 
@@ -337,7 +339,7 @@ def test_memory_is_bounded_by_the_control_groups_around_a_process(tmp_path: Path
             (root / name).parent.mkdir(parents=True, exist_ok=True)
             (root / name).write_text(text)
         (root / "groups").write_text(groups)
-        return list(callbacks._job_limits(root / "groups", root))
+        return list(machine._job_limits(root / "groups", root))
 
     second = {"memory.max": "max\n", "slurm/memory.max": "4000\n", "slurm/job/memory.max": "3000\n"}
     assert limits("0::/slurm/job\n", second) == [3000, 4000]
@@ -346,9 +348,9 @@ def test_memory_is_bounded_by_the_control_groups_around_a_process(tmp_path: Path
     assert limits("5:cpu,cpuacct:/docker/a\n4:memory:/docker/a\n", first) == [500, 900]
     assert limits("4:memory:/seen/from/outside\n", first) == [900]
     assert limits("", {}) == []
-    found = callbacks.memory_of(torch.device("cpu"))
-    assert 0 < found.held <= found.peak
-    assert found.held < found.room <= psutil.virtual_memory().total
+    found = machine.memory_of(torch.device("cpu"))
+    assert 0 < found.used <= found.peak
+    assert found.used < found.limit <= psutil.virtual_memory().total
 
 
 # -- all of them ------------------------------------------------------------------------------------------------------

@@ -18,6 +18,7 @@ from aam_nb.model.encoder import States
 from aam_nb.model.module import Network
 from aam_nb.model.objectives import mean_loss
 from aam_nb.study.study import Study
+from aam_nb.train.microbatches import cut_batch
 
 WEIGHTED = [False, True]
 
@@ -79,7 +80,7 @@ def test_parts_of_a_batch_add_up_to_its_gradient(name: str, weighted: bool, stud
     assert any((g != 0).any() for k, g in whole.items() if k.startswith("encoder"))
     sizes = []
     for at_least in (2, 3, len(batch)):
-        parts = batch.split(10**9, patch=4, at_least=at_least)
+        parts = cut_batch(batch, 10**9, patch=4, at_least=at_least)
         sizes.append(len(parts))
         found = gradients(in_parts(network, batch, parts))
         for k, want in whole.items():
@@ -142,7 +143,7 @@ def test_gradients_equal_finite_differences(name: str, study: Study) -> None:
 def test_a_masked_asv_is_hidden_alike_in_all_parts(study: Study) -> None:
     objective = aam.MaskedNucleotides()
     batch = batch_of(study, objective)
-    for part in batch.split(10**9, patch=4, at_least=4):
+    for part in cut_batch(batch, 10**9, patch=4, at_least=4):
         places = [int(np.flatnonzero(batch.asv_N == a)[0]) for a in part.asv_N]
         assert torch.equal(part.targets["nucleotides"], batch.targets["nucleotides"][places])
         assert torch.equal(part.tokens_NL, batch.tokens_NL[places, : part.tokens_NL.shape[1]])

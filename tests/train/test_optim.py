@@ -143,7 +143,7 @@ def test_schedules_are_torchs_own(settings: dict[str, Any], oracle: Any, lengths
     config = train_config(**{"warmup": 0.0} | settings)
     for num_steps in lengths:
         ours, theirs = one_weight(0.2), one_weight(0.2)
-        found = rates_of(optim.make_schedule(ours, config, num_steps), ours, num_steps)
+        found = rates_of(optim.Schedule(ours, config, num_steps), ours, num_steps)
         expected = rates_of(oracle(theirs, num_steps), theirs, num_steps)
         assert found == pytest.approx(expected, abs=1e-12), num_steps
 
@@ -178,7 +178,7 @@ def test_every_step_of_a_short_training_has_a_rate(schedule: Any) -> None:
 def test_groups_keep_their_ratio_all_along() -> None:
     config = train_config(encoder_rate=0.1, head_rate=3.0, warmup=0.3)
     optimizer = optim.make_optimizer(make_network(), config)
-    schedule = optim.make_schedule(optimizer, config, 10)
+    schedule = optim.Schedule(optimizer, config, 10)
     for _ in range(10):
         by_name = {group["name"]: group["lr"] for group in optimizer.param_groups}
         assert by_name["heads"] == pytest.approx(30 * by_name["encoder"])
@@ -192,10 +192,10 @@ def test_plateau_is_torchs_own() -> None:
     losses = [1.0, 0.8, 0.9, 0.85, 0.8, 0.79995, math.nan, 0.7, 0.71, math.inf, 0.72, 0.73, 0.74, 0.75, 0.1, 0.2]
     ours, theirs = one_weight(0.2), one_weight(0.2)
     config = train_config(schedule="plateau", warmup=0.0, patience=9)  # waits for 9 // 4 = 2
-    schedule, oracle = optim.make_schedule(ours, config, 100), ReduceLROnPlateau(theirs, factor=0.5, patience=2)
+    schedule, oracle = optim.Schedule(ours, config, 100), ReduceLROnPlateau(theirs, factor=0.5, patience=2)
     found, expected = [], []
     for loss in losses:
-        optim.end_epoch(schedule, loss)
+        schedule.end_epoch(loss)
         oracle.step(loss)
         found.append(ours.param_groups[0]["lr"])
         expected.append(theirs.param_groups[0]["lr"])
@@ -208,7 +208,7 @@ def test_plateau_is_torchs_own() -> None:
 def test_plateau_of_losses_below_zero() -> None:
     """torch takes -0.99995 for better than -1; a loss that creeps upwards is a plateau."""
     optimizer = one_weight()
-    schedule = optim.make_schedule(optimizer, train_config(schedule="plateau", warmup=0.0, patience=4), 100)
+    schedule = optim.Schedule(optimizer, train_config(schedule="plateau", warmup=0.0, patience=4), 100)
     for loss in (-1.0, -1.5, -2.0):
         schedule.end_epoch(loss)
         assert optimizer.param_groups[0]["lr"] == 1.0
@@ -228,18 +228,18 @@ def test_a_schedule_goes_on_from_json_exactly(schedule: Any) -> None:
             optimizer.step()
             made.step()
             if step % 5 == 4:
-                optim.end_epoch(made, 1.0 + 0.01 * step)
+                made.end_epoch(1.0 + 0.01 * step)
         return rates
 
     whole, before, after = one_weight(0.3), one_weight(0.3), one_weight(0.3)
-    expected = go(optim.make_schedule(whole, config, 60), whole, 0, 60)
-    stopped = optim.make_schedule(before, config, 60)
+    expected = go(optim.Schedule(whole, config, 60), whole, 0, 60)
+    stopped = optim.Schedule(before, config, 60)
     found = go(stopped, before, 0, 37)
     text = json.dumps(stopped.state_dict(), allow_nan=False)
-    resumed = optim.make_schedule(after, config, 60)
+    resumed = optim.Schedule(after, config, 60)
     resumed.load_state_dict(json.loads(text))
     assert found + go(resumed, after, 37, 60) == expected
-    json.dumps(optim.make_schedule(one_weight(), config, 60).state_dict(), allow_nan=False)
+    json.dumps(optim.Schedule(one_weight(), config, 60).state_dict(), allow_nan=False)
 
 
 # -- gradients --------------------------------------------------------------------------------------------------------
@@ -344,16 +344,16 @@ def test_what_is_frozen_at_the_start() -> None:
     network = make_network()
     assert optim.freeze(network, train_config(freeze="encoder")) == 6
     assert frozen_names(network) == starting_with(network, "encoder.asv.", "encoder.sample.")
-    assert optim.asvs_frozen(network)
+    assert optim.is_asv_encoder_frozen(network)
     assert optim.freeze(network, train_config(freeze="asvs")) == 3
-    assert optim.asvs_frozen(network)
+    assert optim.is_asv_encoder_frozen(network)
     network = make_network()
     assert optim.freeze(network, train_config(freeze="asvs")) == 3
     assert frozen_names(network) == starting_with(network, "encoder.asv.")
     network = make_network()
     assert optim.freeze(network, train_config(freeze="none")) == 0
     assert not frozen_names(network)
-    assert not optim.asvs_frozen(network)
+    assert not optim.is_asv_encoder_frozen(network)
 
 
 def test_pieces_are_released_from_the_top_down() -> None:
@@ -374,7 +374,7 @@ def test_pieces_are_released_from_the_top_down() -> None:
         expected = stages[min(epoch // 2, 6)]
         assert frozen_names(network) == expected, epoch
         assert left == 6 - min(epoch // 2, 6)
-        assert optim.asvs_frozen(network) == (epoch < 8)
+        assert optim.is_asv_encoder_frozen(network) == (epoch < 8)
 
 
 @pytest.mark.parametrize(

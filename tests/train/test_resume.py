@@ -267,9 +267,9 @@ DAMAGE: dict[str, tuple[Any, str]] = {
     "schedule": (lambda f: damage_json(f, lambda s: s["schedule"].update(step=1)), "a schedule at step 1"),
     "rows": (lambda f: damage_json(f, lambda s: s.update(rows=[])), "0 rows of history at epoch 1"),
     "about": (lambda f: damage_json(f, lambda s: s.update(about=None)), "is of another training"),
-    "sums": (lambda f: damage_json(f, lambda s: s["sums"].update(target=None)), "is not whole"),
-    "callbacks": (lambda f: damage_json(f, lambda s: s.update(callbacks=[None])), "is not whole"),
-    "generator": (lambda f: damage_json(f, lambda s: s["random"]["numpy"].__setitem__(1, 1e30)), "is not whole"),
+    "sums": (lambda f: damage_json(f, lambda s: s["sums"].update(target=None)), "is damaged"),
+    "callbacks": (lambda f: damage_json(f, lambda s: s.update(callbacks=[None])), "is damaged"),
+    "generator": (lambda f: damage_json(f, lambda s: s["random"]["numpy"].__setitem__(1, 1e30)), "is damaged"),
     "NaN": (lambda f: damage_weights(f, lambda t: t[NAME].fill_(float("nan"))), "NaN or infinity"),
 }
 
@@ -294,7 +294,7 @@ def test_a_pickle_in_a_checkpoint_is_not_run(sides: tuple[Study, Study], stopped
 
 
 def test_resume_needs_a_checkpoint_and_a_folder(sides: tuple[Study, Study], tmp_path: Path) -> None:
-    with pytest.raises(RunError, match="holds no checkpoint to go on from"):
+    with pytest.raises(RunError, match="holds no checkpoint to continue from"):
         aam.AAM(TINY).fit(sides[0], target="age", config=LONG, out=tmp_path / "none", resume=True)
     with pytest.raises(aam.ConfigError, match="resume is True without a folder"):
         aam.AAM(TINY).fit(sides[0], target="age", config=LONG, resume=True)
@@ -304,7 +304,7 @@ FULL = """
 import resource, signal, sys, warnings, torch
 import aam_nb as aam
 from aam_nb.train.callbacks import Callback
-from aam_nb.train.resume import CheckpointWarning
+from aam_nb.train.checkpoint import CheckpointWarning
 torch.set_num_threads(1)
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 

@@ -19,7 +19,7 @@ from matplotlib.figure import Figure
 
 from aam_nb.show import plots
 from aam_nb.show.widgets.twin import Twin, in_notebook, png_of
-from aam_nb.train.callbacks import Callback, Training, best
+from aam_nb.train.callbacks import Callback, Training, best_row
 
 THROTTLE = 0.5
 """Seconds between two updates."""
@@ -125,7 +125,7 @@ class TrainingMonitor(Twin, Callback, traitlets.HasTraits):
             self.seconds_left = spent / done * (self.num_steps - self.step) if done else 0.0
             if len(trainer.rows) != len(self.history):
                 self.history = trainer.history
-                self.best_epoch = best(trainer.rows, trainer.config.best) + 1 if trainer.rows else 0
+                self.best_epoch = best_row(trainer.rows, trainer.config.best) + 1 if trainer.rows else 0
 
     def _show(self) -> None:
         self._shown = time.monotonic()

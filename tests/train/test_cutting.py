@@ -13,10 +13,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import sparse
 
-from aam_nb.batch.batch import Batch
+from aam_nb.batch.batch import Batch, samples_of
 from aam_nb.batch.batches import Batches
 from aam_nb.config import TrainConfig
 from aam_nb.study.study import Study
+from aam_nb.train.microbatches import cut_batch
 
 LETTERS = "-ACGTRYSWKMBDHVN"
 LENGTHS = (3, 5, 8, 13, 40)
@@ -103,7 +104,7 @@ def test_parts_are_the_batch_within_their_budget(
 ) -> None:
     batch = whole(sizes, seed, views)
     assert len(batch) == views * len(sizes)
-    parts = batch.split(max_tokens, patch=patch, at_least=at_least, encode=encode)
+    parts = cut_batch(batch, max_tokens, patch=patch, at_least=at_least, encode=encode)
     assert [line for part in parts for line in told(part)] == told(batch), "nothing is lost, moved or changed"
     assert min(at_least, len(batch)) <= len(parts) <= len(batch)
     positions = -(-batch.tokens_NL.shape[1] // patch) if encode else 0
@@ -119,28 +120,28 @@ def test_parts_are_the_batch_within_their_budget(
 
 def test_a_batch_within_its_budget_is_not_cut() -> None:
     batch = whole([4, 5, 6])
-    assert batch.split(10**6, patch=1) == [batch]
+    assert cut_batch(batch, 10**6, patch=1) == [batch]
     positions = batch.tokens_NL.shape[1]
-    assert len(batch.split(cost(batch, positions), patch=1)) == 1
-    assert len(batch.split(cost(batch, positions) - 1, patch=1)) == 2, "one position less is one part more"
+    assert len(cut_batch(batch, cost(batch, positions), patch=1)) == 1
+    assert len(cut_batch(batch, cost(batch, positions) - 1, patch=1)) == 2, "one position less is one part more"
 
 
 def test_parts_are_cut_no_finer_than_they_must_be() -> None:
     """With the next part's first sample, each part would be over the budget."""
     batch = whole([3, 4, 5, 6, 7, 8, 9, 9, 9, 10, 12], seed=2)
     positions = -(-batch.tokens_NL.shape[1] // 4)
-    parts = batch.split(150, patch=4)
+    parts = cut_batch(batch, 150, patch=4)
     assert 2 < len(parts) < len(batch)
     start = 0
     for part in parts[:-1]:
-        one_more = batch.part(start, start + len(part) + 1)
+        one_more = samples_of(batch, start, start + len(part) + 1)
         assert cost(one_more, positions) > 150
         start += len(part)
 
 
 @pytest.mark.parametrize(("at_least", "want"), [(1, [5]), (2, [3, 2]), (3, [2, 2, 1]), (4, [2, 1, 1, 1]), (5, [1] * 5)])
 def test_as_many_parts_as_asked_for_of_even_sizes(at_least: int, want: list[int]) -> None:
-    assert [len(p) for p in whole([3, 4, 5, 6, 7]).split(10**6, patch=1, at_least=at_least)] == want
+    assert [len(p) for p in cut_batch(whole([3, 4, 5, 6, 7]), 10**6, patch=1, at_least=at_least)] == want
 
 
 @settings(deadline=None, max_examples=30)
@@ -151,7 +152,7 @@ def test_a_part_of_a_part_is_a_part(data: st.DataObject, sizes: list[int]) -> No
     b = data.draw(st.integers(a + 1, n))
     c = data.draw(st.integers(a, b - 1))
     d = data.draw(st.integers(c + 1, b))
-    direct, twice = batch.part(c, d), batch.part(a, b).part(c - a, d - a)
+    direct, twice = samples_of(batch, c, d), samples_of(samples_of(batch, a, b), c - a, d - a)
     assert told(direct) == told(twice)
     assert torch.equal(direct.tokens_NL, twice.tokens_NL)
     assert direct.place_B is not None
@@ -161,19 +162,19 @@ def test_a_part_of_a_part_is_a_part(data: st.DataObject, sizes: list[int]) -> No
 def test_a_part_without_marks_has_none() -> None:
     config = TrainConfig(asv_dropout=0.0)
     (batch,) = list(Batches(made_up([3, 4, 5], 0), config=config))
-    part = batch.part(0, 2)
+    part = samples_of(batch, 0, 2)
     assert (part.hidden_E, part.weight_B, part.partner_B, part.share_B, part.targets) == (None, None, None, None, {})
 
 
 def test_the_table_of_a_part_is_that_of_its_samples() -> None:
     study = made_up([3, 9, 4, 6], 1)
     (batch,) = list(Batches(study, config=TrainConfig(batch_size=4)))
-    found = sparse.vstack([p.table(study.num_asvs) for p in batch.split(1, patch=1)]).toarray()
+    found = sparse.vstack([p.table(study.num_asvs) for p in cut_batch(batch, 1, patch=1)]).toarray()
     assert (found == study.table[:].toarray()[batch.sample_B]).all()
 
 
 def test_all_tensors_move_to_a_device_together() -> None:
-    part = whole([3, 9, 4, 6]).part(1, 3)
+    part = samples_of(whole([3, 9, 4, 6]), 1, 3)
     moved = part.to("meta")
     held = [t for t in (*vars(moved).values(), *moved.targets.values()) if isinstance(t, torch.Tensor)]
     assert len(held) == 8 + len(part.targets) == 13

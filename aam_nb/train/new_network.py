@@ -1,0 +1,127 @@
+"""A network before its first step: its objectives, the weights it starts from, and its reference ASVs."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import numpy as np
+from torch import Tensor
+
+from aam_nb.config import ModelConfig, TrainConfig, cut_list
+from aam_nb.model.covariates import Covariates
+from aam_nb.model.module import Network
+from aam_nb.model.objectives import OBJECTIVES, Objective, ObjectiveError, Task, make_objective, task_for
+from aam_nb.study.study import Study
+
+NUM_REFERENCE_ASVS = 64
+"""Most ASVs of the first training study that become the encoder's reference."""
+COVARIATE_WEIGHTS = ("covariates.", "fusion.")
+"""Names of an encoder's weights that belong to the covariates of one fit begin with these."""
+ObjectiveT = TypeVar("ObjectiveT", bound=Objective)
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class NetworkPlan:
+    """What a new network is made from.
+
+    Parameters
+    ----------
+    objectives
+        What it learns; they have no heads yet.
+    covariates
+        What is known of the metadata columns that samples bring along, None where there are none.
+    pretrained
+        Weights of a pre-trained encoder, None to start from random ones.
+    reference_asvs
+        Reference ASVs of the pre-trained encoder.
+    """
+
+    objectives: list[Objective]
+    covariates: Covariates | None = None
+    pretrained: dict[str, Tensor] | None = None
+    reference_asvs: tuple[str, ...] = ()
+
+    def make_network(self, train: Study, shape: ModelConfig, config: TrainConfig) -> tuple[Network, tuple[str, ...]]:
+        """The network, and its reference ASVs: those of the pre-trained encoder, or ASVs of the training samples."""
+        for objective in self.objectives:
+            objective.learn(train)
+        uncertainty = config.loss_weighting == "uncertainty"
+        network = Network(shape, self.objectives, covariates=self.covariates, uncertainty=uncertainty, seed=config.seed)
+        if self.pretrained is None:
+            reference_asvs = _choose_reference(train, config.seed)
+        else:
+            random, reference_asvs = network.encoder.state_dict(), self.reference_asvs
+            start = {k: v for k, v in self.pretrained.items() if not k.startswith(COVARIATE_WEIGHTS)}
+            network.encoder.load_state_dict(random | start)
+        network.encoder.asv.set_reference(reference_asvs)
+        return network, reference_asvs
+
+
+def choose_objectives(objectives: Sequence[str | Objective]) -> list[Objective]:
+    """The objectives of a pre-training, made from their names, or as given.
+
+    Raises
+    ------
+    ObjectiveError
+        There are none, one is not known, or one is there twice.
+    """
+    if isinstance(objectives, str):
+        raise ObjectiveError(
+            f"objectives is the text {objectives!r}. Expected a list. Use `objectives=[{objectives!r}]`."
+        )
+    chosen = [_without_head(o) if isinstance(o, Objective) else make_objective(o) for o in objectives]
+    if not chosen:
+        raise ObjectiveError(
+            "There are no objectives. Pre-training needs one. Use `objectives=['unifrac', 'nucleotides']`."
+        )
+    names = [o.name for o in chosen]
+    if repeated := {name for name in names if names.count(name) > 1}:
+        raise ObjectiveError(
+            f"{cut_list(sorted(repeated))} is among the objectives more than once. Expected each once. Leave one out."
+        )
+    return chosen
+
+
+def choose_task(train: Study, target: str | Sequence[str] | Task) -> tuple[Task, Study]:
+    """The task of a fit, and the samples that have a value of any of its targets."""
+    task = _without_head(target) if isinstance(target, Task) else task_for(train, target)
+    has_value = np.logical_or.reduce([train.target(name).notna().to_numpy() for name in task.targets])
+    return task, train if has_value.all() else train.keep_samples(has_value)
+
+
+def learn_covariates(train: Study, covariates: Sequence[str]) -> Covariates | None:
+    """What a study says of some metadata columns; a text is one column."""
+    columns = [covariates] if isinstance(covariates, str) else list(covariates)
+    return Covariates.learn(train, columns) if columns else None
+
+
+def objective_spec(objective: Objective) -> dict[str, Any]:
+    """What `make_objective` makes the objective again from.
+
+    Raises
+    ------
+    ObjectiveError
+        It is not in `OBJECTIVES`.
+    """
+    kind = type(objective)
+    if kind not in OBJECTIVES.values():
+        raise ObjectiveError(
+            f"{kind.__name__} is not a known objective, so it could not be loaded again. Expected one of {', '.join(OBJECTIVES)}. Add it: "
+            f"`aam_nb.model.objectives.OBJECTIVES['my_name'] = {kind.__name__}`."
+        )
+    return {"name": next(name for name, known in OBJECTIVES.items() if known is kind), **objective.spec()}
+
+
+def _without_head(objective: ObjectiveT) -> ObjectiveT:
+    """The objective, or a copy where it has its head already, since that may be another model's."""
+    return copy.deepcopy(objective) if any(True for _ in objective.parameters()) else objective
+
+
+def _choose_reference(study: Study, seed: int) -> tuple[str, ...]:
+    """ASVs drawn at random from those that the study's samples have."""
+    present = study.asv_ids[study.prevalence.to_numpy() > 0]
+    drawn = np.random.default_rng(seed).permutation(len(present))[:NUM_REFERENCE_ASVS]
+    return tuple(present[np.sort(drawn)])

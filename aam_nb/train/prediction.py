@@ -1,0 +1,93 @@
+"""A trained network applied to the samples of a study.
+
+Shape letters: N distinct ASVs of a batch, A ASVs of the study, D width.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from torch import Tensor
+from tqdm.auto import tqdm
+
+from aam_nb.arrays import Array
+from aam_nb.batch.batch import Batch
+from aam_nb.batch.batches import Batches
+from aam_nb.config import TrainConfig
+from aam_nb.model.covariates import Covariates
+from aam_nb.model.encoder import States
+from aam_nb.model.module import Network
+from aam_nb.study.study import Study
+from aam_nb.train.asv_cache import AsvVectors
+from aam_nb.train.microbatches import cut_batch
+
+
+def draws_at_random(config: TrainConfig) -> bool:
+    """Whether what a model sees of a sample is drawn at random."""
+    return bool(config.rarefy or (config.max_asvs and config.asv_choice == "random"))
+
+
+@dataclass(frozen=True, eq=False)
+class Predictor:
+    """A trained network with all that it needs to see a study's samples as in training.
+
+    Parameters
+    ----------
+    network
+        On the device that it computes on.
+    config
+        How it was trained.
+    covariates
+        What training learned of the covariates, None where there are none.
+    vectors
+        ASVs encoded so far.
+    """
+
+    network: Network
+    config: TrainConfig
+    covariates: Covariates | None
+    vectors: AsvVectors
+
+    @property
+    def device(self) -> torch.device:
+        """Where the network's weights are."""
+        return next(self.network.parameters()).device
+
+    def batches(
+        self, study: Study, *, batch_size: int | None = None, desc: str = "samples", draw: int = 0
+    ) -> Iterator[tuple[Batch, Tensor]]:
+        """Batches of a study, each with its ASVs' vectors (N x D), every ASV of the study encoded once.
+
+        See `AAM.batches`.
+        """
+        config, network = self.config, self.network
+        # What a prediction needs besides ASVs: groups of transforms, covariates.
+        makers = [maker for o in network.objectives.values() if (maker := o.inputs(study))]
+        if self.covariates is not None:
+            makers.append(self.covariates.maker(study))
+        size = batch_size or 4 * config.batch_size
+        unweighted = replace(config, weight_by="")  # weights are of training; a new study may lack their column
+        batches = Batches(study, config=unweighted, makers=makers, batch_size=size)
+        batches.draw = draw
+        if config.progress and draw == 0 and (left_out := batches.left_out()):
+            tqdm.write(str(left_out))
+        # Each ASV of the study is encoded once, or was encoded before.
+        device, tokens_AL = self.device, batches.tokens
+        asv_AD = self.vectors.of(network, study.asv_ids, device, tokens_AL=tokens_AL, progress=config.progress)
+        for whole in tqdm(batches, desc=desc, unit="batch", delay=2, disable=not config.progress):
+            for batch in cut_batch(whole, config.max_tokens, patch=network.encoder.patch, encode=False):
+                yield batch.to(device), asv_AD[torch.from_numpy(batch.asv_N).to(device)]
+
+    @torch.no_grad()
+    def collect(self, study: Study, compute: Callable[[States, Batch], Tensor], *, draw: int = 0) -> Array:
+        """`compute(states, batch)` of every sample, rows in the study's order."""
+        rows = np.empty(0)
+        for batch, asv_ND in self.batches(study, draw=draw):
+            of_batch = compute(self.network.encoder(batch, asv_ND=asv_ND), batch).cpu().numpy()
+            if not rows.size:  # made once: small parts kept from every batch would leave the heap full of holes
+                rows = np.empty((study.num_samples, *of_batch.shape[1:]), dtype=of_batch.dtype)
+            rows[batch.sample_B] = of_batch
+        return rows
