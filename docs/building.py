@@ -250,6 +250,8 @@ def described(path: str, thing: Any) -> list[str]:
         return settings(path, thing)
     if inspect.isclass(thing):
         members = [] if issubclass(thing, BaseException) else ["   :members:"]
+        if path == "aam_nb.Study":  # its data and their sizes are those of StudyBase
+            members.append("   :inherited-members:")
         return [f".. autoclass:: {path}", *members, ""]
     return [f".. autofunction:: {path}", ""]
 

@@ -18,10 +18,10 @@ from aam_nb.batch.augment import Rngs, depths, drop_asvs, limit, mix, mutate
 from aam_nb.batch.batch import Batch, TargetMaker, distinct
 from aam_nb.batch.tokens import PAD, tokenize
 from aam_nb.config import TrainConfig
-from aam_nb.study.errors import StudyError
+from aam_nb.study.filtering import MOST_DEPTH, require_drawable
 from aam_nb.study.rarefy import draw_reads
 from aam_nb.study.readers.disk import sample_keys
-from aam_nb.study.study import MOST_READS, Study
+from aam_nb.study.study import Study
 
 BUCKET = 16
 """So many batches of shuffled samples are sorted by size together: their samples are of similar size, and the order stays random."""
@@ -120,7 +120,7 @@ class Batches:
         self._hides = training and config.asv_dropout > 0
         self._draws = config.rarefy > 0 or (views > 1 and not self._hides)
         if self._draws or (training and config.mixup):
-            _refuse_too_deep(study)
+            require_drawable(study)
         self._ids = study.sample_ids.to_numpy(dtype=object)
         self._weights = _weights(study.column(config.weight_by)) if config.weight_by else None
         self._planned: tuple[int, list[Ints], list[Ints], Ints] | None = None
@@ -238,7 +238,7 @@ class Batches:
         if not self._draws:
             return table
         depth = depths(table)
-        reads = np.minimum(depth, self.config.rarefy or MOST_READS)
+        reads = np.minimum(depth, self.config.rarefy or MOST_DEPTH)
         if views > 1 and not self._hides:
             unchanged = (reads == depth) & (np.arange(len(depth)) % views > 0)
             reads = np.where(unchanged, (depth + 1) // 2, reads)
@@ -301,11 +301,3 @@ def _weights(categories: pd.Series) -> Floats:
     """n / (k n_c) for samples of a category that n_c of n samples have, with k categories; a missing value is a category too."""
     number, names = pd.factorize(categories, use_na_sentinel=False)
     return len(number) / (len(names) * np.bincount(number)[number])
-
-
-def _refuse_too_deep(study: Study) -> None:
-    if study.depth.max() >= MOST_READS:
-        raise StudyError(
-            f"Sample {study.depth.idxmax()} has {study.depth.max():,} reads. Expected fewer than {MOST_READS:,}: numpy cannot draw from "
-            f"more. Leave it out: `study.keep_samples(study.depth < {MOST_READS})`."
-        )

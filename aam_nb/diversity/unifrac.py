@@ -16,7 +16,8 @@ from aam_nb.diversity import engines, matrix_cache
 from aam_nb.diversity.blocks import BlockUnifrac, CountBlocks
 from aam_nb.diversity.branches import Branches, branches_of
 from aam_nb.study.errors import MissingTipError
-from aam_nb.study.study import SAMPLES_PER_BLOCK, Study
+from aam_nb.study.readers.disk import SAMPLES_PER_BLOCK
+from aam_nb.study.study import Study
 
 if TYPE_CHECKING:
     from skbio import DistanceMatrix

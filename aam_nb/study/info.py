@@ -11,15 +11,16 @@ import numpy as np
 from pandas.api.types import is_datetime64_any_dtype
 
 from aam_nb.config import UserError, cut_list
+from aam_nb.study.alignment import NeedsSequencesError, build_study
 from aam_nb.study.columns import is_numeric_column
 from aam_nb.study.errors import FormatError
-from aam_nb.study.read import NeedsSequencesError, study_of
+from aam_nb.study.letters import DNA_ID
 from aam_nb.study.readers.archives import Source, unpacked
 from aam_nb.study.readers.columns import INTEGER, NUMBER
 from aam_nb.study.readers.metadata import parse_metadata
 from aam_nb.study.readers.sequences import parse_sequences
 from aam_nb.study.readers.sheets import plain, read_sheet
-from aam_nb.study.readers.tables import DNA_ID, parse_table, sniff
+from aam_nb.study.readers.tables import parse_table, sniff
 from aam_nb.study.readers.taxonomy import (
     CONFIDENCE_COLUMNS,
     NO_NAME,
@@ -225,7 +226,7 @@ def _table(source: Source, names: frozenset[str] = frozenset()) -> str:
         f"{depth.max():,} reads per sample"
     )
     try:
-        study = study_of(table, source, {}, sum_duplicates=False)
+        study = build_study(Study, table, source.name, {}, sum_duplicates=False)
     except NeedsSequencesError:
         return f"{size}; features are named by hashes ({cut_list(table.feature_ids, 1)}): give their sequences too (--sequences)"
     return _with(size, study.provenance[1:])

@@ -15,6 +15,7 @@ import pandas as pd
 
 from aam_nb.config import cut_list
 from aam_nb.study.atomic import whole_file, whole_folder
+from aam_nb.study.base import StudyBase
 from aam_nb.study.errors import FormatError, StudyError
 from aam_nb.study.readers.disk import DiskTable
 from aam_nb.study.readers.metadata import read_metadata, write_metadata
@@ -22,9 +23,6 @@ from aam_nb.study.readers.taxonomy import RANKS, read_taxonomy
 from aam_nb.study.splits import Split
 from aam_nb.study.tree import Tree
 from aam_nb.study.truth import Truth
-
-Study = Any
-"""`Study` itself saves through this module, so its name cannot be imported here."""
 
 ENTRIES_IN_MEMORY = 2**24
 """Counts held in memory while a table on disk is turned from samples to ASVs."""
@@ -43,7 +41,7 @@ KIND = re.compile(
 """Types that a column of metadata may have had."""
 
 
-def write_biom(study: Study, path: str | Path) -> Path:
+def write_biom(study: StudyBase, path: str | Path) -> Path:
     """Write a feature table as BIOM 2.1, with the taxonomy where there is one. The counts of a lazy study pass through in blocks.
 
     Returns
@@ -69,7 +67,7 @@ def write_biom(study: Study, path: str | Path) -> Path:
     return Path(path)
 
 
-def write_counts(study: Study, path: Path, sample_ids: Iterable[str], asv_ids: Iterable[str]) -> None:
+def write_counts(study: StudyBase, path: Path, sample_ids: Iterable[str], asv_ids: Iterable[str]) -> None:
     """Write a study's counts alone as BIOM 2.1, in blocks, under whatever names.
 
     References
@@ -123,7 +121,7 @@ def _matrix(group: Any, offsets: Any) -> tuple[Any, Any]:
     )
 
 
-def _write_by_sample(study: Study, group: Any) -> None:
+def _write_by_sample(study: StudyBase, group: Any) -> None:
     offsets = np.concatenate([[0], np.cumsum(study.richness.to_numpy())])
     data, indices = _matrix(group, offsets)
     for part, table in study.blocks():
@@ -131,7 +129,7 @@ def _write_by_sample(study: Study, group: Any) -> None:
         data[here], indices[here] = table.data, table.indices
 
 
-def _write_by_asv(study: Study, group: Any) -> None:
+def _write_by_asv(study: StudyBase, group: Any) -> None:
     """The table turned: in one pass where it fits in memory, else in one for each range of ASVs that does."""
     offsets = np.concatenate([[0], np.cumsum(study.prevalence.to_numpy())])
     data, indices = _matrix(group, offsets)
@@ -151,7 +149,7 @@ def _write_by_asv(study: Study, group: Any) -> None:
         start = stop
 
 
-def write_folder(study: Study, folder: str | Path) -> Path:
+def write_folder(study: StudyBase, folder: str | Path) -> Path:
     """What `Study.save` does."""
     folder = Path(folder).resolve()
     if folder.is_file() or (folder.is_dir() and any(folder.iterdir()) and not (folder / SAVED).is_file()):
@@ -171,7 +169,7 @@ def write_folder(study: Study, folder: str | Path) -> Path:
     return folder
 
 
-def _record(study: Study) -> dict[str, Any]:
+def _record(study: StudyBase) -> dict[str, Any]:
     """What the other files do not hold."""
     truth = study.truth
     return {

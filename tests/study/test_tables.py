@@ -22,9 +22,9 @@ from scipy import sparse
 
 import aam_nb as aam
 from aam_nb.config import UserError
+from aam_nb.study.alignment import NeedsSequencesError
 from aam_nb.study.errors import FormatError, StudyError
-from aam_nb.study.read import NeedsSequencesError
-from aam_nb.study.readers import archives, tables
+from aam_nb.study.readers import archives, table_text
 from aam_nb.study.readers.archives import Source
 from aam_nb.study.study import Study
 
@@ -218,9 +218,9 @@ def test_the_quick_way_through_a_text_gives_what_the_slow_one_gives(
     quoting = csv.QUOTE_NONNUMERIC if quoted else csv.QUOTE_MINIMAL
     csv.writer(out, delimiter=separator, lineterminator="\n", quoting=quoting).writerows([header, *rows])
     lineage = len(header) - 1 if with_lineage else None
-    quick = tables._quickly(out.getvalue(), separator, header, lineage)
+    quick = table_text._parse_with_pandas(out.getvalue(), separator, header, lineage)
     slow_rows = csv.reader(io.StringIO(out.getvalue()), delimiter=separator)
-    slow = tables._row_by_row(Source(Path("t"), "t"), list(slow_rows)[1:], header, lineage)
+    slow = table_text._parse_row_by_row(Source(Path("t"), "t"), list(slow_rows)[1:], header, lineage)
     assert quick is not None
     assert quick[:2] == slow[:2] == (names, dict.fromkeys(names, "k__A; p__B") if with_lineage else {})
     np.testing.assert_array_equal(quick[2].toarray(), counts)

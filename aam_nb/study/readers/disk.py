@@ -17,18 +17,16 @@ import numpy as np
 import numpy.typing as npt
 from scipy import sparse
 
-from aam_nb.config import cut_list
 from aam_nb.study.errors import FormatError, StudyError
 from aam_nb.study.rarefy import draw_reads
 from aam_nb.study.readers.archives import first_line
+from aam_nb.study.readers.checks import describe_non_counts, find_non_counts
 
 Ints = npt.NDArray[np.int64]
 Step = Callable[[sparse.csr_array, Ints], sparse.csr_array]
 """Counts of a few samples, and the key of each (see `sample_keys`), to counts over other columns or with other values."""
 SAMPLES_PER_BLOCK = 1024
 """Samples of a table that verbs hold in memory at once, where they can go sample by sample."""
-MOST_READS = 2**31 - 1
-"""Reads that one sample can have of one ASV; more is no count of a sequencer's."""
 READ_ERRORS = (
     OSError,
     KeyError,
@@ -264,11 +262,11 @@ class DiskTable:
                 if not ((columns >= 0) & (columns < num_columns)).all():
                     raise ValueError("a count belongs to no observation")
                 offsets = np.concatenate([[0], np.cumsum(self.offsets[ascending + 1] - self.offsets[ascending])])
-                bad = not_counts(values)
+                bad = find_non_counts(values)
                 if len(bad):
                     row = ascending[int(np.searchsorted(offsets, bad[0], side="right") - 1)]
                     sample, asv = _ids(file["sample/ids"])[row], _ids(file["observation/ids"])[columns[bad[0]]]
-                    raise StudyError(what_is_not_counted(values, bad, sample, asv))
+                    raise StudyError(describe_non_counts(values, bad, sample, asv))
         except StudyError:
             raise
         except READ_ERRORS as error:
@@ -330,21 +328,6 @@ def _walk_heap(content: mmap.mmap, start: int) -> None:
         if step == 0 or at + step > end:
             raise ValueError(f"a heap of texts at byte {start:,} overruns")
         at += step
-
-
-def not_counts(values: npt.NDArray[Any]) -> Ints:
-    """Places of the values that are not whole numbers from 0 to `MOST_READS`."""
-    if values.dtype.kind not in "iufb":
-        raise TypeError(f"its counts are of type {values.dtype}")
-    return np.flatnonzero(~((values >= 0) & (values <= MOST_READS)) | (values != np.floor(values)))
-
-
-def what_is_not_counted(values: npt.NDArray[Any], bad: Ints, sample: str, asv: str) -> str:
-    """The message about values that are not counts."""
-    return (
-        f"{len(bad)} counts are not whole numbers from 0 to {MOST_READS:,} (first: {values[bad[0]]:g} in sample {cut_list([sample])}, ASV "
-        f"{cut_list([asv])}). A feature table holds reads. Give the raw table, not relative abundances or transformed values."
-    )
 
 
 def damaged(name: str, error: Exception) -> FormatError:

@@ -1,0 +1,69 @@
+"""What every table must satisfy, in whatever file it comes: ids that occur once, ASVs named by DNA, and counts that are counts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from scipy import sparse
+
+from aam_nb.arrays import Array, Ints
+from aam_nb.config import cut_list
+from aam_nb.study.errors import StudyError
+from aam_nb.study.letters import DNA_LETTERS
+
+Ids = Sequence[str] | pd.Index
+MOST_COUNT = 2**31 - 1
+"""Reads that one sample can have of one ASV; no sequencer gives more."""
+
+
+def refuse_duplicates(ids: pd.Index, noun: str) -> None:
+    """Refuse ids that occur more than once (`StudyError`)."""
+    if ids.has_duplicates:
+        twice = ids[ids.duplicated()].unique()
+        raise StudyError(
+            f"{len(twice)} {noun} ids occur more than once ({cut_list(twice)}). Each id must be unique. Sum or rename the "
+            "duplicates before reading."
+        )
+
+
+def refuse_not_dna(asv_ids: pd.Index) -> None:
+    """Refuse ASVs whose ids are not their DNA (`StudyError`)."""
+    wrong = asv_ids[~asv_ids.str.fullmatch(f"[{DNA_LETTERS}]+")]
+    if len(wrong):
+        raise StudyError(
+            f"{len(wrong)} of {len(asv_ids)} observation ids are not DNA ({cut_list(wrong)}). An ASV's id is its sequence in capital "
+            f"IUPAC letters ({DNA_LETTERS}). Rename the features to their sequences, or give those when reading: "
+            "`aam.read_study(..., sequences='rep-seqs.qza')` (`--sequences rep-seqs.qza`)."
+        )
+
+
+def find_non_counts(values: Array) -> Ints:
+    """Positions of the values that are not whole numbers from 0 to `MOST_COUNT`."""
+    if values.dtype.kind not in "iufb":
+        raise TypeError(f"its counts are of type {values.dtype}")
+    return np.flatnonzero(~((values >= 0) & (values <= MOST_COUNT)) | (values != np.floor(values)))
+
+
+def describe_non_counts(values: Array, bad: Ints, sample: str, asv: str) -> str:
+    """The message about values that are not counts."""
+    return (
+        f"{len(bad)} counts are not whole numbers from 0 to {MOST_COUNT:,} (first: {values[bad[0]]:g} in sample {cut_list([sample])}, ASV "
+        f"{cut_list([asv])}). A feature table holds reads. Give the raw table, not relative abundances or transformed values."
+    )
+
+
+def as_counts(table: Any, sample_ids: Ids, feature_ids: Ids) -> sparse.csr_array:
+    """The table as canonical CSR of int64, refused (`StudyError`) where a count is not a whole number >= 0."""
+    table = sparse.csr_array(table)
+    bad = find_non_counts(table.data)
+    if len(bad):
+        row = int(np.searchsorted(table.indptr, bad[0], side="right") - 1)
+        raise StudyError(describe_non_counts(table.data, bad, sample_ids[row], feature_ids[int(table.indices[bad[0]])]))
+    canonical = sparse.csr_array(table.astype(np.int64), copy=True)
+    canonical.sum_duplicates()
+    canonical.eliminate_zeros()
+    canonical.sort_indices()
+    return canonical

@@ -1,0 +1,141 @@
+"""Feature tables in BIOM: 2.1 (HDF5), 1.0 (JSON), and the `biom.Table` of the package biom-format."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+from scipy import sparse
+
+from aam_nb.study.errors import FormatError, StudyError
+from aam_nb.study.readers.archives import Source, first_line
+from aam_nb.study.readers.checks import as_counts, refuse_duplicates
+from aam_nb.study.readers.disk import READ_ERRORS, DiskTable
+from aam_nb.study.readers.feature_table import FeatureTable, list_left_out, no_metadata
+
+if TYPE_CHECKING:
+    import biom
+
+DAMAGES = (
+    ValueError,
+    KeyError,
+    TypeError,
+    AttributeError,
+    IndexError,
+    OverflowError,
+    RecursionError,
+    MemoryError,
+)
+"""What is raised where JSON is damaged, or is not of BIOM."""
+
+
+# -- 2.1 --------------------------------------------------------------------------------------------------------------
+
+
+def read_biom2(source: Source, *, lazy: bool) -> FeatureTable:
+    """A BIOM 2.1 file; with `lazy` its counts stay on disk."""
+    table, samples, features = DiskTable.open(source.path, source.name)
+    lineages, notes = _read_lineages(source, features)
+    return FeatureTable(
+        table if lazy else table[:], samples, features, "BIOM 2.1", no_metadata(samples), lineages, notes
+    )
+
+
+def _read_lineages(source: Source, features: list[str]) -> tuple[dict[str, str], tuple[str, ...]]:
+    """The observation metadata "taxonomy", ranks joined, where the file has it; and notes of what else it has, which is left out."""
+    import h5py
+
+    left_out = dict[str, list[str]]()
+    texts: list[str] = []
+    with h5py.File(source.path) as file:
+        for axis in ("sample", "observation"):
+            group = file.get(f"{axis}/metadata")
+            left_out[axis] = sorted(group) if isinstance(group, h5py.Group) else []
+        with contextlib.suppress(*READ_ERRORS):  # what cannot be read is left out, and noted
+            rows = file["observation/metadata/taxonomy"][:]
+            if len(rows) == len(features):
+                names = ([t for t in np.atleast_1d(row) if isinstance(t, bytes)] for row in rows)
+                texts = ["; ".join(t.decode("utf-8", "replace") for t in row) for row in names]
+                left_out["observation"].remove("taxonomy")
+    lineages = dict(zip(features, texts, strict=bool(texts)))
+    return lineages, list_left_out(left_out["sample"], left_out["observation"])
+
+
+# -- 1.0 --------------------------------------------------------------------------------------------------------------
+
+
+def read_biom1(source: Source) -> FeatureTable:
+    """A BIOM 1.0 file, parsed by biom-format once it is known to be whole: that package would cut floats to integers, and sum or drop
+    counts that have no cell of their own."""
+    from biom import Table
+    from biom.exception import BiomException
+
+    text = source.text()
+    try:
+        document = json.loads(text)
+        samples, features = ([str(entry["id"]) for entry in document[axis]] for axis in ("columns", "rows"))
+        _refuse_bad_cells(document, (len(features), len(samples)))
+        refuse_duplicates(pd.Index(samples), "sample")
+        if not samples or not features:  # which is refused there
+            return FeatureTable(
+                sparse.csr_array((len(samples), len(features))), samples, features, "BIOM 1.0", no_metadata(samples)
+            )
+        # Features of the same name may be summed later, so biom-format gets numbers for names.
+        entries = {
+            axis: [{"id": str(k), "metadata": entry.get("metadata")} for k, entry in enumerate(document[axis])]
+            for axis in ("columns", "rows")
+        }
+        defaults = {"type": "OTU table", "generated_by": "", "date": None}
+        no_counts = sparse.coo_matrix((len(features), len(samples)))
+        table = Table.from_json(
+            defaults | document | entries | {"matrix_element_type": "float"},
+            data_pump=None if document["data"] else no_counts,
+        )
+        return _as_feature_table(table, samples, features, "BIOM 1.0")
+    except StudyError:
+        raise
+    except (*DAMAGES, BiomException) as error:
+        raise FormatError(
+            f"{source.name} cannot be read as BIOM 1.0 ({first_line(error)}). Expected JSON with rows, columns, shape and data. Export it "
+            "again, or convert it with `biom convert --to-hdf5`."
+        ) from error
+
+
+def _refuse_bad_cells(document: dict[str, Any], shape: tuple[int, int]) -> None:
+    """Refuse a matrix (`ValueError`) whose cells are not in the table, or not each once."""
+    declared = tuple(int(n) for n in document["shape"])
+    if declared != shape:
+        raise ValueError(f"its shape is {declared} for {shape[0]} rows and {shape[1]} columns")
+    values = np.array(document["data"], dtype=np.float64)
+    if document["matrix_type"] == "dense":
+        values.reshape(shape)
+        return
+    cells = values.reshape(-1, 3)
+    positions = cells[:, :2].astype(np.int64)
+    if (positions != cells[:, :2]).any() or (positions < 0).any() or (positions >= np.array(shape)).any():
+        raise ValueError("a count lies outside of the table")
+    if len(np.unique(positions, axis=0)) < len(positions):
+        raise ValueError("a cell has two counts")
+
+
+# -- in memory --------------------------------------------------------------------------------------------------------
+
+
+def _as_feature_table(table: biom.Table, samples: list[str], features: list[str], name: str) -> FeatureTable:
+    """The counts and the taxonomy of a `biom.Table`; what else it says is noted as left out."""
+    of_samples, of_features = (table.metadata(axis=axis) or () for axis in ("sample", "observation"))
+    entries = {i: dict(entry) for i, entry in zip(features, of_features, strict=bool(of_features)) if entry}
+    lineages = {i: _join_ranks(entry["taxonomy"]) for i, entry in entries.items() if entry.get("taxonomy")}
+    notes = list_left_out(
+        sorted({key for entry in of_samples for key in entry or ()}),
+        sorted({key for entry in entries.values() for key in entry} - {"taxonomy"}),
+    )
+    counts = as_counts(table.matrix_data.T, samples, features)
+    return FeatureTable(counts, samples, features, name, no_metadata(samples), lineages, notes)
+
+
+def _join_ranks(value: Any) -> str:
+    return "; ".join(map(str, value)) if isinstance(value, list) else str(value)
