@@ -10,6 +10,7 @@ import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from aam_nb.evaluate.metrics import METRICS, MODEL, Evaluation
 from aam_nb.show.plots.style import (
@@ -60,5 +61,6 @@ def metrics(evaluation: Evaluation) -> Figure:
     for ax, metric in zip(axes, names, strict=True):
         table = pd.DataFrame({MODEL_NAMES.get(m, m): evaluation.row(metric, m) for m in models}).T
         forest(ax, table, "value", np.array(models), kinds)
+        ax.xaxis.set_major_locator(MaxNLocator(4))
         ax.set_xlabel(METRIC_NAMES[metric] + (f"\n({cut(evaluation.target)})" if metric == "mae" else ""))
     return figure

@@ -31,7 +31,7 @@ def depth(study: Study, *, ax: Axes | None = None, **artist_kw: Any) -> Axes:
     ax.xaxis.set_minor_formatter(NullFormatter())
     ax.yaxis.set_major_locator(MaxNLocator(integer=True))
     ax.set(xlabel="reads per sample", ylabel="samples", title="Sequencing depth")
-    ax.legend(frameon=False)
+    ax.legend(framealpha=0.85, edgecolor="none")
     return ax
 
 

@@ -39,7 +39,11 @@ def steps(model: AAM) -> pd.DataFrame:
 def code(model: AAM) -> str:
     """Python that trains the model again from its study: every setting that is not a default is written out."""
     fit, pretrain = model.record.get("fit"), model.record.get("pretrain")
-    lines = ["import aam_nb as aam", "", "study = aam.read_study(...)  # the same files: compare the hashes"]
+    lines = [
+        "import aam_nb as aam",
+        "",
+        "study = aam.read_study(...)  # the same files and filters: compare the hashes",
+    ]
     if fit and fit["split"]:
         options = ("test_size", "target", "group", "seed")
         split = {k: v for k, v in fit["split"].items() if k in options and v is not None}

@@ -23,6 +23,8 @@ from aam_nb.train.run import as_json
 TOP_ASVS = 15
 MOST_SAMPLES = 400
 """Test samples explained at most; the page says so when there are more."""
+SIDE_NAMES = {"pretrain": "pre-training", "train": "training", "validation": "validation", "test": "the test"}
+"""What the samples of each side of a split are used for."""
 
 
 @dataclass(frozen=True)
@@ -143,7 +145,7 @@ def _explanations(
 def _headline(result: Evaluation) -> str:
     metric = METRICS[result.kind][0]
     row = result.row(metric)
-    baselines = ", ".join(f"{plots.MODEL_NAMES.get(m, m)} {result.value(metric, m):.2f}" for m in result.models[1:])
+    baselines = ", ".join(f"{plots.MODEL_NAMES.get(m, m)} {result.value(metric, m):z.2f}" for m in result.models[1:])
     groups = (
         f" from {result.num_groups} {'group' if result.num_groups == 1 else 'groups'} of {result.group}"
         if result.group
@@ -151,13 +153,13 @@ def _headline(result: Evaluation) -> str:
     )
     unseen = "" if result.num_seen else ", none of which the model was trained on"
     return (
-        f"{result.target}: {plots.METRIC_NAMES[metric]} {row['value']:.2f} [{row['low']:.2f}, {row['high']:.2f}] on "
+        f"{result.target}: {plots.METRIC_NAMES[metric]} {row['value']:z.2f} [{row['low']:z.2f}, {row['high']:z.2f}] on "
         f"{_samples(len(result.predictions))}{groups}{unseen}" + (f". Baselines: {baselines}." if baselines else ".")
     )
 
 
 def _split_sentence(model: AAM, result: Evaluation) -> str:
-    counts = ", ".join(f"{len(ids)} {use}" for use, ids in model.samples.items())
+    counts = ", ".join(f"{len(ids):,} for {SIDE_NAMES.get(side, side)}" for side, ids in model.samples.items())
     rule = (
         f"All samples with the same {result.group} are on the same side of the split."
         if result.group
@@ -172,7 +174,7 @@ def _attribution_sentence(attributions: Attributions, num_test: int) -> str:
     return (
         f"Integrated gradients of {_samples(n)}{first}, from a sample without ASVs to the sample itself. The attributions of a sample "
         "sum to its prediction minus the prediction for the empty sample; the largest gap is "
-        f"{attributions.largest_gap:.2%} of that difference, in the same sample or in a typical one, whichever is larger."
+        f"{attributions.largest_gap:.2%} of that difference, or of the difference in a typical sample if that is larger."
     )
 
 
