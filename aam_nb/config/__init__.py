@@ -22,7 +22,7 @@ from aam_nb.config.explain import (
     ExplainConfig,
     FaithfulnessConfig,
 )
-from aam_nb.config.messages import Notice, UserError, cut_list, cut_repr, to_one_line
+from aam_nb.config.messages import Notice, UserError, count_noun, cut_list, cut_repr, to_one_line
 from aam_nb.config.model import ModelConfig
 from aam_nb.config.target import TargetConfig, TransformKind
 from aam_nb.config.train import TrainConfig
@@ -53,6 +53,7 @@ __all__ = [
     "cache_folder",
     "convert_list",
     "convert_type",
+    "count_noun",
     "cut_list",
     "cut_repr",
     "from_dict",

@@ -21,6 +21,11 @@ class Notice(UserWarning):
     """A warning meant for the user: the command line prints it as one line."""
 
 
+def count_noun(num: int, noun: str, plural: str | None = None) -> str:
+    """A number and what is counted, in the singular or the plural: "1 sample", "2,537 samples", "2 taxa"."""
+    return f"{num:,} {noun if num == 1 else plural or noun + 's'}"
+
+
 def cut_list(ids: Iterable[object], most: int = 5) -> str:
     """The first few ids for a message, long ones cut, line ends shown, the rest counted."""
     names = [to_one_line(i if len(i) <= 40 else i[:16] + "…") for i in map(str, ids)]

@@ -170,7 +170,7 @@ def test_sides_that_cannot_be_compared_are_refused(maps: AttentionMaps, sides: t
     ids = list(sides[1].sample_ids)
     with pytest.raises(SidesError, match="1 sample is on both sides"):
         compare_attention(maps, sides[1], a=ids[:2], b=ids[1:3])
-    with pytest.raises(SidesError, match="Side a has 2 samples, b 0"):
+    with pytest.raises(SidesError, match="Side a has 2 samples, side b 0"):
         compare_attention(maps, sides[1], a=ids[:2], b=[])
     with pytest.raises(UnknownIdError, match="not in the study"):
         compare_attention(maps, sides[1], a=ids[:2], b=["S9999"])

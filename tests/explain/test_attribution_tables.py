@@ -211,7 +211,7 @@ def test_consistency_is_the_share_with_the_sign_of_the_mean() -> None:
     assert table["consistency"].round(3).tolist() == [round(2 / 3, 3), round(2 / 3, 3), 0.0]
     assert table["positive"].round(3).tolist() == [round(2 / 3, 3), round(1 / 3, 3), 0.0]
     assert table["samples"].tolist() == [3, 3, 0]
-    with pytest.raises(ExplainError, match="the explained samples are not at hand"):
+    with pytest.raises(ExplainError, match="the explained samples are not available"):
         replace(made(values, ["h"] * 4), study=None).by_feature(group="host")
     # Of one sample, or one host, no interval can be had; a sample without a host stands for itself.
     assert made(values[:1], ["h"]).by_feature()[["low", "high"]].isna().all(axis=None)

@@ -96,7 +96,7 @@ def test_what_is_no_clade_is_refused(fitted: aam.AAM, study: Study) -> None:
         motifs(fitted, replace(study, tree=None), clade=0)
     assert study.tree is not None
     tip = study.tree.tip_node[study.asv_ids[0]]
-    with pytest.raises(UnknownIdError, match=r"Below node \d+ of the tree are 1 tips, and none"):
+    with pytest.raises(UnknownIdError, match=r"Below node \d+ of the tree are 1 tip, and none"):
         motifs(fitted, study.keep_asvs(study.asv_ids[1:]), clade=tip)
     with pytest.raises(MotifError, match="16 to 20 nucleotides"):
         motifs(fitted, made_of(["ACGT" * 4, "ACGT" * 5]), asvs=["ACGT" * 4, "ACGT" * 5])

@@ -140,7 +140,7 @@ def test_every_view_says_what_attention_is_not_and_runs_nothing(
     evil = replace(control, target=EVIL, changes=control.changes.assign(output=EVIL))
     assert EVIL not in evil._repr_html_()
     seen = uniform_control(fitted, sides[0].keep_samples(sides[0].sample_ids[:3]))
-    assert "3 of the samples were trained on" in repr(seen)
+    assert "The model was trained on 3 of these samples." in repr(seen)
     flat = replace(control, changes=control.changes.assign(relative=np.nan))
     assert "predicts the same for all 12 samples" in flat.verdict
 

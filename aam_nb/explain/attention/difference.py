@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from aam_nb.arrays import Bools, Ints
-from aam_nb.config import AttentionConfig, UserError, cut_list, make_config
+from aam_nb.config import AttentionConfig, UserError, count_noun, cut_list, make_config
 from aam_nb.evaluate.resampling import number_groups
 from aam_nb.explain.attention.heads import NOT_IMPORTANCE
 from aam_nb.explain.attention.maps import AttentionMaps, attention
@@ -23,7 +23,7 @@ from aam_nb.study.study import Study
 from aam_nb.train.estimator import AAM
 
 COMPARED = ("distance", "on_sample_token", "on_covariates", "on_itself")
-"""Numbers of a head (see `heads.compute_head_statistics`) that are compared as multiples of what even attention gives: a side does not
+"""Statistics of a head (see `heads.compute_head_statistics`) that are compared as multiples of what even attention gives: a side does not
 differ merely because its samples have more ASVs, or more distant ones. `entropy_share` is compared as it is."""
 AT_ONCE = 2**22
 """Most permuted differences held at once."""
@@ -47,14 +47,14 @@ class AttentionDifference:
         side holds differs by that alone: `in_a`, `in_b` are the shares of samples that hold it, and `times_even_a`, `times_even_b` its
         mean attention in those, as a multiple of what even attention gives.
     heads
-        The same means and p-values by `level`, `layer`, `head` and `statistic`, adjusted over all rows: numbers of heads as multiples of
+        The same means and p-values by `level`, `layer`, `head` and `statistic`, adjusted over all rows: statistics of heads as multiples of
         what even attention gives (`distance`, `on_sample_token`, `on_covariates`, `on_itself`), and `entropy_share`.
     num_a, num_b
         Samples of each side.
     permuted
         What was exchanged: samples, whole groups, or samples within groups.
     num_permutations
-        Ways of labelling that p-values rest on, the observed one among them.
+        Ways of labelling that p-values rest on, the observed one included.
     exact
         Whether these are all there are.
     caption
@@ -108,7 +108,7 @@ class AttentionDifference:
         note = f" {self.note}" if self.note else ""
         return (
             f"AttentionDifference({self.num_a} against {self.num_b} samples: {num_asvs} of {len(self.asvs)} ASVs and {num_heads} of "
-            f"{len(self.heads)} numbers of heads differ at q < {LEVEL}; {self.num_permutations} {kind} permutations of "
+            f"{len(self.heads)} head statistics differ at q < {LEVEL}; {self.num_permutations} {kind} permutations of "
             f"{self.permuted}).{note} {self.caption}"
         )
 
@@ -127,7 +127,7 @@ def compare_attention(
     config: AttentionConfig | None = None,
     **settings: Any,
 ) -> AttentionDifference:
-    """Where attention differs between two sides: by ASV at the pooling level, and in the numbers of heads.
+    """Where attention differs between two sides: by ASV at the pooling level, and in the statistics of heads.
 
     Parameters
     ----------
@@ -219,9 +219,9 @@ def _require_sides(study: Study, a: list[str], b: list[str]) -> None:
     shared = sorted(set(a) & set(b))
     if shared or not a or not b:
         wrong = (
-            f"{'1 sample is' if len(shared) == 1 else f'{len(shared)} samples are'} on both sides ({cut_list(shared)})"
+            f"{count_noun(len(shared), 'sample')} {'is' if len(shared) == 1 else 'are'} on both sides ({cut_list(shared)})"
             if shared
-            else f"Side a has {len(a)} samples, b {len(b)}"
+            else f"Side a has {count_noun(len(a), 'sample')}, side b {len(b)}"
         )
         raise SidesError(
             f"{wrong}. Expected two sides with samples of their own. Take them from the metadata: "
@@ -248,7 +248,7 @@ def draw_labellings(is_a: Bools, unit: Ints, blocks: list[Ints], most: int, seed
 
     Returns
     -------
-    Labels (permutations x samples), and whether they are all there are, the observed one among them.
+    Labels (permutations x samples), and whether they are all there are, the observed one included.
     """
     side = np.zeros(int(unit.max()) + 1, dtype=bool)
     side[unit[is_a]] = True
@@ -301,7 +301,7 @@ def _tabulate_pooling(maps: AttentionMaps, samples: list[str]) -> pd.DataFrame:
 
 
 def _tabulate_heads(maps: AttentionMaps, samples: list[str]) -> pd.DataFrame:
-    """Numbers of heads that vary: samples x (level, layer, head, statistic)."""
+    """Statistics of heads that vary: samples x (level, layer, head, statistic)."""
     names = ["level", "layer", "head", "statistic"]
     rows = maps.statistics[maps.statistics["level"].isin(["asv", "pooling"])].copy()
     even = rows["distance_even"].where(rows["distance_even"] > 0)

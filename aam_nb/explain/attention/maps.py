@@ -11,7 +11,7 @@ import pandas as pd
 import torch
 
 from aam_nb.arrays import Floats
-from aam_nb.config import AttentionConfig, ConfigError, cut_list, make_config
+from aam_nb.config import AttentionConfig, ConfigError, count_noun, cut_list, make_config
 from aam_nb.explain.attention.heads import NOT_IMPORTANCE, STATISTICS, HeadMaps, correlate_heads
 from aam_nb.explain.attention.recorder import AttentionRecorder
 from aam_nb.explain.ids import as_id_list
@@ -20,7 +20,7 @@ from aam_nb.study.study import Study
 from aam_nb.train.estimator import AAM
 
 LEVELS = ("nucleotide", "nucleotide_pooling", "asv", "pooling")
-"""What there are maps of, from the nucleotides upwards."""
+"""Levels of attention, from the nucleotides upwards."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -200,8 +200,8 @@ class AttentionMaps:
     def __repr__(self) -> str:
         samples, asvs = len(self.pooling or self.asv), len(self.nucleotide)
         have = ", ".join(name for name in LEVELS if getattr(self, name))
-        inside = f", nucleotides of {asvs} ASVs" if asvs else ""
-        return f"AttentionMaps({samples} samples{inside}; levels {have}). {self.caption}"
+        inside = f", nucleotides of {count_noun(asvs, 'ASV')}" if asvs else ""
+        return f"AttentionMaps({count_noun(samples, 'sample')}{inside}; levels {have}). {self.caption}"
 
     def _repr_html_(self) -> str:
         rule = f"<p>{html.escape(self.rule)}</p>" if self.rule else ""

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from aam_nb.config import Notice, UserError, cut_repr
+from aam_nb.config import Notice, UserError, count_noun, cut_repr
 from aam_nb.diversity.branches import tip_ranges
 from aam_nb.explain.attention.heads import NOT_IMPORTANCE
 from aam_nb.explain.attention.maps import require_asvs
@@ -75,7 +75,7 @@ class Motifs:
 
     @property
     def consensus(self) -> str:
-        """The commonest nucleotide of each position; N where other letters are commoner."""
+        """The most frequent nucleotide of each position; N where other letters are more frequent."""
         letters = self.frequency[[*NUCLEOTIDES, "other"]].to_numpy().argmax(1)
         return "".join((NUCLEOTIDES + "N")[k] for k in letters)
 
@@ -97,7 +97,7 @@ class Motifs:
         return motif(self, **artist_kw)
 
     def __repr__(self) -> str:
-        return f"Motifs({self.name}: {len(self.asvs)} ASVs, {len(self.attention)} positions). {ALIGNED} {self.caption}"
+        return f"Motifs({self.name}: {count_noun(len(self.asvs), 'ASV')}, {len(self.attention)} positions). {ALIGNED} {self.caption}"
 
     def _repr_html_(self) -> str:
         most = self.to_frame().sort_values("mean", ascending=False, kind="stable").head(10)
@@ -199,8 +199,8 @@ def _asvs_below(study: Study, node: Any) -> list[str]:
     below = [a for a, n in zip(study.asv_ids, nodes, strict=True) if n >= 0 and first[node] <= first[n] < last[node]]
     if not below:
         raise UnknownIdError(
-            f"Below node {node} of the tree are {int(last[node] - first[node])} tips, and none is an ASV of the study. Expected at least "
-            "one. Choose a node above an ASV, such as `clade=int(study.tree.parent[study.tree.tip_node[asv]])`."
+            f"Below node {node} of the tree are {count_noun(int(last[node] - first[node]), 'tip')}, and none is an ASV of the study. "
+            "Expected at least one. Choose a node above an ASV, such as `clade=int(study.tree.parent[study.tree.tip_node[asv]])`."
         )
     return list(map(str, below))
 
@@ -210,8 +210,8 @@ def _check_lengths(lengths: np.ndarray) -> None:
     shortest, longest = int(lengths.min()), int(lengths.max())
     if shortest < SHORTEST * longest:
         raise MotifError(
-            f"The ASVs have {shortest} to {longest} nucleotides. Expected lengths within {1 - SHORTEST:.0%} of the longest, for they are "
-            "aligned by their 5' ends. Choose a smaller clade, or ASVs of like length: `asvs=[a for a in study.asv_ids if "
+            f"The ASVs have {shortest} to {longest} nucleotides. Expected lengths within {1 - SHORTEST:.0%} of the longest, because they "
+            "are aligned by their 5' ends. Choose a smaller clade, or ASVs of like length: `asvs=[a for a in study.asv_ids if "
             f"len(a) == {int(np.median(lengths))}]`."
         )
     if shortest < longest:

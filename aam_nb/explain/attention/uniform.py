@@ -15,6 +15,7 @@ from tqdm.auto import tqdm
 from aam_nb.arrays import Floats
 from aam_nb.baselines.predictions import read_target
 from aam_nb.batch.tokens import tokenize
+from aam_nb.config import count_noun
 from aam_nb.evaluate.metrics import METRICS, score
 from aam_nb.explain.attention.heads import NOT_IMPORTANCE
 from aam_nb.model.layers import evenly
@@ -106,8 +107,8 @@ class UniformControl:
 
     def __repr__(self) -> str:
         n = len(self.predictions["none"])
-        seen = f" {self.num_seen} of the samples were trained on." if self.num_seen else ""
-        return f"UniformControl({self.target}, {n} samples). {self.verdict}{seen} {self.caption}"
+        seen = f" The model was trained on {self.num_seen:,} of these samples." if self.num_seen else ""
+        return f"UniformControl({self.target}, {count_noun(n, 'sample')}). {self.verdict}{seen} {self.caption}"
 
     def _repr_html_(self) -> str:
         return f"<b>{html.escape(repr(self))}</b>" + self.to_frame().round(3).to_html(escape=True, index=False)

@@ -219,7 +219,7 @@ def require_query(attributions: Attributions) -> tuple[AttributionQuery, AAM, St
     Raises
     ------
     ExplainError
-        They are not at hand.
+        They are not available.
     """
     query, model, study = attributions.query, attributions.model, attributions.study
     if query is None or model is None or study is None:

@@ -38,7 +38,7 @@ from aam_nb.study.study import Study
 from aam_nb.train.estimator import AAM
 
 PATH_POWER = 3
-"""Gates follow the cube of the path's position: most happens while few ASVs show, and the points lie densest there."""
+"""Gates follow the cube of the path's position: most happens while few ASVs show, and the points are closest to each other there."""
 
 
 def explain_community(

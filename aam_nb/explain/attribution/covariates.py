@@ -1,4 +1,4 @@
-"""Attributions of covariates: how much what is known of a sample besides its ASVs moved its prediction.
+"""Attributions of covariates: how much the metadata that the model was given moved a sample's prediction.
 
 A covariate has a gate: at 1 its vector is that of its value, at 0 that of a missing one. The ASVs stay.
 

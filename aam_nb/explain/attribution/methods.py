@@ -25,7 +25,7 @@ STEPS = (32, 128, 512)
 TOLERANCE = 0.005
 """Largest gap accepted, as a share of the change explained; half of the one per cent that is promised."""
 PRECISION = 1e-4
-"""Share of a prediction below which a change is measured against that share: single precision knows 1e-7 of a number."""
+"""Share of a prediction below which a change is measured against that share: single precision resolves 1e-7 of a number."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,7 +81,7 @@ def integrated_gradients(forward: Forward, own_BF: Tensor, other_BF: Tensor, chu
 
 
 def gradient_x_input(forward: Forward, own_BF: Tensor, other_BF: Tensor) -> GateAttributions:
-    """The gradient at each gate that is open: what the output would lose if its first small closing went on at the same rate."""
+    """The gradient at each open gate: what the output would lose if the gate closed fully at the rate of its first small step."""
     from captum.attr import InputXGradient
 
     rows, prediction, reference = _outputs_at_ends(forward, own_BF, other_BF)

@@ -20,7 +20,7 @@ from tqdm.auto import tqdm
 
 from aam_nb.arrays import Ints
 from aam_nb.batch.tokens import MASK, PAD, tokenize
-from aam_nb.config import cut_list
+from aam_nb.config import count_noun, cut_list
 from aam_nb.explain.attribution.methods import (
     BatchAttributions,
     StudyAttributions,
@@ -103,8 +103,7 @@ def explain_nucleotides(model: AAM, study: Study, query: AttributionQuery, outpu
         meaning = "the sample with another letter there"
     else:
         batches = list(_explain_by_gradients(model, probes, query.method, column_K, tokens_KL, len(features)))
-        num = "1 ASV" if len(asvs) == 1 else f"{len(asvs)} ASVs"
-        meaning, mutations = f"the sample with the letters of {num} hidden", None
+        meaning, mutations = f"the sample with the letters of {count_noun(len(asvs), 'ASV')} hidden", None
     values, check, excess_gap = join_batches(batches)
     asv_ids = pd.Index(asvs, name="asv_id")
     return StudyAttributions(values, check, asv_ids, features, None, meaning, excess_gap, mutations)

@@ -30,7 +30,7 @@ MEAN_ASVS = 256
 
 
 class ExplainError(UserError, ValueError):
-    """What is to be explained, or how, does not go with the model or the study."""
+    """What is to be explained, or how, does not fit the model or the study."""
 
 
 # -- what is explained --------------------------------------------------------------------------------------------------
@@ -138,7 +138,7 @@ class Reference:
         Raises
         ------
         ExplainError, UnknownIdError, EmptySampleError
-            The training samples are not at hand; there is no such sample; it has no reads.
+            The training samples are not available; there is no such sample; it has no reads.
         """
         if name == "empty":
             return cls(name, study.asv_ids[:0], np.empty(0), "the sample without ASVs")
@@ -146,7 +146,7 @@ class Reference:
         if name == "mean":
             if train is None:
                 raise ExplainError(
-                    "reference is 'mean', and the training samples are not at hand: a loaded model has none. Expected a model that was "
+                    "reference is 'mean', and the training samples are not available: a loaded model has none. Expected a model that was "
                     "fitted here. Give them: `model.train_study = model.training_side(study)`; or use `reference='empty'`."
                 )
             share = np.zeros(train.num_asvs)

@@ -12,8 +12,9 @@ from aam_nb.study.errors import UnknownIdError
 
 LEVELS = get_args(AttributionLevel)
 METHODS = get_args(AttributionMethod)
+SINGULARS = {level: "ASV" if level == "asv" else level for level in LEVELS}
 PLURALS = {"asv": "ASVs", "taxon": "taxa", "clade": "clades", "nucleotide": "nucleotides", "covariate": "covariates"}
-"""What the features of a level are called."""
+"""What one feature of a level is called, and what several are."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)

@@ -12,11 +12,11 @@ import pandas as pd
 from scipy import sparse
 
 from aam_nb.arrays import Floats
-from aam_nb.config import ExplainConfig, cut_list, make_config
+from aam_nb.config import ExplainConfig, count_noun, cut_list, make_config
 from aam_nb.evaluate.resampling import draw_groups, number_groups, percentile_interval
 from aam_nb.explain.attribution.methods import PRECISION
 from aam_nb.explain.attribution.probe import ExplainError
-from aam_nb.explain.attribution.query import PLURALS, AttributionQuery
+from aam_nb.explain.attribution.query import PLURALS, SINGULARS, AttributionQuery
 from aam_nb.study.atomic import whole_file
 from aam_nb.study.errors import UnknownIdError
 from aam_nb.study.study import Study
@@ -152,7 +152,7 @@ class Attributions:
         Raises
         ------
         ExplainError, UnknownIdError
-            A group is asked for where the samples are not at hand; there is no such column.
+            A group is asked for where the samples are not available; there is no such column.
         """
         config = make_config(ExplainConfig, config, settings)
         n, width = max(1, len(self.sample_ids)), self.values.shape[1]
@@ -213,7 +213,7 @@ class Attributions:
     def _column(self, group: str) -> pd.Series:
         if self.study is None:
             raise ExplainError(
-                f"group is {group!r}, and the explained samples are not at hand. Expected attributions as `aam.explain.attribute` gives "
+                f"group is {group!r}, and the explained samples are not available. Expected attributions as `aam.explain.attribute` gives "
                 "them. Leave the group out: `attributions.by_feature()`."
             )
         return self.study.column(group)
@@ -271,7 +271,7 @@ class Attributions:
         return pd.concat([table, rename_taken(described, table)], axis=1)
 
     def save(self, path: str | Path) -> Path:
-        """Write `to_frame()` as CSV; a file of that name is replaced once the new one is whole."""
+        """Write `to_frame()` as CSV; a file of that name is replaced once the new one is complete."""
         path = Path(path)
         with whole_file(path) as fresh:
             self.to_frame().to_csv(fresh)
@@ -286,9 +286,10 @@ class Attributions:
         return {"taxon": taxa, "clade": clades}.get(self.level, attributions)(self, **artist_kw)
 
     def __repr__(self) -> str:
+        features = count_noun(self.values.shape[1], SINGULARS[self.level], PLURALS[self.level])
         gap = f", largest gap {self.largest_gap:.2%}" if self.complete else ""
         return (
-            f"Attributions({self.target}, {self.unit}: {len(self.sample_ids)} samples x {self.values.shape[1]} {PLURALS[self.level]} by "
+            f"Attributions({self.target}, {self.unit}: {count_noun(len(self.sample_ids), 'sample')} x {features} by "
             f"{self.method.replace('_', ' ')}{gap})"
         )
 

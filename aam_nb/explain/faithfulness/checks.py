@@ -11,7 +11,7 @@ import pandas as pd
 from tqdm.auto import tqdm
 
 from aam_nb.arrays import Bools, Floats, Ints
-from aam_nb.config import FaithfulnessConfig
+from aam_nb.config import FaithfulnessConfig, count_noun
 from aam_nb.explain.attribution.attribute import find_output_and_reference, recompute_attributions
 from aam_nb.explain.attribution.probe import Reference, make_probes
 from aam_nb.explain.attribution.query import PLURALS
@@ -109,8 +109,11 @@ def outcome_of_test(ok: bool, unit: Ints) -> tuple[str, str]:
     """Outcome of a test by signs of groups, and what to add to its meaning where there are too few of them for any p to be small."""
     groups = int(unit.max()) + 1
     if 2.0 ** (1 - groups) > LEVEL:
-        num = "1 group or sample" if groups == 1 else f"{groups} groups or samples"
-        return NOT_MEASURED, f" There are {num}, too few for this test. Explain more samples."
+        num = count_noun(groups, "group or sample", "groups or samples")
+        return (
+            NOT_MEASURED,
+            f" There {'is' if groups == 1 else 'are'} {num}, too few for this test. Explain more samples.",
+        )
     return outcome_of(ok), ""
 
 
@@ -119,13 +122,19 @@ def check_completeness(inputs: CheckInputs) -> list[dict[str, Any]]:
     attributions = inputs.attributions
     if not attributions.complete or not np.isfinite(attributions.largest_gap):
         method = attributions.method.replace("_", " ")
-        return [make_row("completeness", NOT_APPLICABLE, f"Attributions by {method} promise no sum.")]
+        return [
+            make_row(
+                "completeness",
+                NOT_APPLICABLE,
+                f"Attributions by {method} need not sum to the change of the prediction.",
+            )
+        ]
     gap = attributions.gaps()
     return [
         make_row(
             "completeness",
             outcome_of(gap.max() <= COMPLETE),
-            f"What a sample's attributions miss of the change they explain: at most {gap.max():.2%}, half of the samples "
+            f"The share of its change that a sample's attributions do not explain is at most {gap.max():.2%}, and in half of the samples "
             f"{gap.median():.2%} or less.",
             gap.max(),
             gap.min(),

@@ -197,7 +197,7 @@ def faithfulness(
     planted
         ASVs that are known to matter; by default those that the simulation planted for the target.
     train
-        Samples that models are fitted to again; by default those the model was fitted to, if they are at hand.
+        Samples that models are fitted to again; by default those the model was fitted to, where they are available.
     config, settings
         Settings are fields of `FaithfulnessConfig` and override those of `config`; `seeds=0, shuffles=0` fits nothing again.
 

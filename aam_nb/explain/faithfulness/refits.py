@@ -41,7 +41,7 @@ def check_refits(
     wanted = [("seeds", k + 1, False) for k in range(config.seeds)]
     wanted += [("labels", k + 1, True) for k in range(config.shuffles)]
     if train is None:
-        reason = "The training samples are not at hand. Call `aam.explain.faithfulness(attributions, train=train)`."
+        reason = "The training samples are not available. Call `aam.explain.faithfulness(attributions, train=train)`."
         return [make_row(n, NOT_MEASURED, reason) for n in (*names, "random labels")], pd.DataFrame()
     own, held = inputs.values_of(inputs.study)
     rows, within = [], {"seeds": [], "labels": []}  # type: ignore[var-annotated]

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from markupsafe import Markup, escape
 
+from aam_nb.config import count_noun
 from aam_nb.show import widgets
 from aam_nb.show.report.pictures import picture
 from aam_nb.show.report.sections import model_section
@@ -71,7 +72,7 @@ def report(model: AAM | Sequence[AAM], study: Study, path: str | Path, *, title:
     text = pages.get_template("report.html.j2").render(
         title=title,
         version=__version__,
-        study_line=f"{_count(study.num_samples, 'sample')}, {_count(study.num_asvs, 'ASV')}",
+        study_line=f"{count_noun(study.num_samples, 'sample')}, {count_noun(study.num_asvs, 'ASV')}",
         provenance=study.provenance,
         sha256=study.content_hash(),
         study_explorer=drawn[0],
@@ -82,10 +83,6 @@ def report(model: AAM | Sequence[AAM], study: Study, path: str | Path, *, title:
     with whole_file(path) as fresh:
         fresh.write_text(text, encoding="utf-8")
     return Path(path)
-
-
-def _count(n: int, noun: str) -> str:
-    return f"{n:,} {noun}{'' if n == 1 else 's'}"
 
 
 def _code(text: str) -> Markup:

@@ -11,7 +11,7 @@ import pandas as pd
 import traitlets
 from matplotlib.figure import Figure, SubFigure
 
-from aam_nb.config import AttentionConfig
+from aam_nb.config import AttentionConfig, count_noun
 from aam_nb.explain.attention.heads import NOT_IMPORTANCE, HeadMaps
 from aam_nb.explain.attention.maps import AttentionMaps, require_asvs
 from aam_nb.explain.ids import as_id_list
@@ -29,7 +29,6 @@ from aam_nb.show.widgets.attention_payload import (
     view_sample,
 )
 from aam_nb.show.widgets.explorer import Explorer, require_known, require_within
-from aam_nb.show.widgets.payload import count_noun
 from aam_nb.study.study import Study
 from aam_nb.train.estimator import AAM
 

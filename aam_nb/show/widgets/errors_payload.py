@@ -9,13 +9,14 @@ import numpy as np
 import pandas as pd
 
 from aam_nb.arrays import Bools
+from aam_nb.config import count_noun
 from aam_nb.error_analysis.analysis import FACTS, ErrorAnalysis
 from aam_nb.error_analysis.samples import TOP_ASVS
 from aam_nb.error_analysis.slices import slices_of
 from aam_nb.show import plots
 from aam_nb.show.plots.style import short
 from aam_nb.show.widgets.asv_names import AsvNames
-from aam_nb.show.widgets.payload import column_payload, count_noun, pack_bits, select_metadata, to_json_value
+from aam_nb.show.widgets.payload import column_payload, pack_bits, select_metadata, to_json_value
 from aam_nb.study.study import Study
 
 STATUS = "status"

@@ -100,8 +100,3 @@ def pack_halves(weights: Array) -> dict[str, Any]:
 def pack_bits(mask: Bools | None) -> str | None:
     """A bit a sample, the first the highest of its byte, as base64."""
     return None if mask is None else base64.b64encode(np.packbits(mask).tobytes()).decode()
-
-
-def count_noun(num: int, noun: str) -> str:
-    """A number and what is counted, in the singular or the plural: "1 sample", "2,537 samples"."""
-    return f"{num:,} {noun}{'' if num == 1 else 's'}"

@@ -11,11 +11,12 @@ import traitlets
 from matplotlib.figure import Figure
 
 from aam_nb.arrays import Ints
+from aam_nb.config import count_noun
 from aam_nb.diversity.distances import TREE_METRICS
 from aam_nb.diversity.rarefaction import expected_asvs
 from aam_nb.show import plots
 from aam_nb.show.widgets.explorer import Explorer, require_known, require_within
-from aam_nb.show.widgets.payload import count_noun, to_json_value
+from aam_nb.show.widgets.payload import to_json_value
 from aam_nb.show.widgets.study_figure import color_values, draw_composition, draw_prevalence
 from aam_nb.show.widgets.study_payload import (
     ASV,

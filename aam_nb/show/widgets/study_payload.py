@@ -13,13 +13,13 @@ import pandas as pd
 from scipy import sparse
 
 from aam_nb.arrays import Ints
-from aam_nb.config import cut_list, cut_repr
+from aam_nb.config import count_noun, cut_list, cut_repr
 from aam_nb.diversity.distances import distance_matrix
 from aam_nb.diversity.ordination import pcoa
 from aam_nb.diversity.rarefaction import mean_rarefaction_curve, rarefaction_curve
 from aam_nb.explain.attribution.taxa_and_clades import name_lineages
 from aam_nb.show.widgets.asv_names import AsvNames
-from aam_nb.show.widgets.payload import column_payload, count_noun, to_json_value
+from aam_nb.show.widgets.payload import column_payload, to_json_value
 from aam_nb.show.widgets.twin import ExplorerError
 from aam_nb.study.columns import is_numeric_column
 from aam_nb.study.splits import is_whole
