@@ -1,4 +1,4 @@
-// Gives names of the explorers' JavaScript to a test. The files export nothing: they are put together as javascript does in Python,
+// Gives names of the explorers' JavaScript to a test. The files export nothing: they are put together as javascript.py does it,
 // each folder's files by name, and the names wanted are returned from a function around them.
 
 import { readdirSync, readFileSync } from "node:fs";
@@ -17,6 +17,18 @@ export function load(explorer, names) {
   const source = folder("kit") + (explorer === "kit" ? "" : folder(explorer));
   return runInThisContext(`(() => {\n${source}\nreturn { ${names.join(", ")} };\n})()`, { filename: explorer });
 }
+
+// Labels are measured on a canvas: here every letter is as wide as 0.6 of the size of its font.
+globalThis.document = {
+  createElement: () => ({
+    getContext: () => ({
+      font: "",
+      measureText(words) {
+        return { width: 0.6 * Number(/(\d+(\.\d+)?)px/.exec(this.font)[1]) * words.length };
+      },
+    }),
+  }),
+};
 
 // The strokes of a pen as SVG, to look into.
 export function drawn(draw) {

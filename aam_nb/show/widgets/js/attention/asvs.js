@@ -16,6 +16,7 @@ function drawHeadMaps({ view, data, sample, folded }) {
   });
   view.panel("All layers and heads", {
     plot,
+    wide: data.heads > MANY,
     help:
       "Among the ASVs: rows look, columns are looked at, in the order of the bars below. Each map's colours go up to its own largest number, which stands under it; the others' column, where there is one, goes beyond. Click one to show it.",
   });

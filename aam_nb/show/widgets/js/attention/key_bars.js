@@ -48,12 +48,7 @@ function drawKey(pen, key, y, on, { w, box, sx, most, shape }, ink) {
   const end = Math.min(sx(key.value), box.x + box.w);
   if (on) pen.rect(0, y - KEY / 2, w, KEY, { fill: UP, alpha: 0.16 });
   const words = `${on ? "▸ " : ""}${key.rank ? `${key.rank}  ` : ""}${key.label}`;
-  pen.text(brief(words, box.x - 10, 11, on), box.x - 7, y, {
-    anchor: "end",
-    size: 11,
-    weight: on ? "bold" : "normal",
-    fill: key.plain ? ink.soft : ink.text,
-  });
+  rowLabel(pen, words, box.x - 7, y, { room: box.x - 9, size: 11, bold: on, fill: key.plain ? ink.soft : ink.text });
   pen.rect(box.x, y - 5, Math.max(0.5, end - box.x), 10, { fill: key.plain ? GREY : PALETTE[0] });
   key.dots.forEach((v) => {
     const inside = v <= most;

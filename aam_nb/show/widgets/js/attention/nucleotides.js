@@ -174,5 +174,5 @@ function drawNucleotideHeads({ view, data, asv, head, updates }, { map, span, ba
     most: 10,
   });
   updates.push(table.update);
-  return view.panel("All layers and heads, nucleotides", { plot, below: [table.el] });
+  return view.panel("All layers and heads, nucleotides", { plot, wide: data.heads > MANY, below: [table.el] });
 }

@@ -13,16 +13,6 @@ function pixels(values, high) {
   return rgba;
 }
 
-// A name cut to some pixels, which keeps the number behind it. Capitals, such as those of DNA, are wide.
-function brief(label, pixels, size, bold = false) {
-  const wide = (s) =>
-    [...s].reduce((sum, c) => sum + (/[A-Z#0-9…]/.test(c) ? 0.72 : 0.58), 0) * size * (bold ? 1.1 : 1);
-  const [, words, tail = ""] = /^(.*?)( #\d+)?$/s.exec(label);
-  let most = words.length;
-  while (most > 3 && wide(cut(words, most) + tail) > pixels) most -= 1;
-  return cut(words, most) + tail;
-}
-
 // Where a chart has no maps to draw.
 function nothing(pen, w, ink, words) {
   pen.text(words, w / 2, 20, { anchor: "middle", fill: ink.soft });

@@ -1,10 +1,11 @@
 // Small maps of all layers and heads, each with colours up to its own largest number. `maps()` gives {n, single, of(layer, head)} or null.
 
 const GAP = 8; // pixels between maps
+const MANY = 8; // heads, of which more take the width of the page
 
 function smallMaps(view, { layers, heads, maps, ...more }) {
   const layout = (w) => {
-    const left = 48, size = Math.max(14, Math.min(110, (w - left - 6) / heads - GAP)), short = size < 44;
+    const left = 48, size = Math.max(8, Math.min(110, (w - left - 6) / heads - GAP)), short = size < 44;
     return { left, size, short, tall: size + (short ? 8 : 22) };
   };
   const draw = (pen, w, _h, ink) => {

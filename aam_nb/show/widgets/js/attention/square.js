@@ -44,7 +44,7 @@ function squareMap(view, { map, label = 170, chosen = () => -1, hot, heat, pick,
 function squareLayout(w, m, label) {
   const n = m ? m.n : 1,
     left = Math.min(label, w * 0.36),
-    cell = Math.min(24, Math.max(170, Math.min(470, w - left - 66)) / n);
+    cell = Math.min(24, Math.max(140, Math.min(470, w - left - 74)) / n);
   const slant = cell >= 13 && label > 80;
   return { m, n, left, cell, slant, side: n * cell, below: slant ? left * 0.68 : 18 };
 }
@@ -55,17 +55,18 @@ function drawSquareNames(pen, { m, n, left, cell, slant, side, below }, mark, in
     // the row chosen has its name always, so those that it would touch have none
     const crowded = r !== mark && mark >= 0 && Math.abs(r - mark) * cell < 11;
     if (crowded || (r % every !== 0 && r !== mark)) return;
-    pen.text(brief(name, left - 8, 10.5, r === mark), left - 6, TOP + (r + 0.5) * cell, {
-      anchor: "end",
+    rowLabel(pen, name, left - 6, TOP + (r + 0.5) * cell, {
+      room: left - 8,
       size: 10.5,
-      weight: r === mark ? "bold" : "normal",
+      bold: r === mark,
       fill: ink.text,
     });
   });
   for (let c = 0; c < n; c += step) {
     const x = left + (c + 0.5) * cell, y = TOP + side + 6;
     if (slant) {
-      pen.text(brief(m.rows[c], below * 1.25, 10), x + 3, y, { anchor: "end", size: 10, angle: -50, fill: ink.text });
+      const style = { anchor: "end", size: 10, angle: -50, fill: ink.text };
+      pen.text(fitted(m.rows[c], Math.min(below * 1.25, x / 0.65), style), x + 3, y, style);
     } else pen.text(m.ticks[c], x, y, { anchor: "middle", baseline: "top", size: 10, fill: ink.soft });
   }
   pen.text("columns are looked at, rows look", left + side / 2, TOP + side + below + 4, {

@@ -31,7 +31,7 @@ function drawFeatures(state) {
     const inside = inGroup(r, group);
     return {
       key: r.id,
-      label: shortName(r.label, r.marked || inside ? 26 : 28),
+      label: r.label,
       value: r.mean,
       low: r.low,
       high: r.high,

@@ -99,7 +99,7 @@ function pairPlot({ view, unit, ownAsvs, toggleAsv }, pair, shown) {
   const a = () => view.get("sample_a"), b = () => view.get("sample_b");
   const item = (r) => ({
     key: r.id,
-    label: shortName(r.label, 27),
+    label: r.label,
     value: r.difference,
     color: signColour(r.difference),
     mark: star(r),

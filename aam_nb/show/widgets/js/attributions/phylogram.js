@@ -91,23 +91,25 @@ function drawTreeNode(pen, n, k, { x, y, byLength, room, edge }, label, chosen, 
   if (n.tip < 0) return target;
   const { words, bold } = label.of(n), from = byLength ? edge : x[k];
   if (byLength && from - x[k] > 14) pen.line(x[k] + 7, y[k], from - 2, y[k], { stroke: ink.faint, dash: [2, 3] });
-  pen.text(shortName(words, Math.floor((room - 14) / (bold ? 7.4 : 6.4))), Math.max(from, x[k] + 8) + 4, y[k], {
-    size: 11,
-    fill: ink.text,
-    weight: bold ? "bold" : "normal",
-  });
+  const style = { size: 11, fill: ink.text, weight: bold ? "bold" : "normal" }, at = Math.max(from, x[k] + 8) + 4;
+  pen.text(fitted(words, edge + room - at - 2, style), at, y[k], style);
   return target;
 }
 
 // What the triangles mean, and a bar of length.
 function drawTreeLegend(pen, { left, wide, deepest, byLength }, w, foot, ink) {
-  const style = { size: 11, fill: ink.soft };
+  const style = { size: 11, fill: ink.soft }, lowers = "lowers; thicker is more";
   pen.mark(3, left + 4, foot, 4.5, { fill: UP });
   pen.text("raises", left + 12, foot, style);
   pen.mark(4, left + 62, foot, 4.5, { fill: DOWN });
-  pen.text("lowers; thicker is more", left + 70, foot, style);
+  pen.text(lowers, left + 70, foot, style);
   if (!byLength) return;
+  // a bar of length, with the words that fit beside it
   const unit = ticks([0, deepest], 5)[1] || deepest, long = (wide * unit) / deepest, from = w - 14 - long;
+  const room = from - 12 - (left + 70 + textWidth(lowers, style));
+  const words = [`${number(unit)} substitutions per site`, `${number(unit)} per site`, number(unit)].find((s) =>
+    textWidth(s, style) <= room
+  );
   pen.line(from, foot, from + long, foot, { stroke: ink.text, width: 1.5 });
-  pen.text(`${number(unit)} substitutions per site`, from - 6, foot, { ...style, anchor: "end" });
+  if (words) pen.text(words, from - 6, foot, { ...style, anchor: "end" });
 }

@@ -41,12 +41,6 @@ const starred = (v, r) => `${star(r) ? "★ " : ""}${v}`;
 // A mean with its interval.
 const withInterval = (r) => `${signed(r.mean)}${isNumber(r.low) ? ` [${number(r.low)}, ${number(r.high)}]` : ""}`;
 
-// A name cut so that the number of its ASV stays, and of a clade how many ASVs it has: "Faecalibact… #84".
-function shortName(label, most) {
-  const end = (/ (#\d+|\(\d+ ASVs\))$/.exec(label) || [""])[0];
-  return cut(label.slice(0, label.length - end.length), Math.max(4, most - end.length)) + end;
-}
-
 function featureTip({ data, ids }, r) {
   return [...new Set([r.label, r.lineage, r.id])].filter(Boolean).concat(
     `mean ${withInterval(r)} ${data.unit}`,

@@ -11,13 +11,13 @@ function strips(view, { rows, x, selected, picked, ...more }) {
       y: { domain: [0, 1], ticks: [], grid: false },
     }, ink);
     pen.line(sx(0), box.y, sx(0), box.y + box.h, { stroke: ink.soft });
-    if (shown.some((r) => r.dots.some((d) => isNumber(d.share)))) drawAbundanceLegend(pen, box.x, ink);
+    if (shown.some((r) => r.dots.some((d) => isNumber(d.share)))) drawAbundanceLegend(pen, box, ink);
     const some = selected();
     return shown.flatMap((row, k) => {
       const y = box.y + (box.h / Math.max(1, shown.length)) * (k + 0.5), on = picked() !== "" && picked() === row.key;
       if (on) pen.rect(0, y - STRIP / 2, w, STRIP, { fill: ink.text, alpha: 0.08 });
       pen.line(box.x, y, box.x + box.w, y, { stroke: ink.faint });
-      drawStripName(pen, row, y, room, on, ink);
+      rowLabel(pen, row.label, room - 8, y, { room: room - 10, mark: row.mark, bold: row.bold || on, fill: ink.text });
       return drawDots(pen, row, y, sx, some, ink);
     });
   };
@@ -32,23 +32,16 @@ function strips(view, { rows, x, selected, picked, ...more }) {
   });
 }
 
-function drawAbundanceLegend(pen, x, ink) {
-  const from = x + 160;
-  pen.text("abundance in the row: low", x, 10, { size: 11, fill: ink.soft });
+function drawAbundanceLegend(pen, { x, w }, ink) {
+  const style = { size: 11, fill: ink.soft }, dots = 70, high = textWidth("high", style);
+  const words =
+    ["abundance in the row: low", "abundance: low", "low"].find((s) => textWidth(s, style) + dots + high <= w) || "low";
+  const from = x + textWidth(words, style) + 10;
+  pen.text(words, x, 10, style);
   [0, 0.25, 0.5, 0.75, 1].forEach((s, k) =>
     pen.mark(0, from + 12 * k, 10, 2.4 + 2.4 * s, { fill: cividis(0.15 + 0.85 * s), stroke: ink.text, width: 0.5 })
   );
-  pen.text("high", from + 60, 10, { size: 11, fill: ink.soft });
-}
-
-function drawStripName(pen, { label, mark, bold }, y, room, on, ink) {
-  const letters = Math.floor((room - 8) / (bold || on ? 7.8 : 6.9)) - (mark ? 2 : 0);
-  pen.text((mark ? mark + " " : "") + shortName(label, letters), room - 8, y, {
-    anchor: "end",
-    size: 11.5,
-    fill: ink.text,
-    weight: bold || on ? "bold" : "normal",
-  });
+  pen.text("high", from + 60, 10, style);
 }
 
 // Dots that would lie on one another are moved up and down in turn.

@@ -45,7 +45,7 @@ function pairPlot({ view, data, selected, contender, errors }) {
     );
   };
   const axis = (name) => () => ({
-    label: `${cut(view.get(name), 36)}: ${errors() ? data.errorLabel : "prediction"}`,
+    label: `${view.get(name)}: ${errors() ? data.errorLabel : "prediction"}`,
     domain: padded(extent([...drawn("a"), ...drawn("b")])), // the same for both, so that the diagonal is one
   });
   return scatter(view, {

@@ -33,12 +33,12 @@ function drawConfusions({ view, data, ids, select }) {
 
 function confusionMatrix(view, { classes, counts, target, shares, cell: framed, ...more }) {
   const sums = counts.map((row) => row.reduce((a, b) => a + b, 0)), n = classes.length;
-  const longest = Math.max(...classes.map((c) => cut(c, 20).length));
+  const longest = Math.min(130, widest(classes, { size: 11 }));
   const layout = (w) => {
-    const left = Math.min(w * 0.3, 34 + 6.4 * longest),
+    const left = Math.min(w * 0.3, 34 + longest),
       cell = Math.max(4, Math.min(64, (w - left - 66) / n)),
       steep = cell < 24;
-    return { left, top: 8, cell, side: n * cell, steep, below: 36 + (steep ? 6.2 : 4.2) * longest };
+    return { left, top: 8, cell, side: n * cell, steep, longest, below: 36 + (steep ? 0.95 : 0.65) * longest };
   };
   const draw = (pen, w, _h, ink) => {
     const place = layout(w), { left, top, cell, side } = place;
@@ -86,26 +86,15 @@ function drawConfusionCells(pen, { classes, counts, sums, shares }, { left, top,
 }
 
 // Names of the classes, as many as fit, and of the two axes.
-function drawClassNames(pen, classes, target, { left, top, cell, side, steep, below }, ink) {
-  const every = Math.max(1, Math.ceil(12 / cell)),
-    across = Math.max(1, Math.ceil(14 / cell)),
-    letters = Math.floor((left - 30) / 6.2);
-  const style = { anchor: "end", size: 11, fill: ink.text };
+function drawClassNames(pen, classes, target, { left, top, cell, side, steep, below, longest }, ink) {
+  const every = Math.max(1, Math.ceil(12 / cell)), across = Math.max(1, Math.ceil(14 / cell));
+  const style = { anchor: "end", size: 11, fill: ink.text, angle: steep ? -70 : -38 };
   classes.forEach((name, k) => {
-    if (k % every === 0) pen.text(cut(name, letters), left - 7, top + (k + 0.5) * cell, style);
-    if (k % across === 0) {
-      pen.text(cut(name, 20), left + (k + 0.5) * cell, top + side + 8, { ...style, angle: steep ? -70 : -38 });
-    }
+    const x = left + (k + 0.5) * cell, y = top + (k + 0.5) * cell;
+    if (k % every === 0) rowLabel(pen, name, left - 7, y, { room: left - 28, size: 11, fill: ink.text });
+    if (k % across === 0) pen.text(fitted(name, Math.min(longest, x / 0.8), style), x, top + side + 8, style);
   });
-  pen.text(cut(`true ${target}`, Math.max(10, Math.floor(side / 7))), 10, top + side / 2, {
-    anchor: "middle",
-    angle: -90,
-    size: 12,
-    fill: ink.text,
-  });
-  pen.text(`predicted ${cut(target, 40)}`, left + side / 2, top + side + below - 10, {
-    anchor: "middle",
-    size: 12,
-    fill: ink.text,
-  });
+  const named = { anchor: "middle", size: 12, fill: ink.text };
+  pen.text(fitted(`true ${target}`, side + 14, named), 10, top + side / 2, { ...named, angle: -90 });
+  pen.text(fitted(`predicted ${target}`, left + side, named), left + side / 2, top + side + below - 10, named);
 }

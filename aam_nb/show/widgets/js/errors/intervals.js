@@ -38,6 +38,6 @@ function drawSeriesNames(pen, series, box, ink) {
     const x = box.x + (k % 3) * (box.w / 3), y = box.y + 20 * Math.floor(k / 3), hue = s.color || ink.main;
     pen.line(x, y, x + 22, y, { stroke: hue, width: 1.6, dash: s.dash || [] });
     pen.mark(s.shape, x + 11, y, 4, { fill: hue });
-    pen.text(cut(s.label, Math.floor((box.w / 3 - 32) / 6.2)), x + 28, y, { size: 11, fill: ink.text });
+    pen.text(fitted(s.label, box.w / 3 - 32, { size: 11 }), x + 28, y, { size: 11, fill: ink.text });
   });
 }

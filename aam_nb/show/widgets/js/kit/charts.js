@@ -88,7 +88,10 @@ function drawLegends(pen, box, { colour, column, shaped, form }, ink) {
 
 // Bars of a histogram: {edges, counts}; `shade(low, high)` says whether a bar is drawn faintly.
 function histogram(view, { bins, x, y, shade = () => false, tip = null, ...more }) {
-  const box = (w, h) => ({ x: 58, y: 10, w: w - 58 - 14, h: h - 10 - 44 });
+  const box = (w, h) => {
+    const wide = w - 58 - 14, lines = tickLines(now(x), wide).lines;
+    return { x: 58, y: 10, w: wide, h: h - 10 - 44 - LINE * (lines - 1) };
+  };
   const domains = () => {
     const { edges, counts } = now(bins);
     return {
@@ -151,12 +154,7 @@ function bars(view, { items, x, dots = false, zero = 0, labels = 190, selected =
         color = b.color || ink.main,
         on = selected() !== null && selected() === b.key;
       if (on) pen.rect(0, y - step / 2, w, step, { fill: color, alpha: 0.14 });
-      pen.text(
-        (b.mark ? b.mark + " " : "") + cut(b.label, Math.floor((room - 8) / (b.bold || on ? 7.8 : 7))),
-        room - 8,
-        y,
-        { anchor: "end", size: 11.5, fill: ink.text, weight: b.bold || on ? "bold" : "normal" },
-      );
+      rowLabel(pen, b.label, room - 8, y, { room: room - 10, mark: b.mark, bold: b.bold || on, fill: ink.text });
       if (isNumber(b.value)) {
         if (dots) pen.mark(b.shape || 0, v, y, 5, { fill: color });
         else pen.rect(Math.min(at, v), y - thick / 2, Math.max(1, Math.abs(v - at)), thick, { fill: color });
@@ -242,14 +240,15 @@ function heatmap(view, { matrix, tip, labels = true, cross = () => null, room = 
 }
 
 // Names of the rows and columns of a heatmap, as many as fit.
-function drawCellLabels(pen, { m, left, cell, tall, top }, ink) {
+function drawCellLabels(pen, { m, left, below, cell, tall, top }, ink) {
   const every = (size) => Math.max(1, Math.ceil(12 / size)), style = { anchor: "end", size: 10.5, fill: ink.text };
   m.rows.forEach((name, r) =>
-    r % every(tall) === 0 && pen.text(cut(name, Math.floor(left / 6.4)), left - 6, top + (r + 0.5) * tall, style)
+    r % every(tall) === 0 &&
+    rowLabel(pen, name, left - 6, top + (r + 0.5) * tall, { room: left - 8, size: 10.5, fill: ink.text })
   );
   m.columns.forEach((name, c) =>
     c % every(cell) === 0 &&
-    pen.text(cut(name, Math.floor(left / 7)), left + (c + 0.5) * cell, top + m.rows.length * tall + 8, {
+    pen.text(fitted(name, below / 0.85, style), left + (c + 0.5) * cell, top + m.rows.length * tall + 8, {
       ...style,
       angle: -55,
     })
@@ -290,7 +289,7 @@ function lines(view, { series, x, y, ...more }) {
     shown.forEach((s, k) => {
       if (!s.label) return;
       pen.line(box.x + box.w + 14, at, box.x + box.w + 32, at, { stroke: hue(s, k), width: 2, dash: s.dash || [] });
-      pen.text(cut(s.label, Math.floor((side - 42) / 6.2)), box.x + box.w + 38, at, { size: 11, fill: ink.text });
+      pen.text(fitted(s.label, side - 40, { size: 11 }), box.x + box.w + 38, at, { size: 11, fill: ink.text });
       at += 18;
     });
     return shown.flatMap((

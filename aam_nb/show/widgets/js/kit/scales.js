@@ -105,46 +105,63 @@ function scale([d0, d1], [r0, r1], log = false) {
   return to;
 }
 
-// Draw a frame of axes and give the scales. `box`: {x, y, w, h}. An axis: {domain, label, log, ticks, format, grid}.
+// Draw a frame of axes and give the scales. `box`: {x, y, w, h}. An axis: {domain, label, log, ticks, format, grid}; the
+// ticks of one that is `named` stand for things of their own, so that all have a label, in two lines where one is too short.
 function axes(pen, box, { x, y }, ink) {
   const sx = scale(x.domain, [box.x, box.x + box.w], x.log);
   const sy = scale(y.domain, [box.y + box.h, box.y], y.log);
-  const size = 11;
+  const foot = box.y + box.h, style = { size: 11, fill: ink.soft };
   const xt = x.ticks || (x.log ? logTicks(x.domain) : ticks(x.domain, Math.max(2, Math.min(7, box.w / 70))));
   const yt = y.ticks || (y.log ? logTicks(y.domain) : ticks(y.domain, Math.max(2, Math.min(6, box.h / 36))));
-  let last = -Infinity;
+  // ticks and their labels
   for (const t of xt) {
-    const p = sx(t), words = (x.format || number)(t);
-    if (x.grid) pen.line(p, box.y, p, box.y + box.h, { stroke: ink.faint });
-    pen.line(p, box.y + box.h, p, box.y + box.h + 4, { stroke: ink.soft });
-    if (p - last < 7 * String(words).length + 8) continue; // no label over another
-    pen.text(words, p, box.y + box.h + 7, { anchor: "middle", baseline: "top", size, fill: ink.soft });
-    last = p;
+    if (x.grid) pen.line(sx(t), box.y, sx(t), foot, { stroke: ink.faint });
+    pen.line(sx(t), foot, sx(t), foot + 4, { stroke: ink.soft });
+  }
+  for (const { words, at, line } of tickLabels(x, xt, sx, box.w)) {
+    pen.text(words, at, foot + 7 + LINE * line, { ...style, anchor: "middle", baseline: "top" });
   }
   for (const t of yt) {
-    const p = sy(t);
-    if (y.grid !== false) pen.line(box.x, p, box.x + box.w, p, { stroke: ink.faint });
-    pen.text((y.format || number)(t), box.x - 7, p, { anchor: "end", size, fill: ink.soft });
+    if (y.grid !== false) pen.line(box.x, sy(t), box.x + box.w, sy(t), { stroke: ink.faint });
+    pen.text((y.format || number)(t), box.x - 7, sy(t), { ...style, anchor: "end" });
   }
-  pen.line(box.x, box.y + box.h, box.x + box.w, box.y + box.h, { stroke: ink.soft });
-  pen.line(box.x, box.y, box.x, box.y + box.h, { stroke: ink.soft });
-  if (x.label) {
-    pen.text(x.label, box.x + box.w / 2, box.y + box.h + 24, {
-      anchor: "middle",
-      baseline: "top",
-      size: 12,
-      fill: ink.text,
-    });
-  }
+  // the axes and what they are called
+  pen.line(box.x, foot, box.x + box.w, foot, { stroke: ink.soft });
+  pen.line(box.x, box.y, box.x, foot, { stroke: ink.soft });
+  const named = { anchor: "middle", size: 12, fill: ink.text },
+    below = foot + 24 + LINE * (tickLines(x, box.w).lines - 1);
+  if (x.label) pen.text(fitted(x.label, box.w + 28, named), box.x + box.w / 2, below, { ...named, baseline: "top" });
   if (y.label) {
-    pen.text(y.label, box.x - (y.room || 44), box.y + box.h / 2, {
-      anchor: "middle",
-      angle: -90,
-      size: 12,
-      fill: ink.text,
-    });
+    pen.text(fitted(y.label, box.h + 28, named), box.x - (y.room || 44), box.y + box.h / 2, { ...named, angle: -90 });
   }
   return { sx, sy };
+}
+
+const LINE = 13; // pixels between two lines of tick labels
+const TICK = { size: 11 };
+
+// In how many lines the labels of an axis stand, and of how many ticks one has a label.
+function tickLines({ named, ticks, format = number }, width) {
+  if (!named) return { lines: 1, step: 1 };
+  const wide = widest(ticks.map(format), TICK) + 8, room = width / ticks.length, lines = wide > room ? 2 : 1;
+  return { lines, step: Math.max(1, Math.ceil(wide / (room * lines))) };
+}
+
+// Labels of an x axis: none over another. Of a named one the last always has a label.
+function tickLabels(axis, values, sx, width) {
+  const labels = values.map((t) => ({ words: (axis.format || number)(t), at: sx(t), line: 0 }));
+  if (axis.named) {
+    const { lines, step } = tickLines(axis, width);
+    return labels.reverse().filter((_, k) => k % step === 0).map((label, k) => ({ ...label, line: k % lines }))
+      .reverse();
+  }
+  let end = -Infinity; // of the label before
+  return labels.filter(({ words, at }) => {
+    const half = textWidth(words, TICK) / 2;
+    if (at - half < end + 8) return false;
+    end = at + half;
+    return true;
+  });
 }
 
 // How a column colours and shapes points: {color(i), shape(i), items}, where `items` make the legend.
@@ -200,30 +217,28 @@ const valueText = (column, i) =>
     : String(column.levels[column.values[i]]);
 
 // The legend of an encoding, in a column at x; gives its height.
-function legend(pen, found, x, y, width, ink, title = "") {
+function legend(pen, { items, numbers }, x, y, width, ink, title = "") {
   let at = y;
-  const wide = Math.max(6, Math.floor(width / 7));
-  if (title) pen.text(cut(title, wide), x, at += 8, { size: 12, weight: "bold", fill: ink.text });
-  if (found.numbers) {
-    const steps = 40, h = 110;
-    at += 14;
-    for (let k = 0; k < steps; k++) {
-      pen.rect(x, at + (h * k) / steps, 12, h / steps + 0.6, { fill: cividis(1 - k / (steps - 1)) });
-    }
-    pen.text(number(found.numbers.high), x + 18, at + 4, { size: 11, fill: ink.soft });
-    pen.text(number((found.numbers.high + found.numbers.low) / 2), x + 18, at + h / 2, { size: 11, fill: ink.soft });
-    pen.text(number(found.numbers.low), x + 18, at + h - 4, { size: 11, fill: ink.soft });
-    return at + h - y;
-  }
-  for (const item of found.items) {
+  const heading = { size: 12, weight: "bold", fill: ink.text }, style = { size: 11, fill: ink.text };
+  if (title) pen.text(fitted(title, width, heading), x, at += 8, heading);
+  if (numbers) return numbersLegend(pen, numbers, x, at + 14, ink) - y;
+  for (const item of items) {
     at += 18;
     pen.mark(item.shape, x + 5, at, 4.5, { fill: item.color, stroke: ink.paper, width: 0.5 });
-    pen.text(
-      cut(item.count === undefined ? item.label : `${item.label} (${number(item.count)})`, wide - 2),
-      x + 15,
-      at,
-      { size: 11, fill: ink.text },
-    );
+    const words = item.count === undefined ? item.label : `${item.label} (${number(item.count)})`;
+    pen.text(fitted(words, width - 15, style), x + 15, at, style);
   }
   return at - y;
+}
+
+// The colours of numbers, from the largest down; gives where it ends.
+function numbersLegend(pen, { low, high }, x, y, ink) {
+  const steps = 40, h = 110, style = { size: 11, fill: ink.soft };
+  for (let k = 0; k < steps; k++) {
+    pen.rect(x, y + (h * k) / steps, 12, h / steps + 0.6, { fill: cividis(1 - k / (steps - 1)) });
+  }
+  pen.text(number(high), x + 18, y + 4, style);
+  pen.text(number((high + low) / 2), x + 18, y + h / 2, style);
+  pen.text(number(low), x + 18, y + h - 4, style);
+  return y + h;
 }

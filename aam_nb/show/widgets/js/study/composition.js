@@ -9,10 +9,10 @@ const onTaxon = (k) => (DARK.includes(k) ? "#ffffff" : "#000000");
 // `parts()` gives {name, full}, `groups()` gives {label, shares}.
 function composition(view, { parts, groups, ...more }) {
   const layout = (w) => {
-    const shown = now(groups), longest = Math.max(...shown.map((g) => g.label.length));
-    const room = Math.min(w * 0.28, 14 + 6.6 * longest), beside = w > 520, side = beside ? Math.min(250, w * 0.4) : 0;
+    const shown = now(groups), longest = widest(shown.map((g) => g.label), { size: 11.5 });
+    const room = Math.min(w * 0.28, 14 + longest), beside = w > 520, side = beside ? Math.min(250, w * 0.4) : 0;
     const step = Math.min(34, Math.max(20, (beside ? 190 : 120) / shown.length));
-    return { shown, room, beside, side, step, width: w - room - side - 14, tall: step * shown.length };
+    return { shown, room, beside, side, step, width: w - room - side - 20, tall: step * shown.length };
   };
   const draw = (pen, w, _h, ink) => {
     const place = layout(w),
@@ -43,11 +43,7 @@ function composition(view, { parts, groups, ...more }) {
 // The bar of one group.
 function drawShares(pen, group, r, names, { room, step, width }, ink) {
   const y = 4 + step * r + step * 0.12, high = step * 0.76, targets = [];
-  pen.text(cut(group.label, Math.floor((room - 8) / 6.4)), room - 8, y + high / 2, {
-    anchor: "end",
-    size: 11.5,
-    fill: ink.text,
-  });
+  rowLabel(pen, group.label, room - 8, y + high / 2, { room: room - 10, fill: ink.text });
   let x = room;
   group.shares.forEach((share, k) => {
     const wide = Math.max(0, share * width), { name, full } = names[k];
@@ -69,13 +65,11 @@ function drawShares(pen, group, r, names, { room, step, width }, ink) {
 
 // The legend: beside the bars, or below them in two columns where the panel is narrow.
 function drawParts(pen, w, names, { beside, side, tall }, ink) {
+  const style = { size: 11.5, fill: ink.text };
   names.forEach((part, k) => {
     const [x, y] = beside ? [w - side + 8, 12 + 19 * k] : [12 + (k % 2) * (w / 2), tall + 62 + 19 * Math.floor(k / 2)];
     pen.rect(x, y - 7, 14, 14, { fill: taxonColour(k) });
     pen.text(k + 1, x + 7, y, { anchor: "middle", size: 10, fill: onTaxon(k) });
-    pen.text(cut(part.name, Math.floor(((beside ? side : w / 2) - 44) / 6.6)), x + 20, y, {
-      size: 11.5,
-      fill: ink.text,
-    });
+    pen.text(fitted(part.name, (beside ? side : w / 2) - 32, style), x + 20, y, style);
   });
 }

@@ -51,16 +51,12 @@ function drawBins(pen, w, h, { shown, all, some, axis, tip, label }, ink) {
 
 // Levels lie below one another, those of the selection below those of all samples.
 function drawLevels(pen, w, { shown, all, some, axis, tip }, ink) {
-  const room = Math.min(w * 0.34, 14 + 6.8 * Math.max(...shown.map((g) => g.label.length)));
+  const room = Math.min(w * 0.34, 14 + widest(shown.map((g) => g.label), { size: 11.5 }));
   const box = { x: room, y: 4, w: w - room - 96, h: FACET * shown.length };
   const { sx } = axes(pen, box, { x: axis, y: { domain: [0, 1], ticks: [], grid: false } }, ink);
   return shown.map((g, r) => {
     const y = box.y + FACET * r, thick = some ? 9 : 15;
-    pen.text(cut(g.label, Math.floor((room - 8) / 6.8)), room - 8, y + FACET / 2, {
-      anchor: "end",
-      size: 11.5,
-      fill: g.missing ? ink.soft : ink.text,
-    });
+    rowLabel(pen, g.label, room - 8, y + FACET / 2, { room: room - 10, fill: g.missing ? ink.soft : ink.text });
     pen.rect(room, y + (some ? 3 : 5), sx(shareOf(g.all, all)) - room, thick, { fill: GREY });
     if (some) pen.rect(room, y + 13, sx(shareOf(g.some, some)) - room, thick, { fill: ink.main });
     pen.text(some ? `${number(g.some)} of ${number(g.all)}` : number(g.all), w - 90, y + FACET / 2, {

@@ -63,6 +63,7 @@ function prevalencePlot(view, inSamples, asvs, most) {
       label: "samples in which an ASV is found",
       ticks: ends.map((_, k) => k + 0.5),
       format: (t) => range(Math.floor(t)),
+      named: true,
     },
     y: { label: "ASVs" },
     shade: (k) => ends[k] < view.get("min_prevalence"),
