@@ -16,9 +16,9 @@ from matplotlib.transforms import ScaledTranslation
 from aam_nb.arrays import Array
 from aam_nb.evaluate.metrics import MODEL
 
-PALETTE = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9", "#B8A800", "#7A5195")
-"""Colours that readers with any kind of colour vision can distinguish: Okabe and Ito's first six, a darker yellow and a violet, which are
-visible on white and on black. The explorers use the same ones (`widgets/js/kit/scales.js`)."""
+PALETTE = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9", "#8A4B2A", "#8B3FD9")
+"""Colours that readers with any kind of colour vision can distinguish: Okabe and Ito's first six, a brown and a violet, which are visible
+on white and on black. The explorers use the same ones (`widgets/js/kit/scales.js`)."""
 GREY = "#777777"
 MARKERS = "osD^vPX<"
 LETTERS = {"A": PALETTE[2], "C": PALETTE[0], "G": PALETTE[1], "T": PALETTE[4]}

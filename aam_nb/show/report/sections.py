@@ -9,7 +9,8 @@ from typing import Any
 from aam_nb.config import to_dict
 from aam_nb.error_analysis.analysis import errors
 from aam_nb.evaluate.metrics import METRICS, Evaluation
-from aam_nb.explain import Attributions, attribute, faithfulness, recovery
+from aam_nb.explain import attribute, faithfulness, recovery
+from aam_nb.explain.attribution.result import Attributions
 from aam_nb.show import plots, widgets
 from aam_nb.show.report import provenance
 from aam_nb.show.report.pictures import Picture, picture

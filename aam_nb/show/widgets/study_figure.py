@@ -14,7 +14,7 @@ from aam_nb.show.plots.style import cut
 from aam_nb.show.widgets.study_payload import IN_BARS
 from aam_nb.study.study import Study
 
-DARK = (0, 7)
+DARK = (0, 6, 7)
 """Places in the palette on which white is read best."""
 
 

@@ -1,7 +1,7 @@
 // Colours, numbers and axes that all plots share.
 
-// Okabe and Ito's colours, in the order of the figures; told apart with any kind of colour vision. Yellow is last: it is faint on white.
-const PALETTE = ["#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9", "#B8A800", "#7A5195"];
+// The colours of the figures (`plots/style.py`): readers with any kind of colour vision can distinguish them.
+const PALETTE = ["#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9", "#8A4B2A", "#8B3FD9"];
 const GREY = "#8c8c8c";
 const UP = "#D55E00"; // pushes a prediction upwards
 const DOWN = "#0072B2"; // pushes it downwards

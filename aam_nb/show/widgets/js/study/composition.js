@@ -1,7 +1,7 @@
 // The chart of taxa: bars of several groups, cut into the shares of parts; numbers in the bars are those of the legend.
 
 const TAXA = 8; // with a colour of their own
-const DARK = [0, 7]; // places in the palette on which white is read best
+const DARK = [0, 6, 7]; // places in the palette on which white is read best
 
 const taxonColour = (k) => (k < TAXA ? PALETTE[k] : GREY);
 const onTaxon = (k) => (DARK.includes(k) ? "#ffffff" : "#000000");
