@@ -3,14 +3,11 @@
 import json
 import re
 
-import numpy as np
-import pandas as pd
 import pytest
 
 import aam_nb as aam
 from aam_nb.show.widgets import ExplorerError
 from aam_nb.show.widgets.javascript import esm
-from aam_nb.show.widgets.payload import column_payload, to_json_value
 from aam_nb.study.errors import UnknownIdError
 
 HOSTILE = '<img src=x onerror="alert(1)"></script><script>alert(2)</script>'
@@ -126,36 +123,7 @@ def test_javascript_writes_no_html_and_asks_no_other_host(script):
     }
 
 
-# -- what the browser gets ------------------------------------------------------------------------------------------------
-
-
-def test_values_are_json_of_few_digits():
-    value = {
-        "a": np.float64(1.23456789),
-        "b": [np.nan, np.inf, 0.0],
-        "c": np.array([1234567.0, -0.000123456]),
-        "d": np.int64(3),
-        "e": True,
-    }
-    expected = {"a": 1.2346, "b": [None, None, 0.0], "c": [1234600.0, -0.00012346], "d": 3, "e": True}
-    assert json.loads(json.dumps(to_json_value(value))) == expected
-
-
-def test_a_table_is_a_list_of_rows():
-    frame = pd.DataFrame({"a": [1, 2], "b": ["x", None]})
-    assert to_json_value(frame) == [{"a": 1, "b": "x"}, {"a": 2, "b": None}]
-
-
-def test_columns_are_numbers_or_categories():
-    assert column_payload(pd.Series([1.5, None], name="ph")) == {"name": "ph", "kind": "numbers", "values": [1.5, None]}
-    found = column_payload(pd.Series(["b", None, "a", "b"], name="site"))
-    assert found == {"name": "site", "kind": "categories", "values": [0, -1, 1, 0], "levels": ["b", "a"]}
-    assert column_payload(pd.Series([True, False], name="yes"))["kind"] == "categories"
-
-
-def test_small_numbers_and_halves_stay_numbers():
-    assert to_json_value(np.array([1e-310, 0.12345678])) == [0.0, 0.12346]
-    assert to_json_value(np.array([0.12345678, 1e-35], np.float32)) == [0.12346, 1e-35]
+# -- after an error ----------------------------------------------------------------------------------------------------
 
 
 def test_what_followed_from_a_refused_value_is_put_back(study):

@@ -106,8 +106,8 @@ def test_nucleotides_of_an_asv_are_the_same_in_every_sample(explorer, fitted, te
 
 def test_neighbouring_positions_become_one():
     weights = np.array([[[[0.1, 0.2, 0.7], [0.3, 0.3, 0.4], [0.0, 0.5, 0.5]]]], dtype=np.float32)
-    found, starts = folded_positions(HeadMaps(weights, pd.Index(["1", "2", "3"])), 2)
-    np.testing.assert_allclose(found[0, 0], [[(0.3 + 0.6) / 2, (0.7 + 0.4) / 2], [0.5, 0.5]], rtol=1e-6)
+    folded, starts = folded_positions(HeadMaps(weights, pd.Index(["1", "2", "3"])), 2)
+    np.testing.assert_allclose(folded[0, 0], [[(0.3 + 0.6) / 2, (0.7 + 0.4) / 2], [0.5, 0.5]], rtol=1e-6)
     assert starts.tolist() == [0, 2]
     same, starts = folded_positions(HeadMaps(weights, pd.Index(["1", "2", "3"])), 3)
     assert same is weights

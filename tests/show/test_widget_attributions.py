@@ -43,22 +43,22 @@ def samples(sides) -> Study:
 
 
 @pytest.fixture(scope="module")
-def found(fitted, samples) -> Attributions:
+def result(fitted, samples) -> Attributions:
     return aam.explain.attribute(fitted, samples)
 
 
 @pytest.fixture(scope="module")
-def believed(found):
-    return aam.explain.faithfulness(found, config=FEW)
+def believed(result):
+    return aam.explain.faithfulness(result, config=FEW)
 
 
 @pytest.fixture
-def explorer(found):
-    return attributions(found)
+def explorer(result):
+    return attributions(result)
 
 
-def dense(found) -> pd.DataFrame:
-    return pd.DataFrame(found.values.toarray(), index=found.sample_ids, columns=found.features.index)
+def dense(result) -> pd.DataFrame:
+    return pd.DataFrame(result.values.toarray(), index=result.sample_ids, columns=result.features.index)
 
 
 def items(explorer):
@@ -69,8 +69,8 @@ def items(explorer):
 # -- features -------------------------------------------------------------------------------------------------------------
 
 
-def test_bars_are_the_means_over_samples(explorer, found):
-    table = dense(found)
+def test_bars_are_the_means_over_samples(explorer, result):
+    table = dense(result)
     sent = items(explorer)
     size = table.abs().mean()[lambda v: v > 0].sort_values(ascending=False)
     assert [r["mean_abs"] for r in sent] == pytest.approx(size.head(60).tolist(), rel=1e-4)
@@ -79,11 +79,11 @@ def test_bars_are_the_means_over_samples(explorer, found):
         assert row["mean"] == pytest.approx(values.mean(), rel=1e-4)
         assert row["samples"] == (values != 0).sum()
         assert row["positive"] == pytest.approx((values > 0).sum() / (values != 0).sum(), rel=1e-4)
-    interval = found.by_asv().loc[[r["id"] for r in sent], ["low", "high"]]
+    interval = result.by_asv().loc[[r["id"] for r in sent], ["low", "high"]]
     np.testing.assert_allclose([[r["low"], r["high"]] for r in sent], interval, rtol=1e-3, atol=1e-9)
 
 
-def test_names_are_taxa_and_planted_asvs_have_a_star(explorer, found, samples):
+def test_names_are_taxa_and_planted_asvs_have_a_star(explorer, result, samples):
     planted = set(samples.truth.asvs("age"))
     for row in items(explorer):
         place = samples.asv_ids.get_loc(row["id"])
@@ -92,12 +92,12 @@ def test_names_are_taxa_and_planted_asvs_have_a_star(explorer, found, samples):
         assert row["label"] == f"{name} #{place + 1}"
         assert row["marked"] == (row["id"] in planted)
     one = items(explorer)[3]["id"]
-    assert [r["id"] for r in items(attributions(found, mark=[one])) if r["marked"]] == [one]
-    assert not any(r["marked"] for r in items(attributions(found, mark=())))
+    assert [r["id"] for r in items(attributions(result, mark=[one])) if r["marked"]] == [one]
+    assert not any(r["marked"] for r in items(attributions(result, mark=())))
 
 
-def test_dots_are_samples_with_their_abundance(explorer, found, samples):
-    table, reads = dense(found), pd.DataFrame(samples.table.toarray(), samples.sample_ids, samples.asv_ids)
+def test_dots_are_samples_with_their_abundance(explorer, result, samples):
+    table, reads = dense(result), pd.DataFrame(samples.table.toarray(), samples.sample_ids, samples.asv_ids)
     shares = reads.div(reads.sum(axis=1), axis=0)
     for row in items(explorer)[:20]:
         ids = [samples.sample_ids[k] for k in row["strip"]["samples"]]
@@ -121,10 +121,10 @@ def test_taxa_are_those_of_attribute(explorer, fitted, samples):
     pd.testing.assert_frame_equal(explorer.to_frame(), whole)
 
 
-def test_the_first_rank_shown_names_half_of_what_there_is(found, samples):
-    assert attributions(found).rank == "genus"
+def test_the_first_rank_shown_names_half_of_what_there_is(result, samples):
+    assert attributions(result).rank == "genus"
     nameless = samples.taxonomy.assign(species=None)
-    assert attributions(replace(found, features=nameless)).rank == "genus"
+    assert attributions(replace(result, features=nameless)).rank == "genus"
 
 
 def test_clades_are_those_of_attribute_none_within_another(explorer, fitted, samples):
@@ -142,9 +142,9 @@ def test_clades_are_those_of_attribute_none_within_another(explorer, fitted, sam
 # -- the tree -------------------------------------------------------------------------------------------------------------
 
 
-def test_branches_have_what_all_asvs_below_were_given(explorer, found, samples):
-    tree, table, nodes = samples.tree, dense(found), explorer.data["tree"]["nodes"]
-    held = [a for a in found.asv_ids if (table[a] != 0).any()]
+def test_branches_have_what_all_asvs_below_were_given(explorer, result, samples):
+    tree, table, nodes = samples.tree, dense(result), explorer.data["tree"]["nodes"]
+    held = [a for a in result.asv_ids if (table[a] != 0).any()]
     above: dict[str, set[int]] = {}
     for asv in held:
         node, above[asv] = tree.tip_node[asv], set()
@@ -180,10 +180,10 @@ def between(parent, length, a, b) -> float:
     return sum(length[node] for node in ways[0] ^ ways[1])
 
 
-def test_a_clade_or_taxon_gives_its_asvs_for_the_next_step(explorer, found, samples):
+def test_a_clade_or_taxon_gives_its_asvs_for_the_next_step(explorer, result, samples):
     assert explorer.asvs == []
-    explorer.asv = found.asv_ids[3]
-    assert explorer.asvs == [found.asv_ids[3]]
+    explorer.asv = result.asv_ids[3]
+    assert explorer.asvs == [result.asv_ids[3]]
     explorer.group = "genus: b"
     held = samples.prevalence > 0
     assert explorer.asvs == samples.asv_ids[(samples.taxonomy["genus"] == "b").to_numpy() & held.to_numpy()].tolist()
@@ -223,13 +223,13 @@ def test_an_asv_that_only_the_reference_holds_says_so(fitted, samples):
 # -- two samples --------------------------------------------------------------------------------------------------------------
 
 
-def test_two_samples_differ_by_what_their_predictions_do(explorer, found):
-    prediction = found.check["prediction"]
+def test_two_samples_differ_by_what_their_predictions_do(explorer, result):
+    prediction = result.check["prediction"]
     assert (explorer.sample_a, explorer.sample_b) == (prediction.idxmax(), prediction.idxmin())
-    a, b = found.sample_ids[1], found.sample_ids[2]
+    a, b = result.sample_ids[1], result.sample_ids[2]
     explorer.sample_a, explorer.sample_b = a, b
     (sent,) = explorer.pair.values()
-    table = dense(found)
+    table = dense(result)
     gap = table.loc[a] - table.loc[b]
     assert [abs(r["difference"]) for r in sent["rows"]] == pytest.approx(
         gap.abs()[gap != 0].nlargest(60).tolist(), rel=1e-3
@@ -240,11 +240,11 @@ def test_two_samples_differ_by_what_their_predictions_do(explorer, found):
     assert sent["others"] == (table.loc[[a, b]] != 0).any().sum() - len(sent["rows"])
 
 
-def test_a_page_holds_all_samples_of_a_small_study(explorer, found):
+def test_a_page_holds_all_samples_of_a_small_study(explorer, result):
     whole = explorer.saved_state()["data"]["whole"]
-    shape = (len(found.sample_ids), len(whole["ids"]))
+    shape = (len(result.sample_ids), len(whole["ids"]))
     again = sparse.csr_array((whole["values"], whole["columns"], whole["ends"]), shape=shape).toarray()
-    np.testing.assert_allclose(again, dense(found)[whole["ids"]], rtol=1e-3, atol=1e-9)
+    np.testing.assert_allclose(again, dense(result)[whole["ids"]], rtol=1e-3, atol=1e-9)
 
 
 # -- the verdict ----------------------------------------------------------------------------------------------------------------
@@ -258,8 +258,8 @@ def test_what_was_not_checked_says_so_everywhere(explorer):
     assert "Not checked" in repr(explorer)
 
 
-def test_a_verdict_given_is_shown(found, believed):
-    explorer = attributions(found, faithfulness=believed)
+def test_a_verdict_given_is_shown(result, believed):
+    explorer = attributions(result, faithfulness=believed)
     assert believed.verdict() in explorer.verdict["text"]
     assert believed.verdict() in explorer.sentence()
     assert [r["check"] for r in explorer.verdict["rows"]] == believed.table.index.tolist()
@@ -278,21 +278,21 @@ def test_the_button_makes_the_fast_checks(explorer):
     assert "No model was fitted again" in explorer.verdict["text"]
 
 
-def test_a_verdict_on_others_is_refused(found, believed):
+def test_a_verdict_on_others_is_refused(result, believed):
     with pytest.raises(ExplorerError, match="of level 'taxon', the attributions of 'asv'"):
-        attributions(found, faithfulness=replace(believed, level="taxon"))
+        attributions(result, faithfulness=replace(believed, level="taxon"))
 
 
 # -- less than all is at hand -----------------------------------------------------------------------------------------------------
 
 
-def test_without_model_and_samples_it_shows_the_rest(found, samples):
-    alone = replace(found, model=None, study=None, query=None)
+def test_without_model_and_samples_it_shows_the_rest(result, samples):
+    alone = replace(result, model=None, study=None, query=None)
     explorer = attributions(alone)
     assert [name for name, _ in explorer.data["levels"]] == ["asv", "taxon"]
     assert "no tree" in explorer.data["noTree"]
     assert "carry no model" in explorer.data["noLetters"]
-    explorer.asv = found.asv_ids[0]
+    explorer.asv = result.asv_ids[0]
     assert explorer.inside == {}
     assert not explorer.verdict["can"]
     explorer.set_state({"checking": True})
@@ -301,8 +301,8 @@ def test_without_model_and_samples_it_shows_the_rest(found, samples):
     with pytest.raises(ExplainError, match="carry no model"):
         explorer.check()
     more = attributions(alone, study=samples)
-    assert more.data["tree"] == attributions(found).data["tree"]
-    assert items(more) == items(attributions(found))
+    assert more.data["tree"] == attributions(result).data["tree"]
+    assert items(more) == items(attributions(result))
 
 
 def test_without_taxonomy_asvs_are_named_by_their_ends(fitted, samples):
@@ -316,34 +316,34 @@ def test_without_taxonomy_asvs_are_named_by_their_ends(fitted, samples):
 
 @pytest.mark.parametrize("level", ["taxon", "clade", "nucleotide"])
 def test_other_levels_show_what_there_is(fitted, samples, level, tmp_path):
-    found = aam.explain.attribute(fitted, samples, level=level, **({"top": 2} if level == "nucleotide" else {}))
-    explorer = attributions(found)
+    result = aam.explain.attribute(fitted, samples, level=level, **({"top": 2} if level == "nucleotide" else {}))
+    explorer = attributions(result)
     assert [name for name, _ in explorer.data["levels"]] == [level]
     assert explorer.level == level
     row = items(explorer)[0]
-    assert row["mean"] == pytest.approx(found.by_feature()["mean"].get(row["id"]), rel=1e-3)
+    assert row["mean"] == pytest.approx(result.by_feature()["mean"].get(row["id"]), rel=1e-3)
     assert explorer.export(tmp_path / "a.png").read_bytes().startswith(b"\x89PNG")
     assert explorer.export(tmp_path / "a.html").is_file()
     if level == "nucleotide":
-        assert explorer.asv == found.asv_ids[0]
-        assert {f["letters"] for f in explorer.inside.values()} == {found.asv_ids[0]}
+        assert explorer.asv == result.asv_ids[0]
+        assert {f["letters"] for f in explorer.inside.values()} == {result.asv_ids[0]}
     else:
         explorer.group = row["id"]
         assert len(explorer.asvs) == row["asvs"]
 
 
-def test_attributions_of_nothing_are_refused(found):
-    nothing = replace(found, values=sparse.csr_array(found.values.shape))
+def test_attributions_of_nothing_are_refused(result):
+    nothing = replace(result, values=sparse.csr_array(result.values.shape))
     with pytest.raises(ExplorerError, match="is empty: no sample has a feature"):
         attributions(nothing)
 
 
-def test_classes_say_what_is_explained(found):
-    check = found.check.assign(output=["a", "a", "b", "b"])
-    explorer = attributions(replace(found, check=check, unit="log-odds", output="each sample's predicted class"))
+def test_classes_say_what_is_explained(result):
+    check = result.check.assign(output=["a", "a", "b", "b"])
+    explorer = attributions(replace(result, check=check, unit="log-odds", output="each sample's predicted class"))
     assert "log-odds, each sample's predicted class" in explorer.sentence()
     assert "means over samples mix classes" in explorer.sentence()
-    assert {explorer.sample_a, explorer.sample_b} == set(found.sample_ids[:2])
+    assert {explorer.sample_a, explorer.sample_b} == set(result.sample_ids[:2])
 
 
 # -- traits ---------------------------------------------------------------------------------------------------------------------
@@ -374,12 +374,12 @@ def test_what_is_not_there_is_refused_and_told(explorer, trait, value, words):
     assert explorer.error == ""
 
 
-def test_what_the_browser_sets_is_answered(explorer, found):
+def test_what_the_browser_sets_is_answered(explorer, result):
     explorer.set_state({"level": "taxon"})
     assert list(explorer.levels) == ["taxon: genus"]
     explorer.set_state({"rank": "phylum"})
     assert list(explorer.levels) == ["taxon: phylum"]
-    explorer.set_state({"level": "asv", "asv": found.asv_ids[0]})
+    explorer.set_state({"level": "asv", "asv": result.asv_ids[0]})
     assert list(explorer.levels) == ["asv"]
     assert explorer.error == ""
 
@@ -393,18 +393,18 @@ def test_it_is_written_to_files(explorer, tmp_path, kind):
     assert explorer.export(tmp_path / f"a.{kind}").read_bytes().startswith(starts.get(kind, b"asv_id"))
 
 
-def test_a_page_has_every_level_and_the_asvs_looked_into(found):
-    explorer = attributions(found, asvs=found.by_asv().index[:2])
+def test_a_page_has_every_level_and_the_asvs_looked_into(result):
+    explorer = attributions(result, asvs=result.by_asv().index[:2])
     state = explorer.saved_state()
     assert set(state["levels"]) == {"asv", "taxon: phylum", "taxon: genus", "clade"}
-    assert {f["id"] for f in state["inside"].values()} == set(found.by_asv().index[:2])
+    assert {f["id"] for f in state["inside"].values()} == set(result.by_asv().index[:2])
 
 
-def test_names_from_files_are_text_in_the_twin_and_on_the_page(found, believed, samples, tmp_path):
-    ids = pd.Index([f"{HOSTILE}{k}" for k in range(len(found.sample_ids))], name="sample_id")
+def test_names_from_files_are_text_in_the_twin_and_on_the_page(result, believed, samples, tmp_path):
+    ids = pd.Index([f"{HOSTILE}{k}" for k in range(len(result.sample_ids))], name="sample_id")
     hostile = replace(
-        found, target=HOSTILE, unit=HOSTILE, output=HOSTILE, reference=HOSTILE, sample_ids=ids, check=found.check.set_axis(ids),
-        features=found.features.assign(genus=HOSTILE), model=None, query=None, study=None,
+        result, target=HOSTILE, unit=HOSTILE, output=HOSTILE, reference=HOSTILE, sample_ids=ids, check=result.check.set_axis(ids),
+        features=result.features.assign(genus=HOSTILE), model=None, query=None, study=None,
     )  # fmt: skip
     explorer = attributions(hostile, faithfulness=replace(believed, target=HOSTILE))
     explorer.level = "taxon"

@@ -52,48 +52,48 @@ def explorer(numbers: Comparison, study: Study) -> ComparisonExplorer:
 
 
 def test_repeats_are_averaged(numbers: Comparison) -> None:
-    found = by_sample(numbers)
-    for sample in found.index[:10]:
+    pairs = by_sample(numbers)
+    for sample in pairs.index[:10]:
         rows = numbers.predictions.loc[[sample]]
         assert len(rows) == 2
         for name in numbers.contenders:
             guesses = [float(v) for v in rows[name]]
             truth = float(rows["truth"].iloc[0])
-            assert found.loc[sample, (name, "prediction")] == pytest.approx(sum(guesses) / 2)
-            assert found.loc[sample, (name, "error")] == pytest.approx(sum(abs(truth - g) for g in guesses) / 2)
+            assert pairs.loc[sample, (name, "prediction")] == pytest.approx(sum(guesses) / 2)
+            assert pairs.loc[sample, (name, "error")] == pytest.approx(sum(abs(truth - g) for g in guesses) / 2)
 
 
 def test_an_error_of_classes_is_one_minus_the_chance_of_the_truth(classes: Comparison) -> None:
-    found, table = by_sample(classes), classes.probabilities
-    for sample in found.index[:10]:
-        truth = found.loc[sample, ("truth", "")]
+    pairs, table = by_sample(classes), classes.probabilities
+    for sample in pairs.index[:10]:
+        truth = pairs.loc[sample, ("truth", "")]
         for name in classes.contenders:
             rows = table[(table.index == sample) & (table["contender"] == name)]
-            assert found.loc[sample, (name, "error")] == pytest.approx(1 - rows[f"p({truth})"].mean())
+            assert pairs.loc[sample, (name, "error")] == pytest.approx(1 - rows[f"p({truth})"].mean())
             votes = Counter(classes.predictions.loc[[sample], name])
-            assert votes[found.loc[sample, (name, "prediction")]] == max(votes.values())
+            assert votes[pairs.loc[sample, (name, "prediction")]] == max(votes.values())
 
 
 def test_a_class_that_was_not_taught_has_no_chance(classes: Comparison) -> None:
     truth = str(classes.predictions["truth"].iloc[0])
     table = classes.probabilities
     missing = table.assign(**{f"p({truth})": np.where(table["contender"] == "dummy", np.nan, table[f"p({truth})"])})
-    found = by_sample(replace(classes, probabilities=missing))
-    mine = (found["truth", ""] == truth).to_numpy()
-    assert (found["dummy", "error"][mine] == 1).all()
+    pairs = by_sample(replace(classes, probabilities=missing))
+    mine = (pairs["truth", ""] == truth).to_numpy()
+    assert (pairs["dummy", "error"][mine] == 1).all()
     pd.testing.assert_series_equal(
-        found["random_forest", "error"], by_sample(classes)["random_forest", "error"], check_names=False
+        pairs["random_forest", "error"], by_sample(classes)["random_forest", "error"], check_names=False
     )
     without = by_sample(replace(classes, probabilities=table.drop(columns=f"p({truth})")))
     assert (without["random_forest", "error"][mine] == 1).all()
 
 
 def test_groups_held_out_in_turn_give_each_sample_once(groups: Comparison, study: Study) -> None:
-    found = compare(groups, study)
-    assert sorted(found.data["samples"]) == sorted(study.sample_ids)
-    assert found.data["repeats"] == 1
-    truth = study.metadata["age"].loc[found.data["samples"]]
-    assert found.data["truth"] == pytest.approx(list(truth), rel=1e-4)
+    explorer = compare(groups, study)
+    assert sorted(explorer.data["samples"]) == sorted(study.sample_ids)
+    assert explorer.data["repeats"] == 1
+    truth = study.metadata["age"].loc[explorer.data["samples"]]
+    assert explorer.data["truth"] == pytest.approx(list(truth), rel=1e-4)
 
 
 # -- what is drawn --------------------------------------------------------------------------------------------------------
@@ -135,11 +135,11 @@ def test_twenty_contenders_are_shown(numbers: Comparison) -> None:
         null=pd.concat([numbers.null.iloc[[0]].assign(contender=n) for n in names]),
         predictions=predictions,
     )
-    found = compare(many)
-    found.b = names[-1]
-    assert len(found.data["contenders"]) == 20
-    assert names[-1] in found.to_frame().columns
-    assert len(found.figure().axes) == 2
+    explorer = compare(many)
+    explorer.b = names[-1]
+    assert len(explorer.data["contenders"]) == 20
+    assert names[-1] in explorer.to_frame().columns
+    assert len(explorer.figure().axes) == 2
 
 
 # -- what is refused ------------------------------------------------------------------------------------------------------
@@ -202,13 +202,13 @@ def test_names_from_files_are_text(classes: Comparison, study: Study) -> None:
         notes=(HOSTILE,),
     )
     metadata = study.metadata.rename(index=ids, columns={"diet": HOSTILE})
-    found = compare(hostile, Study(study.table, pd.Index(metadata.index), study.asv_ids, metadata))
-    page = found.page()
-    for text in (found._repr_html_(), page):
+    explorer = compare(hostile, Study(study.table, pd.Index(metadata.index), study.asv_ids, metadata))
+    page = explorer.page()
+    for text in (explorer._repr_html_(), page):
         assert "<img src=x" not in text
         assert "<script>alert" not in text
     state = re.search(r'<script type="application/json">(.*?)</script>', page, re.S)
     assert state is not None
     assert json.loads(state[1])["data"]["contenders"][0]["name"].startswith(HOSTILE)
     own = {c["name"]: c["errors"] for c in compare(classes).data["contenders"]}
-    assert {c["name"]: c["errors"] for c in found.data["contenders"]} == {models[m]: e for m, e in own.items()}
+    assert {c["name"]: c["errors"] for c in explorer.data["contenders"]} == {models[m]: e for m, e in own.items()}

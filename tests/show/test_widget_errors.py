@@ -85,13 +85,13 @@ def test_every_slice_can_be_opened_and_holds_what_the_table_says(
 
 
 def test_without_a_study_only_slices_by_facts_open(numbers: ErrorAnalysis) -> None:
-    found = errors(numbers)
-    closed = [row["slice"] for row in found.data["slices"] if row["members"] is None]
+    explorer = errors(numbers)
+    closed = [row["slice"] for row in explorer.data["slices"] if row["members"] is None]
     assert closed
     assert all(re.search("age|diet|season|host_id", s) for s in closed)
-    assert any(s.startswith("depth") for s in found.members)
+    assert any(s.startswith("depth") for s in explorer.members)
     with pytest.raises(ExplorerError, match=r"slice is .* Expected one of the slices with known samples"):
-        found.slice = closed[0]
+        explorer.slice = closed[0]
 
 
 def test_slices_of_another_study_are_not_opened_wrongly(numbers: ErrorAnalysis, study: Study) -> None:
@@ -259,12 +259,12 @@ def test_an_analysis_that_lacks_parts_is_shown(numbers: ErrorAnalysis, classes: 
             suspects=full.suspects.head(0),
             notes=(),
         )
-        found = errors(bare)
-        assert found.against == "depth"
-        assert "outside" not in found.sentence()
-        assert found.data["slices"] == found.data["reasons"] == found.data["conformal"] == []
-        assert "<!doctype html>" in found.page()
-        assert len(found.figure().axes) >= 4
+        explorer = errors(bare)
+        assert explorer.against == "depth"
+        assert "outside" not in explorer.sentence()
+        assert explorer.data["slices"] == explorer.data["reasons"] == explorer.data["conformal"] == []
+        assert "<!doctype html>" in explorer.page()
+        assert len(explorer.figure().axes) >= 4
 
 
 def test_the_sentence_says_how_large_and_what_to_beware_of(explorer: ErrorsExplorer, numbers: ErrorAnalysis) -> None:
@@ -309,9 +309,9 @@ def test_names_from_files_are_text(classes: ErrorAnalysis, study: Study) -> None
         suspects=classes.suspects.rename(index=ids),
         notes=(HOSTILE,),
     )
-    found = errors(hostile, study=hostile_study)
-    page = found.page()
-    for text in (found._repr_html_(), page):
+    explorer = errors(hostile, study=hostile_study)
+    page = explorer.page()
+    for text in (explorer._repr_html_(), page):
         assert "<img src=x" not in text
         assert "<script>alert" not in text
     state = re.search(r'<script type="application/json">(.*?)</script>', page, re.S)

@@ -82,10 +82,10 @@ def test_what_a_depth_keeps_is_counted_from_the_data(explorer, named):
 def test_prevalence_is_counted_from_the_data(explorer, named):
     dense = named.table.toarray()
     places, asvs, reads = map(np.array, explorer.data["prevalence"])
-    found = (dense > 0).sum(axis=0)
+    prevalence = (dense > 0).sum(axis=0)
     for least in (0, 1, 5, 20):
-        assert asvs[places >= least].sum() == (found >= least).sum()
-        assert reads[places >= least].sum() == dense[:, found >= least].sum()
+        assert asvs[places >= least].sum() == (prevalence >= least).sum()
+        assert reads[places >= least].sum() == dense[:, prevalence >= least].sum()
 
 
 def test_the_study_that_is_drawn_has_about_so_many_asvs(explorer, named):
@@ -125,8 +125,8 @@ def _same_axes(sent, distances):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         result = skbio_pcoa(distances, method="eigh", dimensions=len(distances.ids))
-    want, found = result.samples.to_numpy()[:, :3].T, np.array(sent["points"])
-    np.testing.assert_allclose(np.abs(found), np.abs(want), atol=2e-4)
+    want, points = result.samples.to_numpy()[:, :3].T, np.array(sent["points"])
+    np.testing.assert_allclose(np.abs(points), np.abs(want), atol=2e-4)
     np.testing.assert_allclose(sent["share"], result.proportion_explained[:3], atol=1e-4)
 
 
@@ -154,11 +154,11 @@ def test_shares_of_taxa_are_those_of_a_table(explorer, named):
     relative = pd.DataFrame(named.table.toarray() / named.depth.to_numpy()[:, None], columns=named.asv_ids)
     for rank in ("phylum", "genus"):
         explorer.rank = rank
-        found = shares_of(explorer.taxa[rank])
+        shares = shares_of(explorer.taxa[rank])
         want = relative.T.groupby(named.taxonomy[rank].to_numpy()).sum().T
         assert explorer.taxa[rank]["taxa"] == want.shape[1]
-        np.testing.assert_allclose(found, want[found.columns], atol=1e-5)
-        assert list(found.columns) == list(want.mean().sort_values(ascending=False).index)
+        np.testing.assert_allclose(shares, want[shares.columns], atol=1e-5)
+        assert list(shares.columns) == list(want.mean().sort_values(ascending=False).index)
     explorer.rank = "species"
     assert "(unclassified)" in explorer.taxa["species"]["names"]
     assert "G0 s1" in explorer.taxa["species"]["names"]  # with its genus
@@ -187,9 +187,9 @@ def test_curves_are_of_the_selection_and_end_at_all_asvs(explorer, named):
 
 def test_mean_curves_are_means_of_samples(explorer, named):
     explorer.color, explorer.curves_by, explorer.depth = "diet", "levels", 300
-    found = {s["name"]: s for s in explorer.curves["series"]}
-    assert set(found) == set(named.metadata["diet"])
-    for level, series in found.items():
+    series_of = {s["name"]: s for s in explorer.curves["series"]}
+    assert set(series_of) == set(named.metadata["diet"])
+    for level, series in series_of.items():
         rows = named.table.toarray()[(named.metadata["diet"] == level).to_numpy()]
         rows = [r for r in rows if r.sum() >= 300]
         each = [sum(1 - comb(int(r.sum() - n), 300) / comb(int(r.sum()), 300) for n in r.tolist()) for r in rows]
