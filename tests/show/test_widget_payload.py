@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 from scipy import sparse
 
+from aam_nb.config import count_noun
 from aam_nb.explain.attribution.result import Attributions
 from aam_nb.show.widgets import ExplorerError
 from aam_nb.show.widgets.attention_payload import choose_samples, count_reads
@@ -25,7 +26,7 @@ from aam_nb.show.widgets.attributions_payload import (
     verdict_payload,
     why_no_nucleotides,
 )
-from aam_nb.show.widgets.payload import column_payload, count_noun, pack_bits, pack_halves, to_json_value
+from aam_nb.show.widgets.payload import column_payload, pack_bits, pack_halves, to_json_value
 from aam_nb.show.widgets.study_payload import (
     TaxonShares,
     choose_compared,
