@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import pandas as pd
 
@@ -15,9 +15,15 @@ from aam_nb.config import FilterConfig, make_config, to_one_line
 from aam_nb.study import filtering
 from aam_nb.study.base import StudyBase
 from aam_nb.study.confounding import warn_if_confounded
+from aam_nb.study.conversion import from_biom, to_anndata, to_biom
 from aam_nb.study.errors import FormatError
 from aam_nb.study.splits import FoldMask, Split, fold_masks, group_masks, hold_out
+from aam_nb.study.tree import Tree
 from aam_nb.study.write import read_folder, write_folder
+
+if TYPE_CHECKING:
+    import anndata
+    import biom
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -266,6 +272,62 @@ class Study(StudyBase):
                 "Restore it from a copy, or read the files as they are: `aam.read_study(table, metadata=..., tree=...)`."
             )
         return study
+
+    # -- objects of other packages -------------------------------------------------------------------------------------
+
+    def to_biom(self) -> biom.Table:
+        """A `biom.Table`: the counts, the taxonomy as metadata of the observations, and the metadata of the samples.
+
+        Confidences of the taxonomy, the tree and the provenance have no place there. Dates become text (ISO 8601).
+
+        Raises
+        ------
+        StudyError
+            A taxon has a semicolon in its name, which divides the ranks of a lineage.
+        """
+        return to_biom(self)
+
+    @classmethod
+    def from_biom(
+        cls,
+        table: biom.Table,
+        *,
+        metadata: pd.DataFrame | str | Path | None = None,
+        tree: Tree | str | Path | None = None,
+        sequences: Mapping[str, str] | pd.Series | str | Path | None = None,
+        sum_duplicates: bool = False,
+    ) -> Study:
+        """A study from a `biom.Table`, refused where `aam.read_study` would refuse its file.
+
+        Parameters
+        ----------
+        table
+            Counts, observations x samples; observations are named by their DNA, or as in `sequences`. Its taxonomy is taken.
+        metadata
+            One row per sample, indexed by sample id, or a file as `aam.read_metadata` reads it. None takes the table's own.
+        tree
+            Rooted tree with the ASVs among its tips, or a Newick file.
+        sequences
+            DNA by observation id, or a FASTA file.
+        sum_duplicates
+            Sum ASVs of the same sequence; they are refused otherwise.
+
+        Raises
+        ------
+        FormatError, StudyError, TreeError
+            As in `aam.read_study`.
+        """
+        return from_biom(cls, table, metadata=metadata, tree=tree, sequences=sequences, sum_duplicates=sum_duplicates)
+
+    def to_anndata(self) -> anndata.AnnData:
+        """An AnnData object: counts in X, metadata in obs, taxonomy in var, provenance in uns. It needs the extra `anndata`.
+
+        Raises
+        ------
+        MissingExtraError
+            The package anndata is not installed.
+        """
+        return to_anndata(self)
 
     # -- how it shows itself ------------------------------------------------------------------------------------------
 

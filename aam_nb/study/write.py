@@ -56,7 +56,7 @@ def write_biom(study: StudyBase, path: str | Path) -> Path:
     import h5py
 
     if study.taxonomy is not None:
-        _refuse_semicolons(study.taxonomy)
+        refuse_semicolons(study.taxonomy)
     with whole_file(path) as fresh:
         write_counts(study, fresh, study.sample_ids, study.asv_ids)
         if study.taxonomy is not None:
@@ -98,7 +98,8 @@ def write_counts(study: StudyBase, path: Path, sample_ids: Iterable[str], asv_id
         _write_by_asv(study, file["observation"])
 
 
-def _refuse_semicolons(taxonomy: pd.DataFrame) -> None:
+def refuse_semicolons(taxonomy: pd.DataFrame) -> None:
+    """Refuse names of taxa (`StudyError`) with the mark that divides the ranks of a lineage."""
     ranks = taxonomy[[r for r in RANKS if r in taxonomy]]
     odd = [name for name in pd.unique(ranks.to_numpy(dtype=object).ravel()) if ";" in str(name)]
     if odd:
@@ -193,7 +194,7 @@ def _write_taxonomy(taxonomy: pd.DataFrame, path: Path) -> None:
             f"them: `study.taxonomy.drop(columns={others[:5]!r})`."
         )
     ranks = [r for r in RANKS if r in taxonomy]
-    _refuse_semicolons(taxonomy)
+    refuse_semicolons(taxonomy)
     names = taxonomy[ranks].astype(object).where(taxonomy[ranks].notna(), "")
     texts = names.apply(lambda c: c.name[0] + "__" + c.astype(str))
     frame = pd.DataFrame({"Taxon": texts.agg("; ".join, axis=1)}, index=taxonomy.index.rename("Feature ID"))

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from aam_nb.config import UserError
 from aam_nb.study.errors import FormatError
 from aam_nb.study.readers.archives import Source
-from aam_nb.study.readers.columns import MISSING, MetadataError, guess, typed
+from aam_nb.study.readers.columns import MISSING, MetadataError, convert_cells, guess
 from aam_nb.study.readers.metadata import parse_metadata, read_metadata, write_metadata
 
 REUSED_FOLDER = settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
@@ -186,7 +186,7 @@ def test_numbers_are_exact(values: list[float]) -> None:
     index = pd.Index([str(i) for i in range(len(values))])
     words = [repr(v) for v in values]
     assert guess(words)[0] == "numeric"
-    column = typed(words, index, "numeric", "x", "file")
+    column = convert_cells(words, index, "numeric", "x", "file")
     assert column.tolist() == values
     assert column.dtype == (np.int64 if all(isinstance(v, int) for v in values) else np.float64)
 

@@ -53,7 +53,7 @@ def is_missing(cell: str) -> bool:
     return word in MISSING or word.startswith("missing:")
 
 
-def typed(cells: Sequence[str], index: pd.Index, kind: ColumnType, column: str, name: str) -> pd.Series:
+def convert_cells(cells: Sequence[str], index: pd.Index, kind: ColumnType, column: str, name: str) -> pd.Series:
     """The values of a column. All work is done on its distinct words.
 
     Parameters

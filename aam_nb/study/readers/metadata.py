@@ -17,7 +17,7 @@ from aam_nb.config import UserError, cut_list
 from aam_nb.study.atomic import whole_file
 from aam_nb.study.columns import is_numeric_column
 from aam_nb.study.readers.archives import Source, unpacked
-from aam_nb.study.readers.columns import NUMBER, ColumnType, MetadataError, guess, is_missing, typed
+from aam_nb.study.readers.columns import NUMBER, ColumnType, MetadataError, convert_cells, guess, is_missing
 from aam_nb.study.readers.sheets import ID_NAMES, Row, Sheet, plain, quoted, read_sheet
 
 # -- in ---------------------------------------------------------------------------------------------------------------
@@ -82,7 +82,7 @@ def _parse(text: str, name: str, types: Mapping[str, ColumnType]) -> tuple[pd.Da
     values, words = {}, Counter[str]()
     for column, cells in columns.items():
         kind, why = (asked[column], "") if column in asked else guess(cells)
-        values[column] = typed(cells, ids, kind, column, name)
+        values[column] = convert_cells(cells, ids, kind, column, name)
         words.update({word: n for word, n in Counter(cells).items() if is_missing(word)})
         if why:
             notes.append(f"column {quoted(column)} is text: {why}")

@@ -13,6 +13,7 @@ from scipy import sparse
 from aam_nb.study.errors import FormatError, StudyError
 from aam_nb.study.readers.archives import Source, first_line
 from aam_nb.study.readers.checks import as_counts, refuse_duplicates
+from aam_nb.study.readers.columns import convert_cells, guess
 from aam_nb.study.readers.disk import READ_ERRORS, DiskTable
 from aam_nb.study.readers.feature_table import FeatureTable, list_left_out, no_metadata
 
@@ -124,18 +125,47 @@ def _refuse_bad_cells(document: dict[str, Any], shape: tuple[int, int]) -> None:
 # -- in memory --------------------------------------------------------------------------------------------------------
 
 
-def _as_feature_table(table: biom.Table, samples: list[str], features: list[str], name: str) -> FeatureTable:
+def convert_biom_table(table: biom.Table, name: str) -> FeatureTable:
+    """A `biom.Table`; what it says of its samples is metadata, whose text is read as that of a metadata file."""
+    samples, features = ([str(i) for i in table.ids(axis=axis)] for axis in ("sample", "observation"))
+    return _as_feature_table(table, samples, features, "BIOM", metadata=_read_metadata(table, samples, name))
+
+
+def _as_feature_table(
+    table: biom.Table,
+    samples: list[str],
+    features: list[str],
+    format_name: str,
+    *,
+    metadata: pd.DataFrame | None = None,
+) -> FeatureTable:
     """The counts and the taxonomy of a `biom.Table`; what else it says is noted as left out."""
     of_samples, of_features = (table.metadata(axis=axis) or () for axis in ("sample", "observation"))
     entries = {i: dict(entry) for i, entry in zip(features, of_features, strict=bool(of_features)) if entry}
     lineages = {i: _join_ranks(entry["taxonomy"]) for i, entry in entries.items() if entry.get("taxonomy")}
     notes = list_left_out(
-        sorted({key for entry in of_samples for key in entry or ()}),
+        sorted({key for entry in of_samples for key in entry or ()}) if metadata is None else [],
         sorted({key for entry in entries.values() for key in entry} - {"taxonomy"}),
     )
     counts = as_counts(table.matrix_data.T, samples, features)
-    return FeatureTable(counts, samples, features, name, no_metadata(samples), lineages, notes)
+    rows = no_metadata(samples) if metadata is None else metadata
+    return FeatureTable(counts, samples, features, format_name, rows, lineages, notes)
+
+
+def _read_metadata(table: biom.Table, samples: list[str], name: str) -> pd.DataFrame:
+    """What a `biom.Table` says of its samples."""
+    entries = [dict(entry or {}) for entry in table.metadata(axis="sample") or ()]
+    index = no_metadata(samples).index
+    columns: dict[str, pd.Series] = {}
+    for key in dict.fromkeys(key for entry in entries for key in entry):
+        values = [entry.get(key) for entry in entries]
+        if all(value is None or isinstance(value, str) for value in values):
+            cells = [value or "" for value in values]
+            columns[str(key)] = convert_cells(cells, index, guess(cells)[0], str(key), name)
+        else:
+            columns[str(key)] = pd.Series(values, index=index).infer_objects()
+    return pd.DataFrame(columns, index=index)
 
 
 def _join_ranks(value: Any) -> str:
-    return "; ".join(map(str, value)) if isinstance(value, list) else str(value)
+    return "; ".join(map(str, value)) if isinstance(value, (list, tuple)) else str(value)
