@@ -61,7 +61,7 @@ TABLES = (
 
 @dataclass(frozen=True, kw_only=True)
 class Explain:
-    """Explain the predictions of a run: attributions at several levels, checks whether they can be trusted, and a control of attention."""
+    """Explain the predictions of a run: which ASVs, taxa, clades or nucleotides they depend on, and whether that can be trusted."""
 
     prefixed: ClassVar[bool] = True
     """Flags of settings that are not `Flat` begin with the name of their field, as in `--faithfulness.seeds`."""

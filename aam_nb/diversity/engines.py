@@ -21,7 +21,8 @@ Their differences, found on 300 random trees and on trees made to show them, and
 - `ssu` takes missing branch lengths as 0 and trees with more than two branches at the root as rooted; `Tree` refuses both.
 - `ssu -f` leaves out tips and is an approximation; it is not used. `ssu`'s default alpha is 1, ours 0.5.
 - `ssu` refuses a table whose ASVs are not all tips of the tree; so do we, and we name them. Its tree and table are written with numbers
-  for names here, so that quotes, blanks and underscores in labels do not matter, and with only the branches above the study's ASVs.
+  for names here, so that quotes, blanks and underscores in labels do not matter, and with only the branches above the study's ASVs,
+  those above their last common ancestor included (`Tree.pruned` drops them, but UniFrac counts them).
 - All count the branches between the root and the last common ancestor of the ASVs, and all accept a root with one child.
 - The unifrac package refuses a table of one sample (its matrix is a single 0), and otherwise is the library behind `ssu`. It was tested
   with Debian's 1.2-3 (100 random trees, every metric); pip has no wheel of it, so its tests are skipped where it is absent.

@@ -10,7 +10,10 @@ import pytest
 from conftest import QUICK, TINY
 
 import aam_nb as aam
+from aam_nb.baselines.fit import BASELINES
 from aam_nb.cli import main
+from aam_nb.cli.analysis import CONTENDERS, TABLES
+from aam_nb.evaluate.comparison.contenders import OURS
 
 PNG = b"\x89PNG"
 
@@ -39,20 +42,20 @@ def test_explain_leaves_tables_figures_and_a_verdict(
     assert main(["explain", "--run", str(run), *files, "--level", "asv", "clade", *few, "--out", str(out)]) == 0
     for name in ("asv.png", "clade.png", "faithfulness.png"):
         assert (out / name).read_bytes().startswith(PNG)
-    found = aam.explain.attribute(aam.load(run), test)
+    attributions = aam.explain.attribute(aam.load(run), test)
     long = pd.read_csv(out / "asv_samples.csv")
     assert long.groupby("sample_id")["attribution"].sum().to_dict() == pytest.approx(
-        found.check["sum"].to_dict(), rel=1e-4
+        attributions.check["sum"].to_dict(), rel=1e-4
     )
     table = pd.read_csv(out / "asv.csv", index_col=0)
     assert table["mean_abs"].is_monotonic_decreasing
-    said = capsys.readouterr().out
-    assert "seeds" in said.split("Not measured: ")[1].split(".")[0]
-    assert "not an importance" in said
-    judged = aam.load(run).evaluation
-    assert judged is not None
-    assert judged.value("r2") < 0.2  # two epochs teach it nothing
-    assert "not shown to do better than guessing" in said
+    output = capsys.readouterr().out
+    assert "seeds" in output.split("Not measured: ")[1].split(".")[0]
+    assert "not an importance" in output
+    evaluation = aam.load(run).evaluation
+    assert evaluation is not None
+    assert evaluation.value("r2") < 0.2  # two epochs teach it nothing
+    assert "not shown to do better than guessing" in output
     checks = pd.read_csv(out / "faithfulness.csv", index_col="check")
     assert checks.loc["completeness", "outcome"] == "passed"
     assert set(pd.read_csv(out / "uniform_attention.csv")["level"]) >= {"pooling", "all"}
@@ -92,7 +95,7 @@ def test_compare_goes_on_where_it_was(
 
 
 @pytest.mark.parametrize(
-    ("args", "said"),
+    ("args", "message"),
     [
         (["compare", "--target", "age", "--contenders", "oracle", "--out", "x"], "oracle"),
         (["compare", "--target", "age", "--fit.epochs", "0", "--out", "x"], "epochs is 0"),
@@ -104,7 +107,7 @@ def test_compare_goes_on_where_it_was(
 )
 def test_mistakes_are_one_line(
     args: list[str],
-    said: str,
+    message: str,
     run: Path,
     files: list[str],
     tmp_path: Path,
@@ -116,4 +119,9 @@ def test_mistakes_are_one_line(
     assert main([args[0], *more, *files, *args[1:]]) == 2
     error = capsys.readouterr().err
     assert error.count("\n") == 1
-    assert said in error
+    assert message in error
+
+
+def test_all_models_are_compared_and_all_tables_written() -> None:
+    assert sorted(CONTENDERS) == sorted([*OURS, *BASELINES])
+    assert set(TABLES) <= set(aam.ErrorAnalysis.__dataclass_fields__)

@@ -72,9 +72,9 @@ def test_evaluate_judges_the_held_out_samples_again(run: Path, files: Path, tmp_
 
 def test_evaluate_all_says_that_samples_were_seen(run: Path, files: Path, tmp_path: Path, study: aam.Study) -> None:
     assert main(["evaluate", "--run", str(run), "--all", *inputs(files), "--out", str(tmp_path)]) == 0
-    found = json.loads((tmp_path / "evaluation.json").read_text())
-    assert found["num_test"] == study.num_samples
-    assert any("were trained on" in note for note in found["notes"])
+    evaluation = json.loads((tmp_path / "evaluation.json").read_text())
+    assert evaluation["num_test"] == study.num_samples
+    assert any("were trained on" in note for note in evaluation["notes"])
 
 
 def test_predict_writes_what_python_predicts(run: Path, files: Path, tmp_path: Path, study: aam.Study) -> None:
@@ -99,9 +99,9 @@ def test_unifrac_writes_the_matrix(files: Path, tmp_path: Path, study: aam.Study
         str(out),
     ]
     assert main(["unifrac", *args]) == 0
-    found = DistanceMatrix.read(str(out))
-    assert list(found.ids) == list(study.sample_ids)
-    assert abs(found.data - aam.unifrac(study).data).max() < 1e-9
+    distances = DistanceMatrix.read(str(out))
+    assert list(distances.ids) == list(study.sample_ids)
+    assert abs(distances.data - aam.unifrac(study).data).max() < 1e-9
 
 
 def test_unifrac_writes_hdf5_in_blocks_from_a_table_on_disk(files: Path, tmp_path: Path, study: aam.Study) -> None:
@@ -110,10 +110,10 @@ def test_unifrac_writes_hdf5_in_blocks_from_a_table_on_disk(files: Path, tmp_pat
     args = ["--table", str(files / "table.biom"), "--tree", str(files / "tree.nwk"), "--lazy", "--block", "10"]
     args += ["--metric", "generalized", "--alpha", "0.25", "--out", str(tmp_path / "distances.h5")]
     assert main(["unifrac", *args]) == 0
-    found = DistanceMatrix.read(str(tmp_path / "distances.h5"), format="binary_dm")
-    assert list(found.ids) == list(study.sample_ids)
+    distances = DistanceMatrix.read(str(tmp_path / "distances.h5"), format="binary_dm")
+    assert list(distances.ids) == list(study.sample_ids)
     oracle = aam.unifrac(study, metric="generalized", alpha=0.25, cache=False)
-    assert abs(found.data - oracle.data).max() < 1e-12
+    assert abs(distances.data - oracle.data).max() < 1e-12
 
 
 def test_files_of_a_lab_go_in_through_the_flags(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -134,14 +134,14 @@ def test_files_of_a_lab_go_in_through_the_flags(tmp_path: Path, capsys: pytest.C
     assert main(["unifrac", *flags, "--sum-duplicates", *out]) == 2
     assert "--root midpoint" in capsys.readouterr().err
     assert main(["unifrac", *flags, "--sum-duplicates", "--root", "midpoint", "--drop-taxa", "P1", *out]) == 0
-    said = capsys.readouterr().out
-    assert "summed 4 columns of 3 distinct sequences (1 occurred more than once)" in said
-    assert "lineages of 3 of 3 ASVs" in said
-    assert "kept 2 of 3 ASVs" in said
+    output = capsys.readouterr().out
+    assert "summed 4 columns of 3 distinct sequences (1 occurred more than once)" in output
+    assert "lineages of 3 of 3 ASVs" in output
+    assert "kept 2 of 3 ASVs" in output
 
 
 @pytest.mark.parametrize(
-    ("name", "content", "code", "said"),
+    ("name", "content", "code", "text"),
     [
         ("t.tsv", "#OTU ID\ta\tb\nACGTACGTAC\t1\t2\n", 0, "feature table (text), 2 samples x 1 ASVs, 1 to 2 reads"),
         ("h.tsv", f"#OTU ID\ta\n{7:032x}\t1\n", 0, "give their sequences too (--sequences)"),
@@ -157,12 +157,12 @@ def test_files_of_a_lab_go_in_through_the_flags(tmp_path: Path, capsys: pytest.C
     ],
 )
 def test_info_tells_what_each_file_is_and_what_would_be_refused(
-    name: str, content: str, code: int, said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    name: str, content: str, code: int, text: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / name).write_bytes(content.encode("latin-1"))
     assert main(["info", str(tmp_path / name)]) == code
     out = capsys.readouterr().out
-    assert said in out
+    assert text in out
     assert len(out.strip().split("\n")) == 1
 
 
@@ -199,9 +199,9 @@ def test_samples_without_a_group_are_dropped_by_a_flag(
     ]
     args += ["--objectives", "nucleotides", *SMALL, "--out", str(tmp_path / "run")]
     assert main(["pretrain", *args]) == 2
-    said = capsys.readouterr().err
-    assert "3 samples have no 'host_id'" in said
-    assert "--drop-missing-group" in said
+    message = capsys.readouterr().err
+    assert "3 samples have no 'host_id'" in message
+    assert "--drop-missing-group" in message
     assert main(["pretrain", *args, "--drop-missing-group"]) == 0
     assert "kept 45 of 48 samples: those that have a host_id" in capsys.readouterr().out
 
@@ -323,14 +323,14 @@ def test_a_mistake_is_one_line_and_exit_code_2(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    args, said = MISTAKES[case]
+    args, message = MISTAKES[case]
     places = {"FILES": str(files), "RUN": str(run), "TABLE": str(files / "table.biom")}
     for name, place in places.items():
         args = [a.replace(name, place) for a in args]
     assert main(args) == 2
     captured = capsys.readouterr()
     assert len(captured.err.strip().split("\n")) == 1
-    assert said in captured.err + captured.out
+    assert message in captured.err + captured.out
     assert "Traceback" not in captured.err
     assert "[Errno" not in captured.err
     assert ".new" not in captured.err
@@ -392,7 +392,7 @@ def test_a_killed_fit_goes_on_by_resume(files: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("command", "told"),
+    ("command", "message"),
     [
         (None, "holds no checkpoints/command.json"),
         ("{", "cannot be read"),
@@ -401,13 +401,13 @@ def test_a_killed_fit_goes_on_by_resume(files: Path, tmp_path: Path) -> None:
     ids=["none", "damaged", "another verb"],
 )
 def test_what_cannot_be_resumed_is_said(
-    tmp_path: Path, command: str | None, told: str, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, command: str | None, message: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "checkpoints").mkdir()
     if command is not None:
         (tmp_path / "checkpoints" / "command.json").write_text(command)
     assert main(["resume", "--run", str(tmp_path)]) == 2
-    assert told in capsys.readouterr().err
+    assert message in capsys.readouterr().err
 
 
 def test_fit_takes_several_targets_covariates_and_settings_of_the_head(
@@ -428,15 +428,15 @@ def test_fit_takes_several_targets_covariates_and_settings_of_the_head(
         main(["fit", *given, "--target", "age", "weight", "--loss", "huber", "mae", "--out", str(tmp_path / "two")])
         == 0
     )
-    said = capsys.readouterr().out
-    assert "age on" in said
-    assert "weight on" in said
+    output = capsys.readouterr().out
+    assert "age on" in output
+    assert "weight on" in output
     assert list(aam.load(tmp_path / "two").predict(study).columns) == ["age", "weight"]
     how = ["--target", "age", "--task", "quantiles", "--transform", "power", "--covariates", "season"]
     assert main(["fit", *given, *how, "--out", str(tmp_path / "quantiles")]) == 0
     loaded = aam.load(tmp_path / "quantiles")
-    found = loaded.predict(study)
-    assert (found["q(0.05)"] < found["age"]).all()
-    assert (found["age"] < found["q(0.95)"]).all()
+    predictions = loaded.predict(study)
+    assert (predictions["q(0.05)"] < predictions["age"]).all()
+    assert (predictions["age"] < predictions["q(0.95)"]).all()
     with pytest.raises(UserError, match="season"):
         loaded.predict(replace(study, metadata=study.metadata.drop(columns="season")))

@@ -40,9 +40,9 @@ def flags(folder: Path, *, tree: bool = True) -> list[str]:
 
 def read(path: Path) -> nbformat.NotebookNode:
     """A notebook that is valid."""
-    found = nbformat.read(path, as_version=4)
-    nbformat.validate(found)
-    return found
+    notebook = nbformat.read(path, as_version=4)
+    nbformat.validate(notebook)
+    return notebook
 
 
 def page_of(path: Path) -> str:
@@ -59,11 +59,11 @@ def page_of(path: Path) -> str:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_parameters_are_those_of_the_command_line_and_of_the_configs(name: str) -> None:
-    known, found = templates.allowed_fields(name), templates.read_parameters(templates.find_template(name))
-    assert len({p.name for p in found}) == len(found)
-    for line in (p for p in found if p.name != "out"):  # of the command; explore's own has none
-        assert line.name in known, f"{line.name} is a field of none of the dataclasses of {name}"
-        default = known[line.name][1]
+    allowed, parameters = templates.allowed_fields(name), templates.read_parameters(templates.find_template(name))
+    assert len({p.name for p in parameters}) == len(parameters)
+    for line in (p for p in parameters if p.name != "out"):  # of the command; explore's own has none
+        assert line.name in allowed, f"{line.name} is a field of none of the dataclasses of {name}"
+        default = allowed[line.name][1]
         required = default is MISSING or line.name in ("table", "metadata", "target", "run")
         assert required or line.default == default, line.name
         assert type(line.default) is type(default) or required, line.name
@@ -73,15 +73,15 @@ def test_parameters_are_those_of_the_command_line_and_of_the_configs(name: str) 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_templates_are_cleared_and_begin_with_what_they_answer(name: str) -> None:
-    found = read(templates.find_template(name))
-    assert "widgets" not in found.metadata
-    for cell in found.cells:
+    notebook = read(templates.find_template(name))
+    assert "widgets" not in notebook.metadata
+    for cell in notebook.cells:
         if cell.cell_type == "code":
             assert cell.outputs == []
             assert cell.execution_count is None
             assert not re.search(r"https?://|^!|^%", cell.source, re.MULTILINE)
-    assert [cell.metadata.get("tags") for cell in found.cells].count(["parameters"]) == 1
-    first = found.cells[0].source
+    assert [cell.metadata.get("tags") for cell in notebook.cells].count(["parameters"]) == 1
+    first = notebook.cells[0].source
     assert first.startswith("# ")
     assert all(f"**{word}.**" in first for word in ("Question", "Input", "Time", "Result"))
 
@@ -94,9 +94,9 @@ def test_the_list_has_a_line_for_each(capsys: pytest.CaptureFixture[str]) -> Non
 
 def test_help_names_every_parameter(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["notebook", "fit", "--help"]) == 0
-    said = capsys.readouterr().out
+    output = capsys.readouterr().out
     for line in templates.read_parameters(templates.find_template("fit")):
-        assert f"--{line.name.replace('_', '-')}" in said
+        assert f"--{line.name.replace('_', '-')}" in output
 
 
 # -- running them -------------------------------------------------------------------------------------------------------
@@ -111,12 +111,12 @@ def test_explore_leaves_notebook_page_and_tables(
     assert main([*args, "--out", "out/explore"]) == 0
     out = tmp_path / "elsewhere" / "out" / "explore"
     assert "cell" in capsys.readouterr().err  # the progress bar
-    found = read(out / "explore.ipynb")
-    assert "widgets" not in found.metadata
+    notebook = read(out / "explore.ipynb")
+    assert "widgets" not in notebook.metadata
     text = (out / "explore.ipynb").read_text()
     assert "widget-view" not in text
     assert str(tmp_path) not in text
-    given = next(c.source for c in found.cells if "injected-parameters" in c.metadata.get("tags", []))
+    given = next(c.source for c in notebook.cells if "injected-parameters" in c.metadata.get("tags", []))
     assert 'target = "season"' in given
     assert "min_prevalence" not in given  # it is as in the template
     page = page_of(out / "explore.html")
@@ -146,9 +146,9 @@ def test_templates_follow_one_another(files: Path, tmp_path: Path, monkeypatch: 
     assert set(long["sample_id"]) == set(model.samples["test"])
     assert (tmp_path / "explain" / "faithfulness.csv").is_file()
     assert main(["notebook", "errors", *study, "--run", "fit/run", *few, *quiet, "errors"]) == 0
-    judged = pd.read_csv(tmp_path / "errors" / "samples.csv", index_col=0)["prediction"]
-    told = pd.read_csv(tmp_path / "fit" / "run" / "predictions.csv", index_col="sample_id")["prediction"]
-    pd.testing.assert_series_equal(judged, told.loc[judged.index], check_names=False)
+    analysed = pd.read_csv(tmp_path / "errors" / "samples.csv", index_col=0)["prediction"]
+    predicted = pd.read_csv(tmp_path / "fit" / "run" / "predictions.csv", index_col="sample_id")["prediction"]
+    pd.testing.assert_series_equal(analysed, predicted.loc[analysed.index], check_names=False)
     assert main(["predict", "--run", "fit/run", *study, "--min-prevalence", "2", "--out", "p.csv"]) == 0
     for name, folder in {"pretrain": "pre", "fit": "fit", "explain": "explain", "errors": "errors"}.items():
         read(tmp_path / folder / f"{name}.ipynb")
@@ -178,18 +178,18 @@ def test_a_failing_cell_leaves_what_was_done(
     monkeypatch.chdir(tmp_path)
     args = ["notebook", "explore", *flags(files), "--target", "ph", "--no-progress", "--out", "out"]
     assert main(args) == 1
-    said = capsys.readouterr().err
-    assert said.count("\n") == 1
-    assert re.search(r"explore failed in cell \d+: UnknownIdError: 'ph' is not a metadata column", said)
-    found = read(tmp_path / "out" / "explore.ipynb")
-    kinds = [output.output_type for cell in found.cells for output in cell.get("outputs", [])]
+    message = capsys.readouterr().err
+    assert message.count("\n") == 1
+    assert re.search(r"explore failed in cell \d+: UnknownIdError: 'ph' is not a metadata column", message)
+    notebook = read(tmp_path / "out" / "explore.ipynb")
+    kinds = [output.output_type for cell in notebook.cells for output in cell.get("outputs", [])]
     assert kinds[-1] == "error"
     assert len(kinds) > 3
     assert "UnknownIdError" in page_of(tmp_path / "out" / "explore.html")
 
 
 @pytest.mark.parametrize(
-    ("args", "said"),
+    ("args", "message"),
     [
         ([], "No template was named"),
         (["exploer"], "'exploer' is not a template"),
@@ -205,7 +205,7 @@ def test_a_failing_cell_leaves_what_was_done(
 )
 def test_a_mistake_is_one_line_before_anything_runs(
     args: list[str],
-    said: str,
+    message: str,
     files: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -215,7 +215,7 @@ def test_a_mistake_is_one_line_before_anything_runs(
     assert main(["notebook", *[str(files / "table.biom") if a == "TABLE" else a for a in args]]) == 2
     error = capsys.readouterr().err
     assert error.count("\n") == 1
-    assert said in error
+    assert message in error
     assert not (tmp_path / "o").exists()
 
 
@@ -254,20 +254,20 @@ def test_ctrl_c_leaves_what_was_done(tmp_path: Path) -> None:
         "--out",
         str(tmp_path / "out"),
     ]
-    told = {"stderr": subprocess.PIPE, "text": True, "start_new_session": True}
-    with subprocess.Popen(command, preexec_fn=heeds_ctrl_c, **told) as process:
+    settings = {"stderr": subprocess.PIPE, "text": True, "start_new_session": True}
+    with subprocess.Popen(command, preexec_fn=heeds_ctrl_c, **settings) as process:
         deadline = time.monotonic() + 60
         done = tmp_path / "out" / "mine.ipynb"
         while time.monotonic() < deadline and not (done.exists() and '"status": "running"' in done.read_text()):
             time.sleep(0.2)
         time.sleep(2)
         os.killpg(process.pid, signal.SIGINT)
-        _, said = process.communicate(timeout=60)
+        _, message = process.communicate(timeout=60)
     assert process.returncode == 130
-    assert said.strip().endswith("aam-nb notebook: interrupted")
-    found = read(done)
+    assert message.strip().endswith("aam-nb notebook: interrupted")
+    notebook = read(done)
     assert "seconds = 60.0" in next(
-        c.source for c in found.cells if "injected-parameters" in c.metadata.get("tags", [])
+        c.source for c in notebook.cells if "injected-parameters" in c.metadata.get("tags", [])
     )
     page_of(tmp_path / "out" / "mine.html")
 
@@ -284,9 +284,9 @@ def test_lab_copies_and_keeps_what_was_changed(tmp_path: Path, capsys: pytest.Ca
     (folder / "notebooks" / "errors.ipynb").unlink()
     capsys.readouterr()
     assert main(["lab", "--folder", str(folder), "--copy-only"]) == 0
-    said = capsys.readouterr().out
-    assert "1 copied" in said
-    assert "kept fit.ipynb" in said
+    output = capsys.readouterr().out
+    assert "1 copied" in output
+    assert "kept fit.ipynb" in output
     assert (folder / "notebooks" / "fit.ipynb").read_text() == "mine"
     assert (folder / "notebooks" / "errors.ipynb").is_file()
 
@@ -312,8 +312,8 @@ def test_a_notebook_of_ones_own_finds_files_named_from_here(tmp_path: Path, monk
 def test_a_kernel_that_dies_is_one_line_and_leaves_the_page(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = with_a_table(tmp_path, "import os; os._exit(9)")
     assert main(["notebook", str(path), "--no-progress", "--out", str(tmp_path / "done")]) == 1
-    said = capsys.readouterr().err.strip().splitlines()[-1]
-    assert "mine failed: the kernel died" in said
+    message = capsys.readouterr().err.strip().splitlines()[-1]
+    assert "mine failed: the kernel died" in message
     assert (tmp_path / "done" / "mine.html").is_file()
 
 

@@ -22,18 +22,18 @@ from aam_nb.study.tree import Tree
 def by_asvs(branches: Branches, asv_ids: pd.Index) -> dict[frozenset[str], float]:
     """Length of the branch above each set of ASVs."""
     below = branches.sum_reads(sparse.csr_array(np.eye(len(asv_ids), dtype=int))) > 0
-    found = {frozenset(asv_ids[asvs]): length for asvs, length in zip(below, branches.length, strict=True)}
-    assert len(found) == len(branches.length), "branches above the same ASVs are one"
-    return found
+    lengths = {frozenset(asv_ids[asvs]): length for asvs, length in zip(below, branches.length, strict=True)}
+    assert len(lengths) == len(branches.length), "branches above the same ASVs are one"
+    return lengths
 
 
 def walked(tree: TreeNode, asv_ids: set[str]) -> dict[frozenset[str], float]:
-    found: dict[frozenset[str], float] = {}
+    lengths: dict[frozenset[str], float] = {}
     for node in tree.traverse(include_self=False):
         asvs = frozenset(tip.name for tip in node.tips(include_self=True)) & asv_ids
         if asvs:
-            found[asvs] = found.get(asvs, 0) + node.length
-    return found
+            lengths[asvs] = lengths.get(asvs, 0) + node.length
+    return lengths
 
 
 def test_branches_by_hand(hand_study: Study) -> None:
@@ -50,14 +50,14 @@ def test_branches_by_hand(hand_study: Study) -> None:
 def test_branches_are_those_of_the_tree(tmp_path_factory: pytest.TempPathFactory, seed: int) -> None:
     study, tree = random_study(seed, tmp_path_factory.getbasetemp())
     branches = branches_of(study)
-    found, expected = by_asvs(branches, study.asv_ids), walked(tree, set(study.asv_ids))
-    assert found.keys() == expected.keys()
+    lengths, expected = by_asvs(branches, study.asv_ids), walked(tree, set(study.asv_ids))
+    assert lengths.keys() == expected.keys()
     for asvs, length in expected.items():
-        assert found[asvs] == pytest.approx(length)
+        assert lengths[asvs] == pytest.approx(length)
     names = [f"t{rank}" for rank in branches.rank]
     again = walked(TreeNode.read([branches.to_newick()]), set(names))
     renamed = dict(zip(names, study.asv_ids, strict=True))
-    assert {frozenset(renamed[t] for t in asvs): length for asvs, length in again.items()} == pytest.approx(found)
+    assert {frozenset(renamed[t] for t in asvs): length for asvs, length in again.items()} == pytest.approx(lengths)
 
 
 @settings(max_examples=80, deadline=None)
@@ -80,8 +80,8 @@ def test_a_part_of_the_samples_has_the_branches_above_its_own_asvs(
         (branches.restrict_to_shared(one, other), {k: v for k, v in expected.items() if k & asvs[0] and k & asvs[1]}),
     ):
         below = part.sum_reads(eye) > 0
-        found = {frozenset(names[b]): length for b, length in zip(below, part.length, strict=True)}
-        assert found == pytest.approx(want)
+        lengths = {frozenset(names[b]): length for b, length in zip(below, part.length, strict=True)}
+        assert lengths == pytest.approx(want)
 
 
 def test_a_caterpillar_takes_no_more_memory_than_a_balanced_tree() -> None:
@@ -98,7 +98,7 @@ def test_a_caterpillar_takes_no_more_memory_than_a_balanced_tree() -> None:
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert len(branches.length) == 2 * n - 2
-    assert spans.tolist() == [1, n - 1]  # the first tip hangs from the root, the last from the deepest node
+    assert spans.tolist() == [1, n - 1]  # the first tip is a child of the root, the last of the deepest node
     assert peak < 60e6
 
 

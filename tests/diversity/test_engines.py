@@ -37,8 +37,8 @@ def test_every_metric_agrees_with_a_plain_loop(
     study, tree = random_study(seed, tmp_path_factory.getbasetemp())
     for how in METRICS:
         want = plain_unifrac(study, tree, **how)
-        found = aam.unifrac(study, engine=engine, cache=False, **how)
-        np.testing.assert_allclose(found.data, want, atol=1e-6, err_msg=str(how))
+        distances = aam.unifrac(study, engine=engine, cache=False, **how)
+        np.testing.assert_allclose(distances.data, want, atol=1e-6, err_msg=str(how))
         single = aam.unifrac(study, engine=engine, cache=False, dtype="float32", **how)
         assert single.data.dtype == np.float32
         np.testing.assert_allclose(single.data, want, atol=1e-4, err_msg=str(how))
@@ -72,11 +72,11 @@ def test_corner_cases_by_hand(
     engine: str, metric: str, newick: str, counts: list[list[int]], far: float, tmp_path: Path
 ) -> None:
     study = small_study(newick, ["A", "C", "G"], counts, tmp_path)
-    found = aam.unifrac(study, metric=metric, engine=engine, cache=False).data
+    distances = aam.unifrac(study, metric=metric, engine=engine, cache=False).data
     n = len(counts)
     want = np.zeros((n, n))
     want[: n - 1, n - 1], want[n - 1, : n - 1] = far, far
-    np.testing.assert_allclose(found, want, atol=1e-12)
+    np.testing.assert_allclose(distances, want, atol=1e-12)
 
 
 @pytest.mark.parametrize("engine", ["skbio", *OTHERS])

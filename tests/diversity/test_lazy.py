@@ -29,12 +29,12 @@ def on_disk(study: Study, tmp_path_factory: pytest.TempPathFactory) -> Study:
 
 def test_distances(on_disk: Study, study: Study) -> None:
     for how in METRICS:
-        found = aam.unifrac(on_disk, cache=False, block=7, **how)
-        assert found.ids == tuple(study.sample_ids)
-        np.testing.assert_array_equal(found.data, aam.unifrac(study, cache=False, block=7, **how).data)
+        distances = aam.unifrac(on_disk, cache=False, block=7, **how)
+        assert distances.ids == tuple(study.sample_ids)
+        np.testing.assert_array_equal(distances.data, aam.unifrac(study, cache=False, block=7, **how).data)
     for engine in ("skbio", "torch"):
-        found = aam.unifrac(on_disk, engine=engine, cache=False)
-        np.testing.assert_allclose(found.data, aam.unifrac(study, cache=False).data, atol=1e-6)
+        distances = aam.unifrac(on_disk, engine=engine, cache=False)
+        np.testing.assert_allclose(distances.data, aam.unifrac(study, cache=False).data, atol=1e-6)
 
 
 def test_blocks(on_disk: Study, study: Study, tmp_path: Path) -> None:

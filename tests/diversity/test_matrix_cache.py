@@ -31,11 +31,11 @@ def test_scikit_bio_reads_the_file(how: dict[str, Any], study: Study, tmp_path: 
     path = aam.write_unifrac(study, tmp_path / "new" / "d.h5", **how)
     assert path == tmp_path / "new" / "d.h5"
     with path.open("rb") as file:
-        found = DistanceMatrix.read(file, format="binary_dm")
+        distances = DistanceMatrix.read(file, format="binary_dm")
     want = aam.unifrac(study, cache=False, **how)
-    assert found.ids == want.ids
-    assert found.data.dtype == want.data.dtype
-    np.testing.assert_array_equal(found.data, want.data)
+    assert distances.ids == want.ids
+    assert distances.data.dtype == want.data.dtype
+    np.testing.assert_array_equal(distances.data, want.data)
     assert [p.name for p in path.parent.iterdir()] == ["d.h5"]  # nothing half-written stays
 
 
@@ -182,8 +182,8 @@ def test_a_folder_that_cannot_be_written_is_told(
 ) -> None:
     (tmp_path / "file").write_text("")
     with caplog.at_level(logging.WARNING, logger="aam_nb"):
-        found = aam.unifrac(hand_study, cache=tmp_path / "file" / "cache")
-    assert found.shape == (3, 3)
+        distances = aam.unifrac(hand_study, cache=tmp_path / "file" / "cache")
+    assert distances.shape == (3, 3)
     assert "cannot be saved in the cache" in caplog.text
 
 

@@ -116,8 +116,8 @@ def test_projecting_the_old_samples_gives_them_back(metric: str, study: Study) -
     distances = aam.unifrac(study, metric=metric)
     ordination = aam.pcoa(distances)
     shuffled = distances.to_data_frame().sample(frac=1, axis=1, random_state=0)  # columns are found by name
-    found = aam.project(ordination, distances, shuffled)
-    pd.testing.assert_frame_equal(found, ordination.samples, check_names=False, atol=1e-9)
+    projected = aam.project(ordination, distances, shuffled)
+    pd.testing.assert_frame_equal(projected, ordination.samples, check_names=False, atol=1e-9)
 
 
 def test_new_points_are_placed_exactly_among_euclidean_distances(points: np.ndarray) -> None:

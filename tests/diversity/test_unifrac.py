@@ -70,8 +70,8 @@ def test_a_block_is_a_part_of_the_matrix(hand_study: Study) -> None:
     raw = unifrac_block(branches, one_two, metric="weighted_unnormalized")
     np.testing.assert_allclose(raw, [[0, HAND_APART], [HAND_APART, 0]], atol=1e-12)
     for how in ({"metric": "weighted_normalized"}, {"metric": "generalized", "alpha": 1.0}):
-        found = unifrac_block(branches, one_two, **how)
-        np.testing.assert_allclose(found[0, 1], HAND_APART / HAND_WHOLE)
+        distances = unifrac_block(branches, one_two, **how)
+        np.testing.assert_allclose(distances[0, 1], HAND_APART / HAND_WHOLE)
 
 
 # -- every engine and metric against scikit-bio and a plain loop ------------------------------------------------------
@@ -91,9 +91,9 @@ def test_random_trees_and_tables_agree_with_scikit_bio(tmp_path_factory: pytest.
         }
     for metric, want in expected.items():
         for engine in ("torch", "skbio"):
-            found = aam.unifrac(study, metric=metric, engine=engine, block=3, cache=False)
+            distances = aam.unifrac(study, metric=metric, engine=engine, block=3, cache=False)
             # scikit-bio's 0 / 0: neither of two samples spans any length, and they are at distance 0.
-            np.testing.assert_allclose(found.data, np.nan_to_num(want), atol=1e-6)
+            np.testing.assert_allclose(distances.data, np.nan_to_num(want), atol=1e-6)
     branches = branches_of(study)
     np.testing.assert_allclose(unifrac_block(branches, study.table[:]), expected["unweighted"], atol=1e-6)
     np.testing.assert_allclose(aam.faith_pd(study), alpha_diversity("faith_pd", counts, **given_), atol=1e-6)
@@ -110,8 +110,8 @@ def test_random_trees_and_tables_agree_with_a_plain_loop(
         few = unifrac_block(branches_of(study), study.table[:], **how)
         np.testing.assert_allclose(few, want, atol=1e-9, err_msg=str(how))
         assert np.array_equal(few, few.T)
-        found = aam.unifrac(study, engine="torch", block=block, cache=False, **how)
-        np.testing.assert_allclose(found.data, want, atol=1e-9, err_msg=str(how))
+        distances = aam.unifrac(study, engine="torch", block=block, cache=False, **how)
+        np.testing.assert_allclose(distances.data, want, atol=1e-9, err_msg=str(how))
         single = aam.unifrac(study, engine="torch", block=block, cache=False, dtype="float32", **how)
         assert single.data.dtype == np.float32
         np.testing.assert_allclose(single.data, want, atol=1e-4, err_msg=str(how))
@@ -175,11 +175,11 @@ def test_distances_are_at_most_one_and_none_is_negative(how: dict[str, Any], stu
         sample_ids=pd.Index([f"s{i}" for i in range(10)]),
         metadata=pd.DataFrame(index=[f"s{i}" for i in range(10)]),
     )
-    found = aam.unifrac(twice, cache=False, **how).data
-    assert found.min() == 0
+    distances = aam.unifrac(twice, cache=False, **how).data
+    assert distances.min() == 0
     if how["metric"] != "weighted_unnormalized":
-        assert found.max() <= 1
-    np.testing.assert_allclose(np.diag(found[:5, 5:]), 0, atol=1e-12)  # the same community, sequenced deeper
+        assert distances.max() <= 1
+    np.testing.assert_allclose(np.diag(distances[:5, 5:]), 0, atol=1e-12)  # the same community, sequenced deeper
 
 
 def test_generalized_unifrac_at_alpha_1_is_weighted(study: Study) -> None:
@@ -223,16 +223,16 @@ def test_between_two_studies_is_the_corner_of_the_whole(study: Study) -> None:
     other = replace(other, tree=None)  # the first study's is used
     for how in METRICS:
         whole = aam.unifrac(study, cache=False, **how).to_data_frame()
-        found = aam.unifrac_between(one, other, block=4, **how)
+        distances = aam.unifrac_between(one, other, block=4, **how)
         pd.testing.assert_frame_equal(
-            found, whole.loc[list(one.sample_ids), list(other.sample_ids)], check_names=False, atol=1e-12
+            distances, whole.loc[list(one.sample_ids), list(other.sample_ids)], check_names=False, atol=1e-12
         )
-    assert (found.index.name, found.columns.name) == ("sample_id", "sample_id")
+    assert (distances.index.name, distances.columns.name) == ("sample_id", "sample_id")
 
 
 def test_a_sample_is_at_no_distance_from_itself(study: Study) -> None:
-    found = aam.unifrac_between(study, study, metric="weighted_normalized")
-    np.testing.assert_allclose(np.diag(found), 0, atol=1e-12)
+    distances = aam.unifrac_between(study, study, metric="weighted_normalized")
+    np.testing.assert_allclose(np.diag(distances), 0, atol=1e-12)
 
 
 def test_asvs_of_the_other_study_outside_the_tree_are_refused_by_name(hand_study: Study) -> None:
