@@ -28,7 +28,7 @@ PAGES = sorted(
     for p in [*DOCS.rglob("*.md"), *DOCS.rglob("*.rst")]
     if not any(fnmatch.fnmatch(str(p.relative_to(DOCS).with_suffix("")), made) for made in MADE)
 )
-PROSE = [ROOT / "README.md", *PAGES]
+PROSE = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "SECURITY.md", *PAGES]
 THINGS: dict[str, Any] = {"aam": aam, "study": aam.Study, "train": aam.Study, "test": aam.Study, "model": aam.AAM}
 """What a name in an example is."""
 
@@ -102,6 +102,17 @@ def test_every_link_leads_to_a_file(path: Path) -> None:
         if "://" not in k and not (path.parent / k).exists() and (path.parent / k).resolve() not in made
     ]
     assert not gone
+
+
+@pytest.mark.parametrize("path", PROSE, ids=label)
+def test_every_file_that_is_named_is_there(path: Path) -> None:
+    named = re.findall(r"`((?:aam_nb|tests|docs|notebooks|tutorials)/[\w./-]*)`", path.read_text(encoding="utf-8"))
+    assert not [name for name in named if not (ROOT / name).exists()]
+
+
+def test_the_citation_names_this_version() -> None:
+    text = (ROOT / "CITATION.cff").read_text(encoding="utf-8")
+    assert re.search(r"^version: (\S+)$", text, re.MULTILINE)[1] == aam.__version__  # type: ignore[index]
 
 
 @pytest.mark.parametrize("path", PROSE, ids=label)
