@@ -1,0 +1,1 @@
+"""A study as batches: DNA as tokens, ragged batches in which every distinct ASV is encoded once, and augmentation."""

@@ -1,0 +1,1 @@
+"""Ecology: UniFrac, Faith PD and other distances, rarefaction curves, and ordination."""

@@ -1,0 +1,1 @@
+"""The network: layers, the encoder from nucleotides to samples, covariates, and objectives."""

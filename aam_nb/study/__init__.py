@@ -1,0 +1,1 @@
+"""The study (feature table, metadata, tree, taxonomy): reading, writing, filtering, splitting, simulating."""

@@ -1,0 +1,1 @@
+"""Training: the model that users call (`AAM`), the trainer, checkpoints and run folders."""
