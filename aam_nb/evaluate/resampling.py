@@ -9,12 +9,15 @@ from collections.abc import Iterator
 
 import numpy as np
 import pandas as pd
+from scipy import sparse
 
 from aam_nb.arrays import Array, Bools, Floats, Ints
 from aam_nb.model.objectives import Classification, Task
 
 CELLS = 2_000_000
 """Permutations x samples held at once: bounds memory."""
+COLUMNS = 2048
+"""Columns of sparse values resampled together: bounds memory."""
 
 
 # -- groups -----------------------------------------------------------------------------------------------------------
@@ -106,15 +109,34 @@ def percentile_interval(values: Array, confidence: float) -> tuple[Floats, Float
 
 
 def bootstrap_mean_interval(
-    values: Array, unit: Ints, *, confidence: float, num_resamples: int, seed: int
+    values: Array | sparse.csr_array, unit: Ints, *, confidence: float, num_resamples: int, seed: int
 ) -> tuple[Floats, Floats]:
-    """Ends of the interval of the mean over samples, whole groups resampled; `values` has samples first, shape (n, ...)."""
+    """Ends of the interval of the mean over samples, whole groups resampled; NaN of a single group.
+
+    Parameters
+    ----------
+    values
+        Samples first, shape (n, ...); or sparse, shape (n, columns), of which a few columns at a time are made dense.
+    unit
+        Number of each sample's group, shape n.
+    """
+    low, high = (np.full(values.shape[1:], np.nan) for _ in range(2))
+    if unit.max(initial=0) == 0:
+        return low, high
     drawn_RG = draw_groups(unit, num_resamples, seed)
-    total = np.zeros((drawn_RG.shape[1], *values.shape[1:]))
-    np.add.at(total, unit, values)
     size_R = drawn_RG @ np.bincount(unit)
-    means = np.tensordot(drawn_RG, total, 1) / size_R.reshape(-1, *[1] * (values.ndim - 1))
-    return percentile_interval(means, confidence)
+    if not sparse.issparse(values):
+        total = np.zeros((drawn_RG.shape[1], *values.shape[1:]))
+        np.add.at(total, unit, values)
+        means = np.tensordot(drawn_RG, total, 1) / size_R.reshape(-1, *[1] * (values.ndim - 1))
+        return percentile_interval(means, confidence)
+    n, width = values.shape
+    total = (sparse.csr_array((np.ones(n), (unit, np.arange(n)))) @ values).tocsc()
+    for start in range(0, width, COLUMNS):
+        columns = slice(start, start + COLUMNS)
+        means = (total[:, columns].T @ drawn_RG.T) / size_R
+        low[columns], high[columns] = percentile_interval(means.T, confidence)
+    return low, high
 
 
 def share_interval(hit: Bools, unit: Ints, *, confidence: float, num_resamples: int, seed: int) -> tuple[float, float]:
@@ -124,8 +146,6 @@ def share_interval(hit: Bools, unit: Ints, *, confidence: float, num_resamples: 
     if unit.max() + 1 == len(hit):
         ends = binomtest(int(hit.sum()), len(hit)).proportion_ci(confidence, method="wilson")
         return float(ends.low), float(ends.high)
-    if unit.max() == 0:
-        return float("nan"), float("nan")
     low, high = bootstrap_mean_interval(hit, unit, confidence=confidence, num_resamples=num_resamples, seed=seed)
     return float(low), float(high)
 

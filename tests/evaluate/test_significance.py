@@ -7,11 +7,13 @@ import math
 import numpy as np
 import pandas as pd
 import pytest
+from scipy import sparse
 from scipy.stats import kstest, t, ttest_1samp
 from sklearn.metrics import r2_score, recall_score
 
 import aam_nb as aam
 from aam_nb.baselines.scoring import leading_score
+from aam_nb.evaluate import resampling
 from aam_nb.evaluate.comparison.significance import (
     BlockError,
     Exchange,
@@ -208,3 +210,14 @@ def test_intervals_cover_as_they_say() -> None:
         low, high = percentile_interval(a - b, 0.9)
         covered += low <= 0.64 - 0.25 <= high  # R² is 1 less the noise's share of the variance: 0.75 and 0.36
     assert 0.84 <= covered / trials <= 0.95  # nominal 0.9; four standard errors are 0.07
+
+
+def test_intervals_of_sparse_values_are_those_of_dense_ones(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(0)
+    values, unit = rng.normal(size=(12, 7)) * (rng.random((12, 7)) < 0.4), np.repeat(np.arange(4), 3)
+    settings = {"confidence": 0.9, "num_resamples": 50, "seed": 1}
+    dense = resampling.bootstrap_mean_interval(values, unit, **settings)
+    monkeypatch.setattr(resampling, "COLUMNS", 3)
+    np.testing.assert_allclose(resampling.bootstrap_mean_interval(sparse.csr_array(values), unit, **settings), dense)
+    alone = resampling.bootstrap_mean_interval(values, np.zeros(12, dtype=int), **settings)
+    assert np.isnan(alone).all()

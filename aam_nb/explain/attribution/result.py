@@ -13,7 +13,7 @@ from scipy import sparse
 
 from aam_nb.arrays import Floats
 from aam_nb.config import ExplainConfig, count_noun, cut_list, make_config
-from aam_nb.evaluate.resampling import draw_groups, number_groups, percentile_interval
+from aam_nb.evaluate.resampling import bootstrap_mean_interval, number_groups
 from aam_nb.explain.attribution.methods import PRECISION
 from aam_nb.explain.attribution.probe import ExplainError
 from aam_nb.explain.attribution.query import PLURALS, SINGULARS, AttributionQuery
@@ -26,8 +26,6 @@ if TYPE_CHECKING:
 
 COMPLETE = ("integrated_gradients", "shapley")
 """Methods whose attributions sum to the change that they explain."""
-COLUMNS_AT_ONCE = 2048
-"""Features resampled together: bounds memory."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -192,23 +190,11 @@ class Attributions:
         return self.by_feature()
 
     def _mean_intervals(self, group: str | None, config: ExplainConfig) -> tuple[Floats, Floats]:
-        """Ends of the bootstrap interval of each feature's mean; NaN of a single sample or group.
-
-        `resampling.bootstrap_mean_interval` for sparse values, a few features at a time.
-        """
-        n = len(self.sample_ids)
-        unit = number_groups(None if group is None else self._column(group), n)
-        low, high = (np.full(self.values.shape[1], np.nan) for _ in range(2))
-        if unit.max(initial=0) == 0:
-            return low, high
-        drawn = draw_groups(unit, config.num_resamples, config.seed)
-        size = drawn @ np.bincount(unit)  # samples in each resample
-        sums = (sparse.csr_array((np.ones(n), (unit, np.arange(n)))) @ self.values).tocsc()
-        for start in range(0, self.values.shape[1], COLUMNS_AT_ONCE):
-            columns = slice(start, start + COLUMNS_AT_ONCE)
-            means = (sums[:, columns].T @ drawn.T) / size
-            low[columns], high[columns] = percentile_interval(means.T, config.confidence)
-        return low, high
+        """Ends of the bootstrap interval of each feature's mean; NaN of a single sample or group."""
+        unit = number_groups(None if group is None else self._column(group), len(self.sample_ids))
+        return bootstrap_mean_interval(
+            self.values, unit, confidence=config.confidence, num_resamples=config.num_resamples, seed=config.seed
+        )
 
     def _column(self, group: str) -> pd.Series:
         if self.study is None:

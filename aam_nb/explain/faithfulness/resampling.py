@@ -33,13 +33,10 @@ def mean_with_interval(values: Floats, unit: Ints, config: FaithfulnessConfig) -
     config
         Resamples, coverage, seed.
     """
-    mean = values.mean(0)
-    if unit.max() == 0:
-        return mean, np.full_like(mean, np.nan), np.full_like(mean, np.nan)
     low, high = bootstrap_mean_interval(
         values, unit, confidence=config.confidence, num_resamples=config.num_resamples, seed=config.seed
     )
-    return mean, low, high
+    return values.mean(0), low, high
 
 
 def sign_flip_p_value(difference: Floats, unit: Ints, config: FaithfulnessConfig) -> float:
