@@ -12,9 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-import aam_nb
-from aam_nb.config import ErrorsConfig, make_config, to_one_line
-from aam_nb.error_analysis.associations import find_associations
+from aam_nb.config import ErrorsConfig, cut_list, make_config, to_one_line
 from aam_nb.error_analysis.calibration import (
     FEW,
     Calibration,
@@ -25,15 +23,15 @@ from aam_nb.error_analysis.calibration import (
 )
 from aam_nb.error_analysis.confusion import (
     SUSPECTS,
-    by_class,
-    confused_pairs,
-    confusion_matrix,
-    suspect_classes,
-    suspect_numbers,
+    count_confusions,
+    find_suspect_classes,
+    find_suspect_numbers,
+    list_confused_pairs,
+    score_classes,
 )
-from aam_nb.error_analysis.learning_curve import find_curve
-from aam_nb.error_analysis.samples import ErrorInputs, neighbours_of, reasons_of, sample_table
-from aam_nb.error_analysis.slices import find_slices
+from aam_nb.error_analysis.learning_curve import make_learning_curve
+from aam_nb.error_analysis.samples import ErrorInputs, attribute_samples, find_neighbours, make_sample_table
+from aam_nb.error_analysis.slices import find_associations, find_slices
 from aam_nb.evaluate.metrics import METRICS, Evaluation
 from aam_nb.evaluate.resampling import number_groups
 from aam_nb.study.study import Study
@@ -42,7 +40,7 @@ if TYPE_CHECKING:
     from aam_nb.train.estimator import AAM
 
 FACTS = ("depth", "richness", "faith_pd", "dominance", "distance")
-"""What is known of each sample without metadata."""
+"""Columns that describe each sample without metadata."""
 FEW_GROUPS = 20
 """Groups below which percentile intervals are too narrow."""
 
@@ -63,7 +61,7 @@ class ErrorAnalysis:
         the commonest ASV), `distance` (mean Euclidean distance of the embedding to the nearest training samples),
         `distance_percentile` (per cent of the training samples that lie nearer to the others, of other groups) and `outside` (99 or more).
     associations
-        Errors against everything known of the samples; see `associations.find_associations`.
+        Errors against metadata and other columns; see `slices.find_associations`.
     slices
         Kinds of samples by excess error; see `slices.find_slices`.
     neighbours
@@ -79,13 +77,27 @@ class ErrorAnalysis:
     conformal
         Split conformal intervals or sets with their coverage; see `calibration.conformal_numbers`.
     learning_curve
-        Scores by share of the training samples, where asked for; see `learning.find_curve`.
+        Scores by share of the training samples, where `learning_curve` asks for it; see `learning_curve.make_learning_curve`.
     suspects
         Judged samples whose label may be wrong, since the model and the random forest agree that it is: a question, not a verdict.
     notes
         What was left out, and what the reader must know.
     config
         Settings.
+
+    Examples
+    --------
+    >>> import aam_nb as aam
+    >>> study = aam.simulate_study(n_samples=60, n_asvs=80, seed=0)
+    >>> train, test = study.split(target="age", group="host_id", seed=0)
+    >>> model = aam.AAM(aam.ModelConfig(width=16, num_layers=1))
+    >>> _ = model.fit(train, target="age", config=aam.TrainConfig(epochs=1, progress=False))
+    >>> result = model.evaluate(test, baselines=["dummy"])
+    >>> analysis = aam.errors(result, study, attributions=False, num_permutations=99)
+    >>> list(analysis.associations.columns)
+    ['outcome', 'column', 'kind', 'effect', 'n', 'p', 'p_adjusted']
+    >>> len(analysis.samples) == test.num_samples
+    True
     """
 
     target: str
@@ -108,7 +120,7 @@ class ErrorAnalysis:
     config: ErrorsConfig
 
     def worst(self, n: int | None = None) -> pd.DataFrame:
-        """The samples with the largest error, what lies next to them in training, and what moved their predictions.
+        """The samples with the largest error, what lies next to them in training, and the ASVs with the strongest attributions.
 
         Parameters
         ----------
@@ -132,9 +144,9 @@ class ErrorAnalysis:
                 for i, t, d in zip(near["neighbour"], near["neighbour_truth"], near["distance"], strict=True)
             ]
             table[f"near_{space}"] = _joined(text, near.index, table.index)
-        found = self.attributions
-        text = [f"{a:+.3g} {i}" for a, i in zip(found["attribution"], found["asv_id"], strict=True)]
-        return table.assign(pushed_by=_joined(text, found.index, table.index))
+        top = self.attributions
+        text = [f"{a:+.3g} {i}" for a, i in zip(top["attribution"], top["asv_id"], strict=True)]
+        return table.assign(pushed_by=_joined(text, top.index, table.index))
 
     def to_frame(self) -> pd.DataFrame:
         """The slices, the worst first."""
@@ -142,7 +154,9 @@ class ErrorAnalysis:
 
     def plot(self) -> Any:
         """An overview; a matplotlib Figure."""
-        return aam_nb.plots.errors(self)
+        from aam_nb.show.plots.errors import errors as plot_errors
+
+        return plot_errors(self)
 
     def __repr__(self) -> str:
         by = f", {self.num_groups} of {self.group}" if self.group else ""
@@ -156,11 +170,11 @@ class ErrorAnalysis:
         )
 
     def _repr_html_(self) -> str:
-        said = "".join(f"<li>{html.escape(n)}</li>" for n in self.notes)
+        notes = "".join(f"<li>{html.escape(n)}</li>" for n in self.notes)
         shown = self.slices.head(8).drop(columns="columns", errors="ignore")
         return (
             f"<b>{html.escape(repr(self))}</b><p>Slices by excess error</p>{shown.to_html(escape=True, index=False)}"
-            f"<p>Worst samples</p>{self.worst(5).to_html(escape=True)}<ul>{said}</ul>"
+            f"<p>Worst samples</p>{self.worst(5).to_html(escape=True)}<ul>{notes}</ul>"
         )
 
 
@@ -201,21 +215,36 @@ def errors(
         The model does not predict the result's target.
     ConfigError
         A setting cannot be used.
+
+    Examples
+    --------
+    >>> import aam_nb as aam
+    >>> study = aam.simulate_study(n_samples=60, n_asvs=80, seed=0)
+    >>> train, test = study.split(target="age", group="host_id", seed=0)
+    >>> model = aam.AAM(aam.ModelConfig(width=16, num_layers=1))
+    >>> _ = model.fit(train, target="age", config=aam.TrainConfig(epochs=1, progress=False))
+    >>> result = model.evaluate(test, baselines=["dummy"])
+    >>> analysis = aam.errors(result, study, attributions=False, num_permutations=99)
+    >>> analysis.worst(2).shape
+    (2, 9)
     """
     config = make_config(ErrorsConfig, config, settings)
     inputs = ErrorInputs.of(result, study, model=model, train=train, config=config)
-    inputs.notes += _guesses(result)
-    samples = sample_table(inputs)
+    inputs.notes += _note_guessing(result)
+    # Every judged sample, then which of them are worse.
+    samples = make_sample_table(inputs)
     if (groups := int(inputs.unit.max()) + 1) < FEW_GROUPS:
         inputs.notes.append(
-            f"Intervals rest on {groups} {inputs.result.group or 'samples'}. From so few they come out too narrow: go by the p-values."
+            f"Intervals rest on {groups} {inputs.result.group or 'samples'}. From so few they come out too narrow: rely on the p-values."
         )
-    associations, slices = _by_facts(inputs, samples)
-    looked_at = samples.sort_values("error", ascending=False, kind="stable").index[: config.num_worst]
-    neighbours, attributions = neighbours_of(inputs, looked_at), reasons_of(inputs, looked_at)
-    calibration, conformal = _calibration(inputs, samples)
+    associations, slices = _describe_errors(inputs, samples)
+    # The worst samples: their neighbours in training, and their attributions.
+    worst = samples.sort_values("error", ascending=False, kind="stable").index[: config.num_worst]
+    neighbours, attributions = find_neighbours(inputs, worst), attribute_samples(inputs, worst)
+    # Whether the model knows when it errs, would learn from more samples, or was judged by wrong labels.
+    calibration, conformal = _calibrate(inputs, samples)
     curve, suspects = _learning_curve(inputs), _suspects(inputs, samples)
-    confusion = None if inputs.regression else confusion_matrix(*_names(samples))
+    names = samples["truth"].to_numpy(object), samples["prediction"].to_numpy(object)
     return ErrorAnalysis(
         target=result.target,
         kind=result.kind,
@@ -226,9 +255,9 @@ def errors(
         slices=slices,
         neighbours=neighbours,
         attributions=attributions,
-        confusion=confusion,
-        per_class=None if confusion is None else by_class(confusion),
-        confused_pairs=None if confusion is None else confused_pairs(samples["truth"], samples["prediction"]),
+        confusion=None if inputs.regression else count_confusions(*names),
+        per_class=None if inputs.regression else score_classes(*names),
+        confused_pairs=None if inputs.regression else list_confused_pairs(samples["truth"], samples["prediction"]),
         calibration=calibration,
         conformal=conformal,
         learning_curve=curve,
@@ -238,7 +267,7 @@ def errors(
     )
 
 
-def _guesses(result: Evaluation) -> list[str]:
+def _note_guessing(result: Evaluation) -> list[str]:
     """That the model may know nothing, so that its errors are those of a guess."""
     metric, guess = METRICS[result.kind][0], result.guessing
     row = result.row(metric)
@@ -250,28 +279,26 @@ def _guesses(result: Evaluation) -> list[str]:
     ]
 
 
-def _names(samples: pd.DataFrame) -> tuple[Any, Any]:
-    return samples["truth"].to_numpy(object), samples["prediction"].to_numpy(object)
-
-
-def _by_facts(inputs: ErrorInputs, samples: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
+def _describe_errors(inputs: ErrorInputs, samples: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Associations and slices."""
     facts = samples[[c for c in FACTS if c in samples]]
     taken = {*samples.columns}
     metadata = inputs.test.metadata.rename(columns=lambda c: f"{c} (metadata)" if c in taken else str(c))
     target = inputs.result.target if inputs.result.target not in taken else f"{inputs.result.target} (metadata)"
-    asked = pd.concat([samples[["truth", "prediction"]], facts, metadata.drop(columns=target, errors="ignore")], axis=1)
-    if inputs.result.group in asked.columns:
-        asked = asked.drop(columns=inputs.result.group)
+    columns = pd.concat(
+        [samples[["truth", "prediction"]], facts, metadata.drop(columns=target, errors="ignore")], axis=1
+    )
+    if inputs.result.group in columns.columns:
+        columns = columns.drop(columns=inputs.result.group)
         inputs.notes.append(
             f"{inputs.result.group} is what is resampled whole, so it has slices but no association: every permutation keeps it."
         )
     outcomes = samples[["residual", "error"]] if inputs.regression else samples[["error"]]
-    associations, skipped = find_associations(asked, outcomes, inputs.unit, inputs.config, progress=inputs.progress)
+    associations, skipped = find_associations(columns, outcomes, inputs.unit, inputs.config, progress=inputs.progress)
     if skipped:
         inputs.notes.append(
-            f"{len(skipped)} columns are constant or different in nearly every sample, and have no association: "
-            f"{mentioned(skipped)}."
+            f"{len(skipped)} {'column is' if len(skipped) == 1 else 'columns are'} constant or different in nearly every sample, and "
+            f"{'has' if len(skipped) == 1 else 'have'} no association: {cut_list(skipped, 8)}."
         )
     if inputs.regression:
         inputs.notes.append(
@@ -279,35 +306,37 @@ def _by_facts(inputs: ErrorInputs, samples: pd.DataFrame) -> tuple[pd.DataFrame,
             "ends, by arithmetic alone: read those associations and slices against that."
         )
     by = facts.drop(columns="richness") if "faith_pd" in facts else facts
-    slices, passed = find_slices(
+    slices, slice_notes = find_slices(
         pd.concat([by, metadata], axis=1),
         samples["error"].to_numpy(float),
         inputs.unit,
         inputs.config,
         progress=inputs.progress,
     )
-    inputs.notes += passed
+    inputs.notes += slice_notes
     return associations, slices
 
 
-def _calibration(inputs: ErrorInputs, samples: pd.DataFrame) -> tuple[Calibration, pd.DataFrame]:
+def _calibrate(inputs: ErrorInputs, samples: pd.DataFrame) -> tuple[Calibration, pd.DataFrame]:
     valid, config = inputs.validation(), inputs.config
     if valid is not None:
         _warn_of_validation(inputs, valid)
     error = samples["error"].to_numpy(float)
     if inputs.regression:
-        off = None if valid is None else np.abs((valid["truth"] - valid["prediction"]).to_numpy(float))
-        found = calibrate_numbers(inputs.result.predictions, off, inputs.unit, config)
-        table, notes = (pd.DataFrame(), []) if off is None else conformal_numbers(error, off, inputs.unit, config)
+        valid_error = None if valid is None else np.abs((valid["truth"] - valid["prediction"]).to_numpy(float))
+        calibration = calibrate_numbers(inputs.result.predictions, valid_error, inputs.unit, config)
+        if valid_error is None:
+            return calibration, pd.DataFrame()
+        conformal, notes = conformal_numbers(error, valid_error, inputs.unit, config)
     else:
         truth, p_nC = inputs.numbers(samples["truth"]), inputs.chances()
-        known = None if valid is None else (inputs.numbers(valid["truth"]), inputs.chances(valid))
-        found = calibrate_classes(truth, p_nC, known, config)
-        table, notes = (
-            (pd.DataFrame(), []) if known is None else conformal_classes(truth, p_nC, known, inputs.unit, config)
-        )
+        valid_classes = None if valid is None else (inputs.numbers(valid["truth"]), inputs.chances(valid))
+        calibration = calibrate_classes(truth, p_nC, valid_classes, config)
+        if valid_classes is None:
+            return calibration, pd.DataFrame()
+        conformal, notes = conformal_classes(truth, p_nC, valid_classes, inputs.unit, config)
     inputs.notes += notes
-    return found, table
+    return calibration, conformal
 
 
 def _warn_of_validation(inputs: ErrorInputs, valid: pd.DataFrame) -> None:
@@ -315,14 +344,14 @@ def _warn_of_validation(inputs: ErrorInputs, valid: pd.DataFrame) -> None:
     n, group = len(valid), inputs.result.group
     inputs.notes.append(
         f"Calibration and conformal bounds are fitted to {n} validation samples, which also chose the best epoch: they are slightly "
-        "optimistic." + (f" {n} are few: expect measured coverage to stray from the one asked for." if n < FEW else "")
+        "optimistic." + (f" {n} are few: expect measured coverage to differ from the level." if n < FEW else "")
     )
     if inputs.train is not None and group in inputs.train.metadata.columns:
         number = int(number_groups(inputs.train.metadata[group].loc[valid.index], n).max()) + 1
         if number < FEW:
             inputs.notes.append(
-                f"The validation samples come from {number} {group}. Conformal coverage is promised for samples that could change "
-                "places; with few whole groups it can be far off, either way."
+                f"The validation samples come from {number} {group}. Conformal coverage is guaranteed for samples that are "
+                "exchangeable; with few whole groups it can be far off, in either direction."
             )
 
 
@@ -333,7 +362,7 @@ def _learning_curve(inputs: ErrorInputs) -> pd.DataFrame:
         inputs.notes.append("There is no learning curve: it needs the model and its training samples.")
         return pd.DataFrame()
     truth = inputs.result.predictions["truth"].to_numpy()
-    return find_curve(
+    return make_learning_curve(
         inputs.model, inputs.train, inputs.test, inputs.task, inputs.config, truth=truth, unit=inputs.unit
     )
 
@@ -347,14 +376,9 @@ def _suspects(inputs: ErrorInputs, samples: pd.DataFrame) -> pd.DataFrame:
         )
         return pd.DataFrame(columns=list(SUSPECTS), index=predictions.index[:0])
     if inputs.regression:
-        return suspect_numbers(predictions)
+        return find_suspect_numbers(predictions)
     guessed = pd.Series(inputs.chances().max(1), index=predictions.index)
-    return suspect_classes(predictions, 1 - samples["error"], guessed)
-
-
-def mentioned(columns: list[str]) -> str:
-    """Some columns in a note."""
-    return to_one_line(", ".join(columns[:8])) + (f" and {len(columns) - 8} more" if len(columns) > 8 else "")
+    return find_suspect_classes(predictions, 1 - samples["error"], guessed)
 
 
 def _short(value: object) -> str:

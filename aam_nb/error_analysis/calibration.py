@@ -9,17 +9,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
+from aam_nb.arrays import Bools, Floats, Ints
 from aam_nb.config import ErrorsConfig
 from aam_nb.evaluate.resampling import draw_groups, percentile_interval, share_interval
 
-Array = npt.NDArray[np.float64]
 TINY = 1e-12
 """Least probability that a logarithm is taken of."""
 FEW = 30
-"""Validation samples, and groups, below which what is fitted to them is not to be trusted far."""
+"""Validation samples, and groups, below which what is fitted to them is uncertain."""
 PER_BIN = 10
 """Fewest samples of a bin of equal mass: with fewer samples there are fewer bins."""
 NOMINAL = tuple(k / 10 for k in range(1, 10))
@@ -34,7 +33,7 @@ class Calibration:
     ----------
     reliability
         Classes: a row per bin of the probability of the predicted class, for `version` "raw", "temperature" and "isotonic":
-        `mean_predicted`, `observed` (share that were right), `n`, `low`, `high` (Wilson's interval). Regression: a row per `nominal`
+        `mean_predicted`, `observed` (share that were correct), `n`, `low`, `high` (Wilson's interval). Regression: a row per `nominal`
         coverage of intervals of one `half_width` around the prediction, the quantile of absolute validation errors that split conformal
         prediction takes: `observed` coverage, `n`, `low`, `high`.
     scores
@@ -51,8 +50,8 @@ class Calibration:
 
     def __repr__(self) -> str:
         if "ece" in self.scores:
-            found = ", ".join(f"{n!s} {float(e):.3f}" for n, e in self.scores["ece"].items())
-            return f"Calibration(ECE {found})"
+            errors = ", ".join(f"{n!s} {float(e):.3f}" for n, e in self.scores["ece"].items())
+            return f"Calibration(ECE {errors})"
         return f"Calibration(slope {float(self.scores['value'].loc['slope']):.2f} of truth on prediction)"
 
 
@@ -60,9 +59,9 @@ class Calibration:
 
 
 def calibrate_classes(
-    truth: npt.NDArray[np.int64],
-    p_nC: Array,
-    valid: tuple[npt.NDArray[np.int64], Array] | None,
+    truth: Ints,
+    p_nC: Floats,
+    valid: tuple[Ints, Floats] | None,
     config: ErrorsConfig,
 ) -> Calibration:
     """Reliability of class probabilities, as they are and after fits to the validation samples.
@@ -83,30 +82,30 @@ def calibrate_classes(
     Guo et al. 2017, arXiv 1706.04599 (ECE, temperature). Zadrozny & Elkan 2002, KDD (isotonic regression, one class against the
     rest). Brier 1950, Mon. Weather Rev. 78:1.
     """
-    versions, found = {"raw": p_nC}, None
+    versions, temperature = {"raw": p_nC}, None
     if valid is not None:
-        found = fit_temperature(*valid)
-        versions["temperature"] = apply_temperature(p_nC, found)
-        versions["isotonic"] = isotonic(*valid, p_nC)
+        temperature = fit_temperature(*valid)
+        versions["temperature"] = apply_temperature(p_nC, temperature)
+        versions["isotonic"] = apply_isotonic(*valid, p_nC)
     curves, rows = [], {}
     for name, p in versions.items():
         right = p.argmax(1) == truth
-        curve = reliability_curve(p.max(1), right, config)
+        curve = make_reliability_curve(p.max(1), right, config)
         curves.append(curve.assign(version=name))
         hot = truth[:, None] == np.arange(p.shape[1])
         own = np.where(truth >= 0, p[np.arange(len(p)), truth], 0.0)
         rows[name] = {
-            "ece": ece(curve),
+            "ece": expected_calibration_error(curve),
             # A truth that the model has no class for misses its own share of 1.
             "brier": float(((p - hot) ** 2).sum(1).mean() + (truth < 0).mean()),
             "log_loss": float(-np.log(np.maximum(own, TINY)).mean()),
         }
     reliability = pd.concat(curves, ignore_index=True).set_index("version").reset_index()
-    return Calibration(reliability, pd.DataFrame(rows).T.rename_axis("version"), found)
+    return Calibration(reliability, pd.DataFrame(rows).T.rename_axis("version"), temperature)
 
 
-def reliability_curve(confidence: Array, right: npt.NDArray[np.bool_], config: ErrorsConfig) -> pd.DataFrame:
-    """Mean confidence and share of right ones in bins: `mean_predicted`, `observed`, `n`, `low`, `high`."""
+def make_reliability_curve(confidence: Floats, right: Bools, config: ErrorsConfig) -> pd.DataFrame:
+    """Mean confidence and share of correct predictions in bins: `mean_predicted`, `observed`, `n`, `low`, `high`."""
     bins = config.calibration_bins
     if config.equal_mass:
         bins = min(bins, max(1, len(confidence) // PER_BIN))
@@ -124,12 +123,12 @@ def reliability_curve(confidence: Array, right: npt.NDArray[np.bool_], config: E
     return pd.DataFrame(rows)
 
 
-def ece(curve: pd.DataFrame) -> float:
+def expected_calibration_error(curve: pd.DataFrame) -> float:
     """Expected calibration error: |confidence - accuracy| of the bins, weighted by their samples."""
     return float(((curve["mean_predicted"] - curve["observed"]).abs() * curve["n"]).sum() / curve["n"].sum())
 
 
-def fit_temperature(truth: npt.NDArray[np.int64], p_vC: Array) -> float:
+def fit_temperature(truth: Ints, p_vC: Floats) -> float:
     """The temperature, 0.05 to 20, at which the validation samples' log loss is least; it is convex in its inverse."""
     from scipy.optimize import minimize_scalar
 
@@ -141,30 +140,30 @@ def fit_temperature(truth: npt.NDArray[np.int64], p_vC: Array) -> float:
     return float(np.exp(minimize_scalar(loss, bounds=(-3.0, 3.0), method="bounded", options={"xatol": 1e-6}).x))
 
 
-def apply_temperature(p_nC: Array, temperature: float) -> Array:
+def apply_temperature(p_nC: Floats, temperature: float) -> Floats:
     """Probabilities whose logits are divided by the temperature."""
     return _tempered(np.log(np.maximum(p_nC, TINY)), temperature)
 
 
-def _tempered(log_p: Array, temperature: float) -> Array:
+def _tempered(log_p: Floats, temperature: float) -> Floats:
     from scipy.special import softmax
 
     return np.asarray(softmax(log_p / temperature, axis=1))
 
 
-def isotonic(truth: npt.NDArray[np.int64], p_vC: Array, p_nC: Array) -> Array:
+def apply_isotonic(truth: Ints, p_vC: Floats, p_nC: Floats) -> Floats:
     """Isotonic regression of each class against the rest, fitted to the validation samples; rows are scaled to sum to one.
 
     A row that no class is left in stays as it was.
     """
     from sklearn.isotonic import IsotonicRegression
 
-    found = np.zeros_like(p_nC)
+    fitted_nC = np.zeros_like(p_nC)
     for c in range(p_nC.shape[1]):
         fit = IsotonicRegression(y_min=0, y_max=1, out_of_bounds="clip").fit(p_vC[:, c], truth == c)
-        found[:, c] = fit.predict(p_nC[:, c])
-    total = found.sum(1, keepdims=True)
-    return np.where(total > 0, found / np.maximum(total, TINY), p_nC)
+        fitted_nC[:, c] = fit.predict(p_nC[:, c])
+    total = fitted_nC.sum(1, keepdims=True)
+    return np.where(total > 0, fitted_nC / np.maximum(total, TINY), p_nC)
 
 
 # -- numbers ----------------------------------------------------------------------------------------------------------
@@ -172,8 +171,8 @@ def isotonic(truth: npt.NDArray[np.int64], p_vC: Array, p_nC: Array) -> Array:
 
 def calibrate_numbers(
     predictions: pd.DataFrame,
-    valid: Array | None,
-    unit: npt.NDArray[np.int64],
+    valid: Floats | None,
+    unit: Ints,
     config: ErrorsConfig,
 ) -> Calibration:
     """Slope and intercept of truth on prediction, bias, and coverage of intervals.
@@ -191,7 +190,7 @@ def calibrate_numbers(
     """
     y, x = predictions["truth"].to_numpy(float), predictions["prediction"].to_numpy(float)
     drawn = draw_groups(unit, config.num_resamples, config.seed)[:, unit]  # R x n: how often each sample comes
-    draws = _lines(np.vstack([np.ones(len(y)), drawn]), x, y)
+    draws = _fit_lines(np.vstack([np.ones(len(y)), drawn]), x, y)
     rows = {}
     for name, values in draws.items():
         low, high = percentile_interval(values[1:], config.confidence) if unit.max() > 0 else (np.nan, np.nan)
@@ -201,25 +200,26 @@ def calibrate_numbers(
         inside = (predictions[quantiles[0]] <= y) & (y <= predictions[quantiles[-1]])
         low, high = _share(inside.to_numpy(bool), unit, config)
         rows["coverage"] = {"value": float(inside.mean()), "low": low, "high": high}
-    curve = _coverage(np.abs(y - x), valid, NOMINAL, unit, config) if valid is not None else pd.DataFrame()
+    curve = _measure_coverage(np.abs(y - x), valid, NOMINAL, unit, config) if valid is not None else pd.DataFrame()
     curve = curve.rename(columns={"level": "nominal", "threshold": "half_width", "coverage": "observed"})
     return Calibration(curve, pd.DataFrame(rows).T)
 
 
-def _lines(weight: Array, x: Array, y: Array) -> dict[str, Array]:
+def _fit_lines(weight: Floats, x: Floats, y: Floats) -> dict[str, Floats]:
     """Weighted least squares of y on x, a fit for each row of weights."""
     total = weight.sum(1)
     x_mean, y_mean = weight @ x / total, weight @ y / total
-    spread, both = weight @ (x * x) / total - x_mean**2, weight @ (x * y) / total - x_mean * y_mean
+    variance = weight @ (x * x) / total - x_mean**2
+    covariance = weight @ (x * y) / total - x_mean * y_mean
     with np.errstate(invalid="ignore", divide="ignore"):
-        slope = np.where(spread > TINY * max(1.0, float((x * x).max())), both / spread, np.nan)
+        slope = np.where(variance > TINY * max(1.0, float((x * x).max())), covariance / variance, np.nan)
     return {"slope": slope, "intercept": y_mean - slope * x_mean, "bias": y_mean - x_mean}
 
 
 # -- conformal --------------------------------------------------------------------------------------------------------
 
 
-def conformal_threshold(scores: Array, level: float) -> float:
+def conformal_threshold(scores: Floats, level: float) -> float:
     """The score that at least `level` of new samples stay within: the ceil((v + 1) level)-th smallest of the validation scores.
 
     Infinite where there are too few of them: any score could come.
@@ -232,9 +232,7 @@ def conformal_threshold(scores: Array, level: float) -> float:
     return float(np.sort(scores)[rank - 1]) if rank <= len(scores) else float("inf")
 
 
-def conformal_numbers(
-    error: Array, valid: Array, unit: npt.NDArray[np.int64], config: ErrorsConfig
-) -> tuple[pd.DataFrame, list[str]]:
+def conformal_numbers(error: Floats, valid: Floats, unit: Ints, config: ErrorsConfig) -> tuple[pd.DataFrame, list[str]]:
     """Intervals of one half width around every prediction, from absolute validation errors.
 
     Returns
@@ -242,16 +240,16 @@ def conformal_numbers(
     A row per level: `level`, `threshold` (the half width, in the target's units), `coverage` on the judged samples with `low` and
     `high`, `size` (mean width) and `n`; all but the level are missing where the validation samples are too few. And notes.
     """
-    table = _coverage(error, valid, config.levels, unit, config)
+    table = _measure_coverage(error, valid, config.levels, unit, config)
     table["size"] = 2 * table["threshold"]
-    return table, _too_few(table, len(valid))
+    return table, _note_too_few(table, len(valid))
 
 
 def conformal_classes(
-    truth: npt.NDArray[np.int64],
-    p_nC: Array,
-    valid: tuple[npt.NDArray[np.int64], Array],
-    unit: npt.NDArray[np.int64],
+    truth: Ints,
+    p_nC: Floats,
+    valid: tuple[Ints, Floats],
+    unit: Ints,
     config: ErrorsConfig,
 ) -> tuple[pd.DataFrame, list[str]]:
     """Sets of all classes whose 1 - p is within the threshold of validation samples (least ambiguous sets).
@@ -264,19 +262,19 @@ def conformal_classes(
     ----------
     Sadinle et al. 2019, J. Am. Stat. Assoc. 114:223.
     """
-    table = _coverage(own_score(truth, p_nC), own_score(*valid), config.levels, unit, config)
+    table = _measure_coverage(nonconformity(truth, p_nC), nonconformity(*valid), config.levels, unit, config)
     sizes = [(1 - p_nC <= t).sum(1).mean() for t in table["threshold"]]
     table["size"] = np.where(table["threshold"].notna(), sizes, np.nan)
-    return table, _too_few(table, len(valid[0]))
+    return table, _note_too_few(table, len(valid[0]))
 
 
-def own_score(truth: npt.NDArray[np.int64], p_nC: Array) -> Array:
+def nonconformity(truth: Ints, p_nC: Floats) -> Floats:
     """1 - p of the true class; infinite where the model has no such class, so that no set covers it."""
     return np.where(truth >= 0, 1 - p_nC[np.arange(len(p_nC)), truth], np.inf)
 
 
-def _coverage(
-    scores: Array, valid: Array, levels: Sequence[float], unit: npt.NDArray[np.int64], config: ErrorsConfig
+def _measure_coverage(
+    scores: Floats, valid: Floats, levels: Sequence[float], unit: Ints, config: ErrorsConfig
 ) -> pd.DataFrame:
     rows = []
     for level in levels:
@@ -290,16 +288,16 @@ def _coverage(
     return pd.DataFrame(rows).assign(n=len(scores))
 
 
-def _share(hit: npt.NDArray[np.bool_], unit: npt.NDArray[np.int64], config: ErrorsConfig) -> tuple[float, float]:
+def _share(hit: Bools, unit: Ints, config: ErrorsConfig) -> tuple[float, float]:
     return share_interval(hit, unit, confidence=config.confidence, num_resamples=config.num_resamples, seed=config.seed)
 
 
-def _too_few(table: pd.DataFrame, num_valid: int) -> list[str]:
+def _note_too_few(table: pd.DataFrame, num_valid: int) -> list[str]:
     levels = list(table["level"][table["threshold"].isna()])
     if not levels:
         return []
-    need = int(np.ceil(min(levels) / (1 - min(levels)) - 1e-9))
+    needed = int(np.ceil(min(levels) / (1 - min(levels)) - 1e-9))
     return [
         f"{num_valid} validation samples are too few for conformal coverage of {', '.join(f'{v:g}' for v in levels)}: the bound is "
-        f"infinite. Coverage of {min(levels):g} needs {need}: hold more back with `TrainConfig(validation=...)`."
+        f"infinite. Coverage of {min(levels):g} needs {needed}: hold more back with `TrainConfig(validation=...)`."
     ]

@@ -1,37 +1,37 @@
-"""Classes taken for one another, and labels that may be wrong."""
+"""Which classes are mistaken for which, and labels that may be wrong."""
 
 from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+from scipy.stats import median_abs_deviation
+from sklearn import metrics
 
 FAR = 3.0
 """Robust z of a residual from which it is far out."""
 SPREAD = 1.4826
-"""Standard deviation of a normal distribution, in median absolute deviations."""
+"""Standard deviation of a normal distribution, in median absolute deviations, to the digits that are commonly used."""
 SUSPECTS = ("truth", "model", "forest", "score")
 
 
-def confusion_matrix(truth: npt.NDArray[np.object_], guess: npt.NDArray[np.object_]) -> pd.DataFrame:
+def count_confusions(truth: npt.NDArray[np.object_], guess: npt.NDArray[np.object_]) -> pd.DataFrame:
     """Samples by true class (rows) and predicted class (columns), for every class that is either."""
     names = sorted({*truth, *guess})
-    rows, columns = pd.Index(truth, name="truth"), pd.Index(guess, name="prediction")
-    found = pd.crosstab(rows, columns).reindex(index=names, columns=names, fill_value=0)
-    return found.rename_axis(index="truth", columns="prediction")
+    counts = metrics.confusion_matrix(truth, guess, labels=names)
+    return pd.DataFrame(counts, index=pd.Index(names, name="truth"), columns=pd.Index(names, name="prediction"))
 
 
-def by_class(counts: pd.DataFrame) -> pd.DataFrame:
+def score_classes(truth: npt.NDArray[np.object_], guess: npt.NDArray[np.object_]) -> pd.DataFrame:
     """`precision`, `recall`, `f1` (0 to 1) and `support` of each class; a precision or recall of no samples is missing, its F1 is 0."""
-    cells = counts.to_numpy()
-    hit, true, named = np.diag(cells), cells.sum(1), cells.sum(0)
-    with np.errstate(invalid="ignore"):
-        table = {"precision": hit / named, "recall": hit / true, "f1": 2 * hit / (true + named), "support": true}
-    return pd.DataFrame(table, index=counts.index.rename("class"))
+    names = sorted({*truth, *guess})
+    columns = metrics.precision_recall_fscore_support(truth, guess, labels=names, zero_division=np.nan)
+    table = dict(zip(("precision", "recall", "f1", "support"), columns, strict=True))
+    return pd.DataFrame(table, index=pd.Index(names, name="class"))
 
 
-def confused_pairs(truth: pd.Series, guess: pd.Series) -> pd.DataFrame:
-    """Pairs of classes that are taken for one another, the commonest first.
+def list_confused_pairs(truth: pd.Series, guess: pd.Series) -> pd.DataFrame:
+    """Pairs of classes that are mistaken for one another, the commonest first.
 
     Returns
     -------
@@ -47,8 +47,8 @@ def confused_pairs(truth: pd.Series, guess: pd.Series) -> pd.DataFrame:
     return table.sort_values(["n", "share"], ascending=False, kind="stable", ignore_index=True)
 
 
-def suspect_classes(predictions: pd.DataFrame, chance: pd.Series, guessed: pd.Series) -> pd.DataFrame:
-    """Samples whose class the model and the random forest both say otherwise, and alike.
+def find_suspect_classes(predictions: pd.DataFrame, chance: pd.Series, guessed: pd.Series) -> pd.DataFrame:
+    """Samples for which the model and the random forest predict the same class, and another one than the label.
 
     Parameters
     ----------
@@ -68,13 +68,13 @@ def suspect_classes(predictions: pd.DataFrame, chance: pd.Series, guessed: pd.Se
     """
     truth, model, forest = predictions["truth"], predictions["prediction"], predictions["random_forest"]
     low = chance < chance.groupby(truth).transform("mean")
-    found = (model != truth) & (model == forest) & low
-    table = pd.DataFrame({"truth": truth, "model": model, "forest": forest, "score": guessed - chance})[found]
+    suspect = (model != truth) & (model == forest) & low
+    table = pd.DataFrame({"truth": truth, "model": model, "forest": forest, "score": guessed - chance})[suspect]
     return table.sort_values("score", ascending=False, kind="stable")
 
 
-def suspect_numbers(predictions: pd.DataFrame) -> pd.DataFrame:
-    """Samples that lie far from what the model and the random forest both say, on the same side.
+def find_suspect_numbers(predictions: pd.DataFrame) -> pd.DataFrame:
+    """Samples that lie far from what the model and the random forest predict, on the same side of both.
 
     Returns
     -------
@@ -84,15 +84,15 @@ def suspect_numbers(predictions: pd.DataFrame) -> pd.DataFrame:
     truth = predictions["truth"].astype(float)
     z = pd.DataFrame({c: robust_z(truth - predictions[c].astype(float)) for c in ("prediction", "random_forest")})
     score = z.abs().min(axis=1)
-    found = (np.sign(z["prediction"]) == np.sign(z["random_forest"])) & (score >= FAR)
+    suspect = (np.sign(z["prediction"]) == np.sign(z["random_forest"])) & (score >= FAR)
     table = pd.DataFrame(
         {"truth": truth, "model": predictions["prediction"], "forest": predictions["random_forest"], "score": score}
-    )[found]
+    )[suspect]
     return table.sort_values("score", ascending=False, kind="stable")
 
 
 def robust_z(values: pd.Series) -> pd.Series:
     """Distance from the median in scaled median absolute deviations; missing where those are 0."""
     away = values - values.median()
-    spread = SPREAD * away.abs().median()
+    spread = SPREAD * float(median_abs_deviation(values, nan_policy="omit"))
     return away / spread if spread > 0 else away * np.nan

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 from tqdm.auto import tqdm
 
+from aam_nb.arrays import Array, Floats, Ints
 from aam_nb.config import ErrorsConfig, EvaluateConfig
 from aam_nb.error_analysis.samples import ErrorsError
 from aam_nb.evaluate.metrics import METRICS, bootstrap, score
@@ -25,15 +23,15 @@ FEWEST = 4
 """Samples below which a share is refused."""
 
 
-def find_curve(
+def make_learning_curve(
     model: AAM,
     train: Study,
     test: Study,
     task: Task,
     config: ErrorsConfig,
     *,
-    truth: npt.NDArray[Any],
-    unit: npt.NDArray[np.int64],
+    truth: Array,
+    unit: Ints,
 ) -> pd.DataFrame:
     """Scores on the same test samples of the model fitted again to nested shares of the training samples.
 
@@ -45,7 +43,7 @@ def find_curve(
     train, test
         The samples to take shares of (whole groups, spread over classes or quantiles of the target), and those to judge by.
     task
-        The target judged.
+        The target.
     config
         Shares, seed; resamples and confidence of the intervals.
     truth, unit
@@ -53,8 +51,8 @@ def find_curve(
 
     Returns
     -------
-    A row per share: `share` (asked), `n_train` (samples, those held back for validation too), `metric`, `value`, `low`, `high`. One
-    fit each: the interval is of the test samples, not of the luck of a subset.
+    A row per share: `share` (of `config.learning_curve`), `n_train` (samples, those held back for validation too), `metric`, `value`,
+    `low`, `high`. One fit each: the interval is of the test samples, not of the choice of a subset.
 
     Raises
     ------
@@ -63,8 +61,8 @@ def find_curve(
     """
     metric = METRICS[task.kind][0]
     settings = EvaluateConfig(num_resamples=config.num_resamples, confidence=config.confidence, seed=config.seed)
-    had = {*model.samples.get("train", ()), *model.samples.get("validation", ())}
-    rank = _nested(train, task, model.group, config.seed)
+    fitted_to = {*model.samples.get("train", ()), *model.samples.get("validation", ())}
+    rank = _rank_samples(train, task, model.group, config.seed)
     rows = []
     for share in tqdm(
         config.learning_curve, desc="learning curve", unit="fit", delay=2, disable=not model.shows_progress
@@ -75,17 +73,17 @@ def find_curve(
                 f"A share of {share:g} of the training samples is {part.num_samples}. A model learns from {FEWEST} or more. Ask for larger "
                 "shares in `learning_curve`."
             )
-        whole = set(part.sample_ids) == had
-        judged = model if whole else refit(model, part, seed=model.train_config.seed)
-        found = judged.predict(test)
-        low, high = bootstrap(truth, found, task, unit, settings)[metric]
-        value = score(truth, found, task)[metric]
+        is_all = set(part.sample_ids) == fitted_to
+        fitted = model if is_all else refit(model, part, seed=model.train_config.seed)
+        prediction = fitted.predict(test)
+        low, high = bootstrap(truth, prediction, task, unit, settings)[metric]
+        value = score(truth, prediction, task)[metric]
         row = {"share": share, "n_train": part.num_samples, "metric": metric, "value": value}
         rows.append(row | {"low": low, "high": high})
     return pd.DataFrame(rows)
 
 
-def _nested(train: Study, task: Task, group: str | None, seed: int) -> npt.NDArray[np.float64]:
+def _rank_samples(train: Study, task: Task, group: str | None, seed: int) -> Floats:
     """A number in [0, 1) of each sample, the same within a group: those below a share are that share, of every stratum alike."""
     unit = number_groups(train.metadata[group] if group in train.metadata.columns else None, train.num_samples)
     values = train.column(task.target)
@@ -98,10 +96,9 @@ def _nested(train: Study, task: Task, group: str | None, seed: int) -> npt.NDArr
     size = np.bincount(unit)
     order = pd.Series(np.random.default_rng(seed).permutation(len(size)))
     by = stratum.iloc[order].to_numpy()
-    place = (order.groupby(by).cumcount() + 0.5) / order.groupby(by).transform("size")
-    by_turns = order.to_numpy()[
-        np.argsort(place.to_numpy(), kind="stable")
-    ]  # the strata by turns, each as often as it is large
+    # Units of all strata in one order, mixed so that each stratum comes as often as it is large.
+    position = (order.groupby(by).cumcount() + 0.5) / order.groupby(by).transform("size")
+    mixed = order.to_numpy()[np.argsort(position.to_numpy(), kind="stable")]
     rank = np.empty(len(size))
-    rank[by_turns] = (np.cumsum(size[by_turns]) - size[by_turns] / 2) / size.sum()
+    rank[mixed] = (np.cumsum(size[mixed]) - size[mixed] / 2) / size.sum()
     return rank[unit]

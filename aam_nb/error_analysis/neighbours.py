@@ -5,23 +5,22 @@ Shape letters: n judged samples, T training samples, D width.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 from sklearn.metrics import pairwise_distances, pairwise_distances_chunked
+
+from aam_nb.arrays import Floats, Ints
 
 OUTSIDE = 99.0
 """Percentile of the training samples' own distances from which a sample lies outside."""
 
 
-def distances_to(x_nD: pd.DataFrame, train_TD: pd.DataFrame, k: int) -> npt.NDArray[np.float64]:
+def measure_distances(x_nD: pd.DataFrame, train_TD: pd.DataFrame, k: int) -> Floats:
     """Mean Euclidean distance of each sample to its `k` nearest training samples (or as many as there are), shape n."""
     return _mean_nearest(x_nD.to_numpy(float), train_TD.to_numpy(float), k, None)
 
 
-def own_distances(train_TD: pd.DataFrame, unit: npt.NDArray[np.int64], k: int) -> npt.NDArray[np.float64]:
+def measure_own_distances(train_TD: pd.DataFrame, unit: Ints, k: int) -> Floats:
     """The same of each training sample to the others, leaving out those of its own group, as judged samples have none of theirs.
 
     Missing where fewer than `k` are left.
@@ -30,35 +29,28 @@ def own_distances(train_TD: pd.DataFrame, unit: npt.NDArray[np.int64], k: int) -
     return _mean_nearest(x, x, k, unit)
 
 
-def _mean_nearest(
-    x: npt.NDArray[np.float64], train: npt.NDArray[np.float64], k: int, unit: npt.NDArray[np.int64] | None
-) -> npt.NDArray[np.float64]:
+def _mean_nearest(x: Floats, train: Floats, k: int, unit: Ints | None) -> Floats:
     k = min(k, len(train))
-    found = []
+    means = []
     done = 0
-    for block in _blocks(x, train):
+    for block in pairwise_distances_chunked(x, train):  # blocks of rows, of bounded memory
         if unit is not None:
             block = np.where(unit[done : done + len(block), None] == unit, np.inf, block)
         done += len(block)
-        found.append(np.partition(block, k - 1, axis=1)[:, :k].mean(1))
-    means = np.concatenate(found)
-    return np.where(np.isfinite(means), means, np.nan)
+        means.append(np.partition(block, k - 1, axis=1)[:, :k].mean(1))
+    mean_n = np.concatenate(means)
+    return np.where(np.isfinite(mean_n), mean_n, np.nan)
 
 
-def _blocks(x: npt.NDArray[np.float64], train: npt.NDArray[np.float64]) -> Iterator[npt.NDArray[np.float64]]:
-    """Distances in blocks of rows; scikit-learn bounds their memory."""
-    yield from pairwise_distances_chunked(x, train)
-
-
-def percentile(values: npt.NDArray[np.float64], own: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+def rank_as_percentile(values: Floats, own: Floats) -> Floats:
     """Share of the training samples' own distances, in per cent, that each value is larger than; missing ones are not counted."""
-    known = np.sort(own[~np.isnan(own)])
-    return (
-        100 * np.searchsorted(known, values, side="left") / len(known) if len(known) else np.full(len(values), np.nan)
-    )
+    ordered = np.sort(own[~np.isnan(own)])
+    if not len(ordered):
+        return np.full(len(values), np.nan)
+    return 100 * np.searchsorted(ordered, values, side="left") / len(ordered)
 
 
-def nearest(distances: pd.DataFrame, truth: pd.Series, k: int, space: str) -> pd.DataFrame:
+def list_nearest(distances: pd.DataFrame, truth: pd.Series, k: int, space: str) -> pd.DataFrame:
     """The `k` nearest training samples of each sample, from distances with a row per sample and a column per training sample.
 
     Returns
@@ -81,7 +73,7 @@ def nearest(distances: pd.DataFrame, truth: pd.Series, k: int, space: str) -> pd
     )
 
 
-def between(x_nD: pd.DataFrame, train_TD: pd.DataFrame) -> pd.DataFrame:
+def pair_distances(x_nD: pd.DataFrame, train_TD: pd.DataFrame) -> pd.DataFrame:
     """Euclidean distances, a row per sample and a column per training sample."""
-    found = pairwise_distances(x_nD.to_numpy(float), train_TD.to_numpy(float))
-    return pd.DataFrame(found, index=x_nD.index, columns=train_TD.index)
+    distances = pairwise_distances(x_nD.to_numpy(float), train_TD.to_numpy(float))
+    return pd.DataFrame(distances, index=x_nD.index, columns=train_TD.index)

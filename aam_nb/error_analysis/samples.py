@@ -1,4 +1,4 @@
-"""What an error analysis starts from: the judged samples, the model, its training samples, and what each of them is like."""
+"""Inputs of an error analysis, the judged samples, the model and its training samples, and the tables that describe each sample."""
 
 from __future__ import annotations
 
@@ -8,15 +8,22 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
-import aam_nb
+from aam_nb.arrays import Floats, Ints
 from aam_nb.config import ErrorsConfig, UserError, cut_list
 from aam_nb.diversity.unifrac import faith_pd, unifrac_between
-from aam_nb.error_analysis.neighbours import OUTSIDE, between, distances_to, nearest, own_distances, percentile
+from aam_nb.error_analysis.neighbours import (
+    OUTSIDE,
+    list_nearest,
+    measure_distances,
+    measure_own_distances,
+    pair_distances,
+    rank_as_percentile,
+)
 from aam_nb.evaluate.metrics import Evaluation
 from aam_nb.evaluate.resampling import number_groups
+from aam_nb.explain.attribution.attribute import attribute
 from aam_nb.model.objectives import Task, class_names
 from aam_nb.study.errors import MissingTipError
 from aam_nb.study.study import Study
@@ -35,20 +42,22 @@ class ErrorsError(UserError, ValueError):
 
 @dataclass(eq=False)
 class ErrorInputs:
-    """A result with the samples it judged and what else is at hand; `notes` collects what the reader must know.
+    """A result with the samples it judged, and the model and its training samples where they are at hand.
 
     Parameters
     ----------
     result, test
         The evaluation, and the judged samples in its order.
     model, task
-        What was judged, and its target; None where they are not at hand.
+        The model that was judged, and its target; None where they are not at hand.
     train
         The model's training samples, None likewise.
     unit
         Number of each judged sample's group.
     config
         Settings.
+    notes
+        What the reader must know; every step adds to it.
     """
 
     result: Evaluation
@@ -56,7 +65,7 @@ class ErrorInputs:
     model: AAM | None
     task: Task | None
     train: Study | None
-    unit: npt.NDArray[np.int64]
+    unit: Ints
     config: ErrorsConfig
     notes: list[str] = field(default_factory=list)
 
@@ -67,37 +76,38 @@ class ErrorInputs:
         """Find the judged samples, the model and its training samples, and note what is missing."""
         if not isinstance(result, Evaluation):
             raise ErrorsError(
-                f"The result is {type(result).__name__}. Expected what an evaluation gives. Evaluate first: "
+                f"The result is {type(result).__name__}. Expected an `Evaluation`. Evaluate first: "
                 "`aam.errors(model.evaluate(test), study)`."
             )
-        test = _judged(result, study)
+        test = _judged_samples(result, study)
         model = model if model is not None else result.model
         task = model.require_task().only(result.target) if model is not None else None
         if model is not None and train is None:
             train = _training_side(model, study)
         group = test.metadata[result.group] if result.group in test.metadata.columns else None
-        found = cls(result, test, model, task, train, number_groups(group, test.num_samples), config)
+        inputs = cls(result, test, model, task, train, number_groups(group, test.num_samples), config)
         if model is None:
-            found.notes.append(
+            inputs.notes.append(
                 "There is no model at hand (a result loaded from disk has none), so embeddings, attributions, calibration on validation "
                 "samples and conformal intervals are left out. Give it: `aam.errors(result, study, model=aam.load(folder))`."
             )
         if train is None:
-            found.notes.append(
+            inputs.notes.append(
                 "No training samples are at hand, so distances to them and what is fitted to the validation samples are left out. Give "
                 "them: `aam.errors(result, study, train=train)`, or the whole study."
             )
         if result.group and group is None:
-            found.notes.append(
+            inputs.notes.append(
                 f"The study has no column {result.group!r}, by which the result was judged: samples are counted as if they were "
                 "independent. Give the study with it."
             )
-        if heard := result.warnings():
-            found.notes.append(
-                f"{len(heard)} warning{'s' if len(heard) > 1 else ''} of the evaluation hold{'' if len(heard) > 1 else 's'} here too: see "
+        if warned := result.warnings():
+            several = len(warned) > 1
+            inputs.notes.append(
+                f"{len(warned)} warning{'s' if several else ''} of the evaluation hold{'' if several else 's'} here too: see "
                 "`result.warnings()`."
             )
-        return found
+        return inputs
 
     @cached_property
     def train_TD(self) -> pd.DataFrame | None:
@@ -117,13 +127,13 @@ class ErrorInputs:
         """Classes that the model knows, in the order of its probabilities."""
         return [c[2:-1] for c in self.result.predictions.columns if c.startswith("p(") and c.endswith(")")]
 
-    def chances(self, predictions: pd.DataFrame | None = None) -> npt.NDArray[np.float64]:
+    def chances(self, predictions: pd.DataFrame | None = None) -> Floats:
         """Probabilities of the classes, n x C, by default of the judged samples; rows sum to one."""
         table = self.result.predictions if predictions is None else predictions
         p = table[[f"p({c})" for c in self.classes]].to_numpy(float)
         return p / np.maximum(p.sum(1, keepdims=True), 1e-12)
 
-    def numbers(self, names: Any) -> npt.NDArray[np.int64]:
+    def numbers(self, names: Any) -> Ints:
         """Number of each class name, -1 for one that the model does not know."""
         return pd.Index(self.classes, dtype=object).get_indexer(pd.Index(names, dtype=object)).astype(np.int64)
 
@@ -148,7 +158,7 @@ class ErrorInputs:
         return self.model.predict(valid).rename(columns={self.result.target: "prediction"}).assign(truth=truth)
 
 
-def _judged(result: Evaluation, study: Study) -> Study:
+def _judged_samples(result: Evaluation, study: Study) -> Study:
     """The judged samples, in the result's order."""
     ids = result.predictions.index
     lost = ids[~ids.isin(study.sample_ids)]
@@ -175,14 +185,15 @@ def _judged(result: Evaluation, study: Study) -> Study:
 
 def _training_side(model: AAM, study: Study) -> Study | None:
     """The model's training samples in the study, or those that it keeps where they are more."""
-    found, kept = model.training_side(study), model.train_study
-    if kept is not None and (found is None or found.num_samples < kept.num_samples):
+    in_study, kept = model.training_side(study), model.train_study
+    if kept is not None and (in_study is None or in_study.num_samples < kept.num_samples):
         return kept
-    return found
+    return in_study
 
 
-def sample_table(inputs: ErrorInputs) -> pd.DataFrame:
+def make_sample_table(inputs: ErrorInputs) -> pd.DataFrame:
     """A row per judged sample: see `ErrorAnalysis.samples`."""
+    # How wrong the prediction is.
     table, test = inputs.result.predictions[["truth", "prediction"]].copy(), inputs.test
     if inputs.regression:
         residual = (table["truth"] - table["prediction"]).astype(float)
@@ -190,10 +201,12 @@ def sample_table(inputs: ErrorInputs) -> pd.DataFrame:
     else:
         p, number = inputs.chances(), inputs.numbers(table["truth"])
         table["error"] = np.where(number >= 0, 1 - p[np.arange(len(p)), number], 1.0)
-        if (strange := int((number < 0).sum())) > 0:
+        if (unknown := int((number < 0).sum())) > 0:
             inputs.notes.append(
-                f"{strange} samples are of classes that the model was not taught; they count as wholly wrong."
+                f"{unknown} sample{' is' if unknown == 1 else 's are'} of classes that the model was not taught, and "
+                f"count{'s' if unknown == 1 else ''} as completely wrong."
             )
+    # What the sample is like.
     largest = np.concatenate([t.max(axis=1).toarray().ravel() for _, t in test.blocks()])
     depth = test.depth.to_numpy()
     table = table.assign(depth=depth, richness=test.richness.to_numpy())
@@ -207,35 +220,36 @@ def sample_table(inputs: ErrorInputs) -> pd.DataFrame:
         except MissingTipError as error:
             inputs.notes.append(f"Faith PD is left out. {error}")
     table["dominance"] = largest / np.maximum(depth, 1)
+    # How far it lies from the training samples.
     train_TD = inputs.train_TD
     if inputs.model is None or inputs.train is None or train_TD is None:
         return table
     group = inputs.train.metadata.get(inputs.result.group) if inputs.result.group else None
-    own = own_distances(train_TD, number_groups(group, len(train_TD)), inputs.config.num_neighbours)
-    table["distance"] = distances_to(inputs.model.embed(test), train_TD, inputs.config.num_neighbours)
-    table["distance_percentile"] = percentile(table["distance"].to_numpy(), own)
+    own = measure_own_distances(train_TD, number_groups(group, len(train_TD)), inputs.config.num_neighbours)
+    table["distance"] = measure_distances(inputs.model.embed(test), train_TD, inputs.config.num_neighbours)
+    table["distance_percentile"] = rank_as_percentile(table["distance"].to_numpy(), own)
     return table.assign(outside=table["distance_percentile"] >= OUTSIDE)
 
 
-def neighbours_of(inputs: ErrorInputs, ids: pd.Index) -> pd.DataFrame:
+def find_neighbours(inputs: ErrorInputs, ids: pd.Index) -> pd.DataFrame:
     """The nearest training samples of some judged samples, in embedding and in UniFrac: see `ErrorAnalysis.neighbours`."""
-    found = [pd.DataFrame(columns=list(NEIGHBOURS), index=pd.Index([], name="sample_id"))]
+    tables = [pd.DataFrame(columns=list(NEIGHBOURS), index=pd.Index([], name="sample_id"))]
     if inputs.train is not None:
-        some_of, k = inputs.test.keep_samples(ids), inputs.config.num_neighbours
+        chosen, k = inputs.test.keep_samples(ids), inputs.config.num_neighbours
         truth = inputs.train.metadata.get(inputs.result.target, pd.Series(np.nan, index=inputs.train.sample_ids))
         if inputs.model is not None and inputs.train_TD is not None:
-            near = between(inputs.model.embed(some_of), inputs.train_TD)
-            found.append(nearest(near, truth, k, "embedding"))
+            near = pair_distances(inputs.model.embed(chosen), inputs.train_TD)
+            tables.append(list_nearest(near, truth, k, "embedding"))
         if inputs.test.tree is not None:
             try:
-                found.append(nearest(unifrac_between(some_of, inputs.train), truth, k, "unifrac"))
+                tables.append(list_nearest(unifrac_between(chosen, inputs.train), truth, k, "unifrac"))
             except MissingTipError as error:
                 inputs.notes.append(f"Nearest samples in UniFrac are left out. {error}")
-    return pd.concat(found[1:] or found)
+    return pd.concat(tables[1:] or tables)
 
 
-def reasons_of(inputs: ErrorInputs, ids: pd.Index) -> pd.DataFrame:
-    """The ASVs that moved the predictions of some judged samples most: see `ErrorAnalysis.attributions`."""
+def attribute_samples(inputs: ErrorInputs, ids: pd.Index) -> pd.DataFrame:
+    """The ASVs with the strongest attributions for some judged samples: see `ErrorAnalysis.attributions`."""
     empty = pd.DataFrame({"output": [], "asv_id": [], "attribution": []}, index=pd.Index([], name="sample_id"))
     if inputs.model is None:
         return empty
@@ -243,16 +257,20 @@ def reasons_of(inputs: ErrorInputs, ids: pd.Index) -> pd.DataFrame:
         inputs.notes.append("The worst samples are not explained, as `attributions=False` asks.")
         return empty
     output = inputs.result.target if inputs.regression else None
-    with warnings.catch_warnings(record=True) as heard:
+    with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        found = aam_nb.explain.attribute(inputs.model, inputs.test.keep_samples(ids), output=output)
-    inputs.notes += [str(w.message) for w in heard if issubclass(w.category, UserWarning)]
+        attributions = attribute(inputs.model, inputs.test.keep_samples(ids), output=output)
+    inputs.notes += [str(w.message) for w in caught if issubclass(w.category, UserWarning)]
     parts = [empty]
     for sample in ids:
-        top = found.of_sample(sample).head(TOP_ASVS)
+        top = attributions.of_sample(sample).head(TOP_ASVS)
         parts.append(
             pd.DataFrame(
-                {"output": found.check.loc[sample, "output"], "asv_id": top.index, "attribution": top.to_numpy()},
+                {
+                    "output": attributions.check.loc[sample, "output"],
+                    "asv_id": top.index,
+                    "attribution": top.to_numpy(),
+                },
                 index=pd.Index([sample] * len(top), name="sample_id"),
             )
         )

@@ -17,6 +17,7 @@ from aam_nb.baselines.group_lookup import look_up, names_as_text
 from aam_nb.baselines.predictions import target_values
 from aam_nb.baselines.random_forest import SCREENING, make_forest
 from aam_nb.baselines.scoring import balanced_accuracy, guessing_score
+from aam_nb.baselines.tuning import use_one_thread
 from aam_nb.model.objectives import Classification, Task
 from aam_nb.study.confounding import find_candidate_groups
 from aam_nb.study.study import Study
@@ -207,13 +208,16 @@ def _can_hold_out(group: Ints, truth: Array, task: Task) -> bool:
 
 def _forest_score(X: npt.NDArray[np.float32], y: Array, task: Task, group: Ints | None, seed: int) -> float:
     """Pooled out-of-fold score of a random forest."""
-    from sklearn.model_selection import GroupKFold, KFold, cross_val_predict
+    from sklearn.model_selection import GroupKFold, KFold
 
     classes = isinstance(task, Classification)
-    forest = make_forest(classes=classes, num_trees=NUM_TREES, seed=seed, settings=SCREENING)
     folds = min(FOLDS, len(y) if group is None else len(np.unique(group)))
     cv = KFold(folds, shuffle=True, random_state=seed) if group is None else GroupKFold(folds)
-    return _score(y, cross_val_predict(forest, X, y, cv=cv, groups=group), task)
+    guess = np.empty_like(y)
+    for train, test in cv.split(X, y, group):
+        forest = make_forest(classes=classes, num_trees=NUM_TREES, seed=seed, settings=SCREENING)
+        guess[test] = use_one_thread(forest.fit(X[train], y[train])).predict(X[test])
+    return _score(y, guess, task)
 
 
 def _score(truth: Array, guess: Array, task: Task) -> float:

@@ -122,13 +122,26 @@ class Evaluation:
     num_seen
         Test samples that the model was trained or pre-trained on; 0 in an honest evaluation.
     leaks
-        Columns by which training told the test samples' target; see `evaluate.leaks`.
+        Columns by which the training samples give the test samples' target away; see `evaluate.leaks`.
     notes
         What the reader must know: samples seen in training, missing baselines, too few groups.
     config
         Settings of the intervals and baselines.
     model
-        The model that was judged, to ask it more; not saved, and None once loaded.
+        The model that was judged, for further analysis; not saved, and None once loaded.
+
+    Examples
+    --------
+    >>> import aam_nb as aam
+    >>> study = aam.simulate_study(n_samples=60, n_asvs=80, seed=0)
+    >>> train, test = study.split(target="age", group="host_id", seed=0)
+    >>> model = aam.AAM(aam.ModelConfig(width=16, num_layers=1))
+    >>> _ = model.fit(train, target="age", config=aam.TrainConfig(epochs=1, progress=False))
+    >>> result = model.evaluate(test, baselines=["ridge_clr", "dummy"])
+    >>> result.to_frame().shape  # a row per model, a column per metric
+    (3, 3)
+    >>> result.models
+    ['aam', 'ridge_clr', 'dummy']
     """
 
     target: str

@@ -13,17 +13,17 @@ from sklearn.metrics import brier_score_loss, log_loss
 
 from aam_nb.config import ErrorsConfig
 from aam_nb.error_analysis.calibration import (
+    apply_isotonic,
     apply_temperature,
     calibrate_classes,
     calibrate_numbers,
     conformal_classes,
     conformal_numbers,
     conformal_threshold,
-    ece,
+    expected_calibration_error,
     fit_temperature,
-    isotonic,
-    own_score,
-    reliability_curve,
+    make_reliability_curve,
+    nonconformity,
 )
 
 CONFIG = ErrorsConfig(num_resamples=200)
@@ -43,7 +43,7 @@ def simulated(seed: int, n: int, classes: int, sharpness: float) -> tuple[npt.ND
 def test_ece_is_that_of_a_plain_loop(equal_mass: bool) -> None:
     truth, p = simulated(0, 203, 3, 2.0)
     right, sure = p.argmax(1) == truth, p.max(1)
-    curve = reliability_curve(sure, right, ErrorsConfig(equal_mass=equal_mass, calibration_bins=10))
+    curve = make_reliability_curve(sure, right, ErrorsConfig(equal_mass=equal_mass, calibration_bins=10))
     total = 0.0
     if equal_mass:
         order = np.argsort(sure, kind="stable")
@@ -53,7 +53,7 @@ def test_ece_is_that_of_a_plain_loop(equal_mass: bool) -> None:
     for rows in bins:
         if len(rows):
             total += len(rows) * abs(sure[rows].mean() - right[rows].mean())
-    assert ece(curve) == pytest.approx(total / 203)
+    assert expected_calibration_error(curve) == pytest.approx(total / 203)
     assert curve["n"].sum() == 203
     assert ((curve["low"] <= curve["observed"]) & (curve["observed"] <= curve["high"])).all()
 
@@ -73,7 +73,7 @@ def test_brier_and_log_loss_are_scikit_learns() -> None:
 def test_a_class_that_the_model_does_not_know_is_wholly_wrong() -> None:
     found = calibrate_classes(np.array([-1, 0]), np.array([[1.0, 0.0], [1.0, 0.0]]), None, CONFIG).scores.loc["raw"]
     assert found["brier"] == pytest.approx((2 + 0) / 2), "a sure and wrong prediction costs 2"
-    assert own_score(np.array([-1, 1]), np.array([[0.5, 0.5], [0.2, 0.8]])).tolist() == [np.inf, pytest.approx(0.2)]
+    assert nonconformity(np.array([-1, 1]), np.array([[0.5, 0.5], [0.2, 0.8]])).tolist() == [np.inf, pytest.approx(0.2)]
 
 
 def test_temperature_is_the_best_of_a_grid() -> None:
@@ -91,8 +91,8 @@ def test_isotonic_is_scikit_learns_of_each_class() -> None:
     (truth, valid), (_, p) = simulated(4, 200, 3, 2.0), simulated(5, 50, 3, 2.0)
     columns = [IsotonicRegression(out_of_bounds="clip").fit(valid[:, c], truth == c).predict(p[:, c]) for c in range(3)]
     raw = np.stack(columns, 1)
-    assert isotonic(truth, valid, p) == pytest.approx(raw / raw.sum(1, keepdims=True))
-    never = isotonic(np.zeros(4, dtype=int), np.array([[0.9, 0.1]] * 4), np.array([[0.3, 0.7]]))
+    assert apply_isotonic(truth, valid, p) == pytest.approx(raw / raw.sum(1, keepdims=True))
+    never = apply_isotonic(np.zeros(4, dtype=int), np.array([[0.9, 0.1]] * 4), np.array([[0.3, 0.7]]))
     assert never.tolist() == [[1.0, 0.0]]
 
 

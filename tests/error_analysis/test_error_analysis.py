@@ -11,15 +11,21 @@ import pandas as pd
 import pytest
 from conftest import QUICK, TINY
 from scipy.spatial.distance import cdist
-from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
+from sklearn.metrics import confusion_matrix
 
 import aam_nb as aam
 from aam_nb.config import ErrorsConfig
 from aam_nb.error_analysis.analysis import ErrorAnalysis, errors
-from aam_nb.error_analysis.confusion import by_class, confused_pairs, robust_z, suspect_classes, suspect_numbers
-from aam_nb.error_analysis.confusion import confusion_matrix as counted
-from aam_nb.error_analysis.learning_curve import _nested
-from aam_nb.error_analysis.neighbours import nearest, own_distances, percentile
+from aam_nb.error_analysis.confusion import (
+    count_confusions,
+    find_suspect_classes,
+    find_suspect_numbers,
+    list_confused_pairs,
+    robust_z,
+    score_classes,
+)
+from aam_nb.error_analysis.learning_curve import _rank_samples
+from aam_nb.error_analysis.neighbours import list_nearest, measure_own_distances, rank_as_percentile
 from aam_nb.error_analysis.samples import ErrorsError
 from aam_nb.study.errors import UnknownIdError
 from aam_nb.study.study import Study
@@ -77,11 +83,11 @@ def test_distances_are_those_of_a_plain_loop(
 
 def test_percentile_by_hand() -> None:
     train = pd.DataFrame({"x": [0.0, 1.0, 3.0, 7.0]})
-    own = own_distances(train, np.arange(4), 1)
+    own = measure_own_distances(train, np.arange(4), 1)
     assert own.tolist() == [1, 1, 2, 4]
-    assert own_distances(train, np.array([0, 0, 1, 1]), 1).tolist() == [3, 2, 2, 6], "its own group is left out"
-    assert np.isnan(own_distances(train, np.zeros(4, dtype=int), 1)).all()
-    assert percentile(np.array([0.5, 1.0, 1.5, 3.0, 9.0]), own).tolist() == [0, 0, 50, 75, 100]
+    assert measure_own_distances(train, np.array([0, 0, 1, 1]), 1).tolist() == [3, 2, 2, 6], "its own group is left out"
+    assert np.isnan(measure_own_distances(train, np.zeros(4, dtype=int), 1)).all()
+    assert rank_as_percentile(np.array([0.5, 1.0, 1.5, 3.0, 9.0]), own).tolist() == [0, 0, 50, 75, 100]
 
 
 def test_nearest_training_samples_are_those_of_brute_force(
@@ -105,7 +111,7 @@ def test_nearest_training_samples_are_those_of_brute_force(
 
 
 def test_nearest_takes_what_there_is() -> None:
-    found = nearest(
+    found = list_nearest(
         pd.DataFrame([[2.0, 1.0]], index=["q"], columns=["a", "b"]), pd.Series({"a": 5.0, "b": 6.0}), 9, "x"
     )
     assert found["neighbour"].tolist() == ["b", "a"]
@@ -190,24 +196,28 @@ def test_an_analysis_of_classes(classes: tuple[aam.AAM, aam.Evaluation], study: 
     assert model.task is not None
 
 
-def test_confusions_are_scikit_learns() -> None:
+def test_confusions_are_those_of_a_plain_loop() -> None:
     rng = np.random.default_rng(0)
     names = np.array(["a", "b", "c", "d"], dtype=object)
     truth, guess = rng.choice(names, 80), rng.choice(names[:3], 80)
-    counts = counted(truth, guess)
-    assert (counts.to_numpy() == confusion_matrix(truth, guess, labels=list("abcd"))).all()
-    want = precision_recall_fscore_support(truth, guess, labels=list("abcd"), zero_division=np.nan)
-    for column, values in zip(("precision", "recall", "f1", "support"), want, strict=True):
-        assert by_class(counts)[column].to_numpy() == pytest.approx(values, nan_ok=True)
+    counts, scores = count_confusions(truth, guess), score_classes(truth, guess)
+    for a in names:
+        own, named = int((truth == a).sum()), int((guess == a).sum())
+        hits = int(((truth == a) & (guess == a)).sum())
+        assert [counts.loc[a, b] for b in names] == [((truth == a) & (guess == b)).sum() for b in names]
+        assert scores.loc[a, "support"] == own
+        assert scores.loc[a, "recall"] == pytest.approx(hits / own)
+        assert scores.loc[a, "precision"] == pytest.approx(hits / named if named else np.nan, nan_ok=True)
+        assert scores.loc[a, "f1"] == pytest.approx(2 * hits / (own + named))  # 0 for "d", which is never predicted
     ids = pd.Index([f"S{k}" for k in range(80)], name="sample_id")
-    pairs = confused_pairs(pd.Series(truth, ids), pd.Series(guess, ids))
+    pairs = list_confused_pairs(pd.Series(truth, ids), pd.Series(guess, ids))
     assert pairs["n"].sum() == (truth != guess).sum()
     assert pairs["n"].is_monotonic_decreasing
     row = pairs.iloc[0]
     of_pair = (truth == row["truth"]) & (guess == row["prediction"])
     assert row["samples"] == tuple(ids[of_pair])
     assert row["share"] == pytest.approx(of_pair.sum() / (truth == row["truth"]).sum())
-    assert confused_pairs(pd.Series(truth, ids), pd.Series(truth, ids)).empty
+    assert list_confused_pairs(pd.Series(truth, ids), pd.Series(truth, ids)).empty
 
 
 # -- suspects ---------------------------------------------------------------------------------------------------------
@@ -223,7 +233,7 @@ def test_flipped_labels_are_among_the_suspects() -> None:
     chance = np.where(model == truth, np.maximum(p, 1 - p), np.minimum(p, 1 - p))
     forest = np.where(rng.random(100) < 0.9, right, np.where(right == "a", "b", "a"))
     table = pd.DataFrame({"truth": truth, "prediction": model, "random_forest": forest})
-    found = suspect_classes(table, pd.Series(chance), pd.Series(np.maximum(p, 1 - p)))
+    found = find_suspect_classes(table, pd.Series(chance), pd.Series(np.maximum(p, 1 - p)))
     assert set(found.index) <= set(table.index[(model != truth) & (forest == model)])
     both_right = flipped & (model == right) & (forest == right)
     assert set(np.flatnonzero(both_right)) <= set(found.index)
@@ -240,7 +250,7 @@ def test_numbers_far_from_both_opinions_are_suspects() -> None:
     table.loc[7, "truth"] += 30
     table.loc[11, "prediction"] += 30  # one opinion alone
     table.loc[13, ["prediction", "random_forest"]] += [30, -30]  # far from both, which disagree
-    found = suspect_numbers(table)
+    found = find_suspect_numbers(table)
     assert found.index.tolist() == [7]
     z = [abs(robust_z(table["truth"] - table[c])[7]) for c in ("prediction", "random_forest")]
     assert found.loc[7, "score"] == pytest.approx(min(z))
@@ -382,14 +392,14 @@ def test_learning_curve(result: aam.Evaluation, study: Study) -> None:
 @pytest.mark.parametrize("target", ["age", "diet"])
 def test_shares_are_nested_whole_groups(target: str, sides: Sides) -> None:
     task = aam.Regression(target) if target == "age" else aam.Classification(target)
-    rank = _nested(sides[0], task, "host_id", 0)
+    rank = _rank_samples(sides[0], task, "host_id", 0)
     assert (pd.Series(rank).groupby(sides[0].metadata["host_id"].to_numpy()).nunique() == 1).all()
     assert ((rank > 0) & (rank < 1)).all()
     for share in (0.25, 0.5, 0.75):
         assert (rank < share).mean() == pytest.approx(share, abs=0.1)
-    assert (_nested(sides[0], task, None, 0) < 0.5).mean() == pytest.approx(0.5, abs=0.03)
+    assert (_rank_samples(sides[0], task, None, 0) < 0.5).mean() == pytest.approx(0.5, abs=0.03)
     alone = sides[0].metadata[target]
-    half = alone[_nested(sides[0], task, None, 0) < 0.5]
+    half = alone[_rank_samples(sides[0], task, None, 0) < 0.5]
     if target == "diet":
         assert half.value_counts(normalize=True).to_numpy() == pytest.approx(
             alone.value_counts(normalize=True)[half.value_counts().index].to_numpy(), abs=0.08
@@ -426,7 +436,7 @@ def test_sleep_apnea_by_mouse(real_data: Path) -> None:
 
 
 def test_what_is_no_result_and_too_small_a_share_are_refused(sides: tuple[Study, Study], fitted: aam.AAM) -> None:
-    with pytest.raises(ErrorsError, match=r"The result is AAM\. Expected what an evaluation gives"):
+    with pytest.raises(ErrorsError, match=r"The result is AAM\. Expected an `Evaluation`"):
         errors(fitted, sides[1])  # type: ignore[arg-type]
     result = fitted.evaluate(sides[1], train=sides[0], find_leaks=False)
     with pytest.raises(ErrorsError, match=r"A share of 0\.01 of the training samples is 0"):

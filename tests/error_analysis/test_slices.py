@@ -12,8 +12,7 @@ from scipy.stats import kruskal, spearmanr
 
 import aam_nb as aam
 from aam_nb.config import ErrorsConfig
-from aam_nb.error_analysis.associations import find_associations
-from aam_nb.error_analysis.slices import Slice, find_slices, judge, slices_of
+from aam_nb.error_analysis.slices import Slice, find_associations, find_slices, make_slices, measure_slices
 from aam_nb.evaluate.resampling import draw_groups, number_groups, permute_groups, share_interval
 
 QUICKLY = ErrorsConfig(num_permutations=1999, num_resamples=300)
@@ -122,7 +121,7 @@ def test_a_planted_pair_is_found_where_its_columns_tell_less() -> None:
 
 def test_the_text_says_which_samples() -> None:
     x = pd.Series([1.23456, 2.0, 3.0, 4.0, 5.0, 6.0, 70000.4, 80000.6, np.nan, np.nan])
-    found, _ = slices_of(pd.DataFrame({"x": x}), ErrorsConfig(min_slice=2, num_bins=4))
+    found, _ = make_slices(pd.DataFrame({"x": x}), ErrorsConfig(min_slice=2, num_bins=4))
     assert found[-1].text == "x is missing"
     assert found[-1].mask_n.tolist() == [False] * 8 + [True] * 2
     covered = np.zeros(10, dtype=int)
@@ -147,7 +146,7 @@ def test_columns_that_give_none_are_told_and_equal_ones_counted() -> None:
             "flag": [True, False, False, False] * 10,
         }
     )
-    found, notes = slices_of(facts, ErrorsConfig())
+    found, notes = make_slices(facts, ErrorsConfig())
     assert [s.text for s in found] == ["kind = a", "kind = b", "flag = False", "flag = True"]
     assert notes[0].startswith("2 columns gave no slice")
     assert "constant, id." in notes[0]
@@ -161,14 +160,16 @@ def test_p_is_that_of_all_permutations() -> None:
     all_of = [error[list(c)].mean() - np.delete(error, list(c)).mean() for c in combinations(range(8), 3)]
     want = np.mean(np.abs(all_of) >= abs(excess) - 1e-12)
     config = ErrorsConfig(num_permutations=20000)
-    found = judge([Slice("x", ("x",), inside)], error, np.arange(8), config).iloc[0]
+    found = measure_slices([Slice("x", ("x",), inside)], error, np.arange(8), config).iloc[0]
     assert found["p"] == pytest.approx(want, abs=0.01)
 
 
 def test_interval_is_the_closed_form() -> None:
     rng = np.random.default_rng(0)
     error, inside = rng.gamma(2, 1, 600), np.arange(600) < 200
-    found = judge([Slice("x", ("x",), inside)], error, np.arange(600), ErrorsConfig(num_resamples=4000)).iloc[0]
+    found = measure_slices([Slice("x", ("x",), inside)], error, np.arange(600), ErrorsConfig(num_resamples=4000)).iloc[
+        0
+    ]
     half = 1.96 * np.sqrt(error[inside].var() / 200 + error[~inside].var() / 400)
     assert (found["low"], found["high"]) == pytest.approx(
         (found["excess"] - half, found["excess"] + half), abs=0.1 * half
@@ -180,7 +181,7 @@ def test_interval_is_that_of_a_plain_loop_over_resamples() -> None:
     unit = np.repeat(np.arange(12), [1, 2, 3] * 4)
     error, inside = rng.gamma(2, 1, len(unit)), rng.random(len(unit)) < 0.5
     config = ErrorsConfig(num_resamples=200)
-    found = judge([Slice("x", ("x",), inside)], error, unit, config).iloc[0]
+    found = measure_slices([Slice("x", ("x",), inside)], error, unit, config).iloc[0]
     draws = []
     for times in draw_groups(unit, 200, config.seed):
         rows = np.concatenate([np.repeat(np.flatnonzero(unit == u), int(t)) for u, t in enumerate(times)])

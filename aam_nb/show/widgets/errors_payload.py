@@ -12,7 +12,7 @@ from aam_nb.arrays import Bools
 from aam_nb.config import count_noun
 from aam_nb.error_analysis.analysis import FACTS, ErrorAnalysis
 from aam_nb.error_analysis.samples import TOP_ASVS
-from aam_nb.error_analysis.slices import slices_of
+from aam_nb.error_analysis.slices import make_slices
 from aam_nb.show import plots
 from aam_nb.show.plots.style import short
 from aam_nb.show.widgets.asv_names import AsvNames
@@ -162,7 +162,7 @@ def slice_members(analysis: ErrorAnalysis, metadata: pd.DataFrame) -> dict[str, 
     """
     samples, table = analysis.samples, analysis.slices
     facts = samples[[c for c in FACTS if c in samples and not (c == "richness" and "faith_pd" in samples)]]
-    single, _ = slices_of(pd.concat([facts, metadata], axis=1), analysis.config)
+    single, _ = make_slices(pd.concat([facts, metadata], axis=1), analysis.config)
     by_column: dict[str, list[tuple[str, Bools]]] = {}
     for s in single:
         by_column.setdefault(s.columns[0], []).append((s.text, s.mask_n))
