@@ -79,10 +79,10 @@ def test_rollout_bars_are_its_values(maps: AttentionMaps, sides: tuple[Study, St
 
 
 def test_letters_are_as_high_as_attention_times_frequency(fitted: aam.AAM, study: Study) -> None:
-    found = motifs(fitted, study, asvs=study.asv_ids[:5].tolist())
-    ax = plots.motif(found, head="head_2", first=3, last=9)
+    motif = motifs(fitted, study, asvs=study.asv_ids[:5].tolist())
+    ax = plots.motif(motif, head="head_2", first=3, last=9)
     letters = [p for p in ax.patches if isinstance(p, PathPatch)]
-    assert len(letters) == int((found.frequency.loc[3:9, list("ACGT")] > 0).sum().sum())
+    assert len(letters) == int((motif.frequency.loc[3:9, list("ACGT")] > 0).sum().sum())
     heights: dict[int, float] = {}
     for patch in letters:
         box = patch.get_path().get_extents()
@@ -90,7 +90,7 @@ def test_letters_are_as_high_as_attention_times_frequency(fitted: aam.AAM, study
         assert box.y0 == pytest.approx(heights.get(position, 0.0), abs=1e-9)  # they stand on one another
         heights[position] = box.y1
     assert list(heights) == list(range(3, 10))
-    assert list(heights.values()) == pytest.approx(found.attention["head_2"].loc[3:9].tolist())
+    assert list(heights.values()) == pytest.approx(motif.attention["head_2"].loc[3:9].tolist())
     assert says_what_it_is_not(ax)
 
 
@@ -98,9 +98,9 @@ def test_differences_and_the_control_show_their_tables(
     fitted: aam.AAM, maps: AttentionMaps, sides: tuple[Study, Study]
 ) -> None:
     ids = sides[1].sample_ids.tolist()
-    found = compare_attention(maps, sides[1], a=ids[:6], b=ids[6:])
-    ax = plots.attention_difference(found, names=("$young$", "old"), top=8)
-    assert ax.lines[0].get_xdata() == pytest.approx(found.asvs["mean_a"].head(8).to_numpy()[::-1])
+    difference = compare_attention(maps, sides[1], a=ids[:6], b=ids[6:])
+    ax = plots.attention_difference(difference, names=("$young$", "old"), top=8)
+    assert ax.lines[0].get_xdata() == pytest.approx(difference.asvs["mean_a"].head(8).to_numpy()[::-1])
     assert [t.get_text() for t in ax.get_legend().get_texts()] == [r"\$young\$", "old"]
     assert says_what_it_is_not(ax)
     control = uniform_control(fitted, sides[1])
@@ -117,7 +117,7 @@ def test_what_there_is_not_is_not_drawn(
 ) -> None:
     with pytest.raises(UnknownIdError, match="layer is 0"):
         plots.attention_heads(maps, next(iter(maps.asv)), layer=0)
-    found = motifs(fitted, study, asvs=list(study.asv_ids[:2]))
+    motif = motifs(fitted, study, asvs=list(study.asv_ids[:2]))
     for odd in ({"head": "head_9"}, {"first": 0}, {"first": 30, "last": 10}, {"first": 41}):
         with pytest.raises(UnknownIdError, match=r"There are head_1, head_2, mean, and positions 1 to 40"):
-            plots.motif(found, **odd)  # type: ignore[arg-type]
+            plots.motif(motif, **odd)  # type: ignore[arg-type]

@@ -37,15 +37,15 @@ def labels(ax: plt.Axes) -> list[str]:
 
 
 def test_bars_intervals_and_names(fitted: aam.AAM, named: Study) -> None:
-    found = attribute(fitted, named)
-    table = found.by_asv().head(6).iloc[::-1]
-    ax = plots.attributions(found, top=6, mark=table.index[:1])
+    result = attribute(fitted, named)
+    table = result.by_asv().head(6).iloc[::-1]
+    ax = plots.attributions(result, top=6, mark=table.index[:1])
     np.testing.assert_allclose([bar.get_width() for bar in ax.patches], table["mean"])
     (lines,) = ax.collections
     ends = np.array([segment[:, 0] for segment in lines.get_segments()])
     np.testing.assert_allclose(ends, table[["low", "high"]])
     assert ax.get_xlabel() == "mean attribution\n(units of age)"
-    other = plots.attributions(replace(found, output="q(0.1)"), top=3)
+    other = plots.attributions(replace(result, output="q(0.1)"), top=3)
     assert other.get_xlabel() == "mean attribution\n(units of age, q(0.1))"
     assert labels(ax)[0].startswith("★ ")
     lowest = table["genus"].fillna("P").str.replace("$", r"\$").tolist()
@@ -77,47 +77,47 @@ def test_taxa_and_clades(fitted: aam.AAM, named: Study) -> None:
 
 
 def test_drawn_clades_are_apart(fitted: aam.AAM, named: Study) -> None:
-    found = attribute(fitted, replace(named, taxonomy=None), level="clade")
-    assert found.members is not None
-    drawn = [text.split(" (")[0] for text in labels(plots.clades(found, top=8))]
-    rows = [found.features.index.get_loc(clade) for clade in drawn]
-    assert found.members[rows].sum(0).max() == 1
-    best = found.by_feature()
-    half = (found.members.sum(0) > 0).sum() / 2
+    result = attribute(fitted, replace(named, taxonomy=None), level="clade")
+    assert result.members is not None
+    drawn = [text.split(" (")[0] for text in labels(plots.clades(result, top=8))]
+    rows = [result.features.index.get_loc(clade) for clade in drawn]
+    assert result.members[rows].sum(0).max() == 1
+    best = result.by_feature()
+    half = (result.members.sum(0) > 0).sum() / 2
     assert drawn[-1] == best.index[best["num_asvs"] <= half][0]  # the first on top
 
 
 def test_letters_along_positions(fitted: aam.AAM, named: Study) -> None:
-    found = attribute(fitted, named, level="nucleotide", method="gradient_x_input", top=2)
-    asv = found.asv_ids[1]
-    figure = plots.nucleotides(found, asv)
+    result = attribute(fitted, named, level="nucleotide", method="gradient_x_input", top=2)
+    asv = result.asv_ids[1]
+    figure = plots.nucleotides(result, asv)
     ax = figure.axes[0]
-    table = found.by_feature().query("asv_id == @asv").sort_values("position")
+    table = result.by_feature().query("asv_id == @asv").sort_values("position")
     np.testing.assert_allclose([bar.get_height() for bar in ax.patches], table["mean"])
     assert "".join(t.get_text() for t in ax.get_xticklabels()) == asv
-    assert plots.nucleotides(found).get_suptitle() != figure.get_suptitle()
+    assert plots.nucleotides(result).get_suptitle() != figure.get_suptitle()
     with pytest.raises(UnknownIdError, match="The nucleotides of ACGT were not explained"):
-        plots.nucleotides(found, "ACGT")
+        plots.nucleotides(result, "ACGT")
 
 
 @pytest.mark.parametrize("method", ["integrated_gradients", "occlusion"])
 def test_a_sample_from_the_reference_to_its_prediction(fitted: aam.AAM, named: Study, method: str) -> None:
-    found, sample = attribute(fitted, named, method=method), str(named.sample_ids[0])
-    ax = plots.sample_attributions(found, sample, top=5)
-    check, bars = found.check.loc[sample], ax.patches
+    result, sample = attribute(fitted, named, method=method), str(named.sample_ids[0])
+    ax = plots.sample_attributions(result, sample, top=5)
+    check, bars = result.check.loc[sample], ax.patches
     assert bars[0].get_x() == pytest.approx(check["reference"])
     end = bars[-1].get_x() + bars[-1].get_width()
     assert end == pytest.approx(check["prediction"], abs=0.01 * abs(check["prediction"] - check["reference"]))
-    np.testing.assert_allclose([bar.get_width() for bar in bars[:5]], found.of_sample(sample).head(5))
-    assert labels(ax)[5] == f"{len(found.of_sample(sample)) - 5} others"
+    np.testing.assert_allclose([bar.get_width() for bar in bars[:5]], result.of_sample(sample).head(5))
+    assert labels(ax)[5] == f"{len(result.of_sample(sample)) - 5} others"
     assert (labels(ax)[-1] == "not explained by the method") == (method == "occlusion")
 
 
 def test_what_leads_nowhere_is_refused(fitted: aam.AAM, named: Study) -> None:
     sample = str(named.sample_ids[0])
-    for asked in ({"level": "clade"}, {"level": "taxon"}, {"level": "nucleotide", "method": "occlusion", "top": 1}):
+    for settings in ({"level": "clade"}, {"level": "taxon"}, {"level": "nucleotide", "method": "occlusion", "top": 1}):
         with pytest.raises(ExplainError, match="do not lead from one reference"):
-            plots.sample_attributions(attribute(fitted, named, **asked), sample)  # type: ignore[arg-type]
+            plots.sample_attributions(attribute(fitted, named, **settings), sample)  # type: ignore[arg-type]
     one_rank = attribute(fitted, named, level="taxon", rank="genus")
     assert plots.sample_attributions(one_rank, sample).patches
 

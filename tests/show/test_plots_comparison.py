@@ -23,11 +23,11 @@ matplotlib.use("Agg")
 @pytest.fixture(scope="module")
 def result(study: Study) -> Comparison:
     config = CompareConfig(folds=3, tune=False, num_resamples=40, num_permutations=19)
-    found = compare(
+    compared = compare(
         ["ridge_clr", "dummy", "depth_only", "svm", "group_lookup"], study, target="age", config=config, progress=False
     )
-    verdicts = found.differences.assign(verdict=["better", "tied", "worse", "undecided"])
-    return replace(found, differences=verdicts)
+    verdicts = compared.differences.assign(verdict=["better", "tied", "worse", "undecided"])
+    return replace(compared, differences=verdicts)
 
 
 def dots(ax: Axes) -> np.ndarray:
@@ -47,10 +47,12 @@ def test_figure_shows_the_tables(result: Comparison) -> None:
     np.testing.assert_allclose(dots(right), [[table.loc[n, "difference"], names.index(n)] for n in rows])
     legend = right.get_legend()
     assert legend is not None
-    said = {t.get_text(): h.get_marker() for t, h in zip(legend.get_texts(), legend.legend_handles, strict=True)}  # type: ignore[union-attr]
+    names_and_markers = {
+        t.get_text(): h.get_marker() for t, h in zip(legend.get_texts(), legend.legend_handles, strict=True)
+    }  # type: ignore[union-attr]
     want = {name.format("ridge_clr"): marker for _, marker, name in VERDICTS.values()}
-    assert said == want
-    assert sorted(said) == ["ridge_clr is better", "ridge_clr is worse", "tied", "undecided"]
+    assert names_and_markers == want
+    assert sorted(names_and_markers) == ["ridge_clr is better", "ridge_clr is worse", "tied", "undecided"]
     assert "balanced" not in right.get_xlabel()
     assert "R²" in left.get_xlabel()
     scores = result.scores.query("metric == 'r2'").set_index("contender")

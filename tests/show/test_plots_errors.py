@@ -20,18 +20,18 @@ from aam_nb.show import plots
 from aam_nb.study.study import Study
 
 FAST = ErrorsConfig(num_permutations=199, num_resamples=50, min_slice=3, attributions=False)
-JUDGED = aam.EvaluateConfig(num_resamples=20, num_trees=10)
+EVALUATION = aam.EvaluateConfig(num_resamples=20, num_trees=10)
 
 
 @pytest.fixture(scope="module")
 def numbers(fitted: aam.AAM, study: Study, sides: tuple[Study, Study]) -> ErrorAnalysis:
-    return errors(aam.Evaluation.of(fitted, sides[1], find_leaks=False, config=JUDGED), study, config=FAST)
+    return errors(aam.Evaluation.of(fitted, sides[1], find_leaks=False, config=EVALUATION), study, config=FAST)
 
 
 @pytest.fixture(scope="module")
 def classes(study: Study, sides: tuple[Study, Study]) -> ErrorAnalysis:
     model = aam.AAM(TINY).fit(sides[0], target="diet", config=QUICK)
-    return errors(aam.Evaluation.of(model, sides[1], find_leaks=False, config=JUDGED), study, config=FAST)
+    return errors(aam.Evaluation.of(model, sides[1], find_leaks=False, config=EVALUATION), study, config=FAST)
 
 
 @pytest.fixture(autouse=True)
@@ -92,8 +92,8 @@ def test_what_is_empty_says_so(numbers: ErrorAnalysis) -> None:
         calibration=replace(numbers.calibration, reliability=pd.DataFrame()),
         samples=numbers.samples.drop(columns=["distance", "distance_percentile", "outside"]),
     )
-    said = {t.get_text() for ax in plots.errors(bare).axes for t in ax.texts}
-    assert said == {"no slice is large enough", "no validation samples available", "no training samples available"}
+    texts = {t.get_text() for ax in plots.errors(bare).axes for t in ax.texts}
+    assert texts == {"no slice is large enough", "no validation samples available", "no training samples available"}
 
 
 def test_outside_and_suspects_are_marked(numbers: ErrorAnalysis) -> None:

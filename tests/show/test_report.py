@@ -108,9 +108,9 @@ def test_figures_show_the_tables_they_are_drawn_from(
     assert sum(cells) == test.num_samples
     assert cells[0] == ((diet.predictions["truth"] == "animal") & (diet.predictions["prediction"] == "animal")).sum()
 
-    found = aam.explain.attribute(fitted, test)
-    bars = [bar.get_width() for bar in aam.plots.attributions(found, top=5).patches]
-    np.testing.assert_allclose(bars, found.by_asv()["mean"].head(5).iloc[::-1])
+    attributions = aam.explain.attribute(fitted, test)
+    bars = [bar.get_width() for bar in aam.plots.attributions(attributions, top=5).patches]
+    np.testing.assert_allclose(bars, attributions.by_asv()["mean"].head(5).iloc[::-1])
 
     ordination = aam.pcoa(aam.unifrac(test))
     axes = aam.plots.pcoa(ordination, color=test.metadata["diet"])

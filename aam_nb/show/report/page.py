@@ -49,10 +49,11 @@ def report(model: AAM | Sequence[AAM], study: Study, path: str | Path, *, title:
     Examples
     --------
     >>> import aam_nb as aam
-    >>> study = aam.simulate_study(n_samples=24, n_asvs=60, seed=0)
+    >>> study = aam.simulate_study(n_samples=16, n_asvs=60, seed=0)
     >>> train, test = study.split(test_size=0.25, target="age", seed=0)
     >>> model = aam.AAM(aam.ModelConfig(width=16, num_layers=1))
     >>> model = model.fit(train, target="age", config=aam.TrainConfig(epochs=1, progress=False))
+    >>> result = model.evaluate(test, config=aam.EvaluateConfig(num_trees=5, num_resamples=20))
     >>> aam.report(model, study, "report.html").name
     'report.html'
     """
