@@ -45,7 +45,7 @@ def to_biom(study: StudyBase) -> biom.Table:
         taxonomy = [{"taxonomy": names} for names in ranks.where(ranks.notna(), "").to_numpy().tolist()]
     columns = {str(name): _as_plain_values(study.metadata[name]) for name in study.metadata.columns}
     metadata = [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)] or None
-    counts = sparse.csr_matrix(study.in_memory().table.T, dtype=np.float64)
+    counts = sparse.csr_matrix(sparse.csr_array(study.table[:]).T, dtype=np.float64)
     return Table(
         counts, list(study.asv_ids), list(study.sample_ids), taxonomy, metadata, type="OTU table", generated_by="aam_nb"
     )
@@ -108,7 +108,7 @@ def to_anndata(study: StudyBase) -> anndata.AnnData:
         ) from error
     taxonomy = pd.DataFrame(index=study.asv_ids) if study.taxonomy is None else study.taxonomy
     return anndata.AnnData(
-        X=sparse.csr_matrix(study.in_memory().table),
+        X=sparse.csr_matrix(study.table[:]),
         obs=study.metadata.rename(columns=str),
         var=taxonomy,
         uns={"provenance": list(study.provenance)},
