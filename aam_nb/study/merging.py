@@ -50,6 +50,15 @@ def merge(
     MergeError
         A sample is in both; the studies share no ASV and so no more than a name; ASVs are shorter than `trim`; there is a column
         `study` already; a column holds numbers in one study and text or dates in the other; `trim` or `names` has no such value.
+
+    Examples
+    --------
+    >>> import aam_nb as aam
+    >>> study = aam.simulate_study(n_samples=16, n_asvs=60, seed=0)
+    >>> first, second = study.split(test_size=0.5, seed=0)
+    >>> merged = aam.merge(first, second, names=("A", "B"))
+    >>> merged.metadata["study"].value_counts().to_dict()
+    {'A': 8, 'B': 8}
     """
     _check_settings(trim, names)
     both = one.sample_ids.intersection(other.sample_ids)

@@ -73,6 +73,16 @@ def read_study(
         Ids occur twice or are not DNA, counts are not whole numbers >= 0 or all zero, or no sample is shared.
     TreeError
         The tree is not rooted or its branch lengths are not lengths.
+
+    Examples
+    --------
+    >>> import aam_nb as aam
+    >>> study = aam.simulate_study(n_samples=16, n_asvs=60, seed=0)
+    >>> table = aam.write_biom(study, "table.biom")
+    >>> metadata = aam.write_metadata(study.metadata, "metadata.tsv")
+    >>> read = aam.read_study(table, metadata=metadata)
+    >>> read.num_samples, read.num_asvs, list(read.metadata)
+    (16, 60, ['host_id', 'age', 'diet', 'season'])
     """
     if types and metadata is None:
         raise StudyError(

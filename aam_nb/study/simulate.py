@@ -48,6 +48,15 @@ def simulate_study(
     References
     ----------
     Kimura 1980, J. Mol. Evol. 16:111 (substitution model). Yule 1925, Phil. Trans. R. Soc. B 213:21 (tree).
+
+    Examples
+    --------
+    >>> import aam_nb as aam
+    >>> study = aam.simulate_study(n_samples=16, n_asvs=60, seed=0)
+    >>> study.num_samples, study.num_asvs, list(study.metadata)
+    (16, 60, ['host_id', 'age', 'diet', 'season'])
+    >>> len(study.truth.asvs("age")) > 0
+    True
     """
     config = config or SimulateConfig()
     if n_samples < 8 or n_asvs < 60:

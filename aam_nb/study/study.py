@@ -59,9 +59,9 @@ class Study(StudyBase):
     Examples
     --------
     >>> import aam_nb as aam
-    >>> study = aam.simulate_study(n_samples=24, n_asvs=40, seed=0)
+    >>> study = aam.simulate_study(n_samples=24, n_asvs=60, seed=0)
     >>> study.num_samples, study.num_asvs
-    (24, 40)
+    (24, 60)
     >>> study.filter(min_prevalence=3).rarefy(500, seed=0).depth.unique()
     array([500])
     """
@@ -154,6 +154,14 @@ class Study(StudyBase):
         -----
         SplitWarning
             The target is nearly a function of the group, or of a column that the split does not keep whole.
+
+        Examples
+        --------
+        >>> import aam_nb as aam
+        >>> study = aam.simulate_study(n_samples=40, n_asvs=60, seed=0)
+        >>> train, test = study.split(test_size=0.2, group="host_id", seed=0)
+        >>> train.num_samples, test.num_samples, set(train.metadata["host_id"]) & set(test.metadata["host_id"])
+        (32, 8, set())
         """
         known, left_out = self._with_target(target)
         test = known.hold_out(test_size=test_size, target=target, group=group, seed=seed)
@@ -284,6 +292,12 @@ class Study(StudyBase):
         ------
         StudyError
             A taxon has a semicolon in its name, which divides the ranks of a lineage.
+
+        Examples
+        --------
+        >>> import aam_nb as aam
+        >>> aam.simulate_study(n_samples=16, n_asvs=60, seed=0).to_biom().shape
+        (60, 16)
         """
         return to_biom(self)
 
@@ -316,6 +330,14 @@ class Study(StudyBase):
         ------
         FormatError, StudyError, TreeError
             As in `aam.read_study`.
+
+        Examples
+        --------
+        >>> import aam_nb as aam
+        >>> study = aam.simulate_study(n_samples=16, n_asvs=60, seed=0)
+        >>> again = aam.Study.from_biom(study.to_biom(), tree=study.tree)
+        >>> again.content_hash() == study.content_hash()
+        True
         """
         return from_biom(cls, table, metadata=metadata, tree=tree, sequences=sequences, sum_duplicates=sum_duplicates)
 

@@ -172,7 +172,7 @@ class Tree:
         Examples
         --------
         >>> import aam_nb as aam
-        >>> study = aam.simulate_study(n_samples=8, n_asvs=20, seed=0)
+        >>> study = aam.simulate_study(n_samples=8, n_asvs=60, seed=0)
         >>> study.tree.pruned(study.asv_ids[:3])
         Tree(3 tips, 5 nodes)
         """

@@ -52,6 +52,14 @@ def write_biom(study: StudyBase, path: str | Path) -> Path:
     ------
     StudyError
         A taxon has a semicolon in its name, which divides the ranks of a lineage.
+
+    Examples
+    --------
+    >>> import aam_nb as aam
+    >>> study = aam.simulate_study(n_samples=16, n_asvs=60, seed=0)
+    >>> path = aam.write_biom(study, "table.biom")
+    >>> aam.read_study(path).content_hash() == aam.read_study(path, lazy=True).content_hash()
+    True
     """
     import h5py
 

@@ -55,6 +55,15 @@ def read_metadata(path: str | Path, *, types: Mapping[str, ColumnType] | None = 
     References
     ----------
     https://docs.qiime2.org, "Metadata in QIIME 2". Checked against scikit-bio's reader of that format in tests.
+
+    Examples
+    --------
+    >>> import aam_nb as aam
+    >>> from pathlib import Path
+    >>> _ = Path("metadata.tsv").write_text("sample-id\\tph\\tday\\n0012\\t6.5\\t2026-01-02\\n")
+    >>> metadata = aam.read_metadata("metadata.tsv")
+    >>> metadata.loc["0012", "ph"], str(metadata.loc["0012", "day"].date())
+    (np.float64(6.5), '2026-01-02')
     """
     with unpacked(path, "sample metadata, as TSV or CSV") as source:
         return parse_metadata(source, types=types)[0]
@@ -209,6 +218,14 @@ def write_metadata(metadata: pd.DataFrame, path: str | Path) -> Path:
     ------
     MetadataError
         Something would not be read back as it is: text such as "NA" or "", blanks around a value, an id that starts with `#`.
+
+    Examples
+    --------
+    >>> import aam_nb as aam
+    >>> study = aam.simulate_study(n_samples=16, n_asvs=60, seed=0)
+    >>> path = aam.write_metadata(study.metadata, "metadata.tsv")
+    >>> aam.read_metadata(path).shape
+    (16, 4)
     """
     path = Path(path)
     hashed = [i for i in metadata.index if str(i).lstrip().startswith("#")]

@@ -47,6 +47,14 @@ def read_sequences(path: str | Path) -> pd.Series:
         It is not FASTA.
     SequenceError
         Ids are absent or occur twice, or a sequence is empty, aligned, a protein, or otherwise not DNA.
+
+    Examples
+    --------
+    >>> import aam_nb as aam
+    >>> from pathlib import Path
+    >>> _ = Path("rep-seqs.fasta").write_text(">asv1\\nacguacgu\\n")
+    >>> aam.read_sequences("rep-seqs.fasta").to_dict()
+    {'asv1': 'ACGTACGT'}
     """
     with unpacked(path, "sequences, as FASTA") as source:
         return parse_sequences(source)[0]

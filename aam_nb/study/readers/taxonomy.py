@@ -64,6 +64,14 @@ def read_taxonomy(path: str | Path) -> pd.DataFrame:
         It is not a table.
     TaxonomyError
         It is no taxonomy, ids are absent or occur twice, or it cannot be told of which rank a name is.
+
+    Examples
+    --------
+    >>> import aam_nb as aam
+    >>> from pathlib import Path
+    >>> _ = Path("taxonomy.tsv").write_text("Feature ID\\tTaxon\\nasv1\\td__Bacteria; p__Bacillota\\n")
+    >>> aam.read_taxonomy("taxonomy.tsv").loc["asv1"].to_list()
+    ['Bacteria', 'Bacillota']
     """
     with unpacked(path, "a taxonomy, as TSV or CSV") as source:
         return parse_taxonomy(source)[0]
