@@ -172,11 +172,13 @@ def compare_attention(
     config = make_config(AttentionConfig, config, settings)
     a, b = as_id_list("a", a), as_id_list("b", b)
     _require_sides(study, a, b)
+    # The attention of all samples, and what may be exchanged between the sides.
     values = None if group is None else study.column(group).loc[[*a, *b]]
     maps = _require_maps(source, study, [*a, *b], config)
     is_a = np.arange(len(a) + len(b)) < len(a)
     unit, blocks, permuted = find_exchangeable_units(is_a, values)
     labels, exact = draw_labellings(is_a, unit, blocks, config.num_permutations, config.seed)
+    # Both tables, the smallest p-value first.
     asvs = _compare_asvs(_tabulate_pooling(maps, [*a, *b]), is_a, labels, exact=exact).sort_values(
         "p_value", kind="stable"
     )

@@ -260,9 +260,11 @@ class TreeDistances:
         tips = np.flatnonzero(nodes >= 0)
         if not len(tips):
             return distance
+        # From left to right, with the depth of the last common ancestor of each tip and the next.
         tips = tips[np.argsort(self.first[nodes[tips]])]
         rank, depth = self.first[nodes[tips]], self.depth[nodes[tips]]
         meet = np.array([self.meet[a + 1 : b + 1].min() for a, b in pairwise(rank)])
+        # Of a tip and each tip to its right, the ancestor is the highest one between them.
         for i in range(len(tips)):
             above = np.minimum.accumulate(meet[i:])
             row = depth[i] + depth[i + 1 :] - 2 * above

@@ -262,13 +262,16 @@ def attention(
             f"asvs is given and levels is {levels!r}. ASVs are named for level 'nucleotide'. Leave asvs out, or add it: "
             "`levels=('nucleotide', 'pooling')`."
         )
+    # Maps of samples: also where only nucleotides are asked for, if the most attended ASVs are still to be chosen.
     names = None if asvs is None else require_asvs(study, asvs)
     if names is None or set(levels) != {"nucleotide"}:
         recorder.record_samples(model, chosen, config)
+    # Maps inside ASVs.
     if with_nucleotides:
         recorder.record_nucleotides(
             model, recorder.most_attended_asvs(config.top_nucleotide) if names is None else names
         )
+    # Only the levels asked for, samples in the order of the study.
     order = [str(sample) for sample in chosen.sample_ids]
     kept = pd.DataFrame(recorder.kept, columns=["sample_id", "asvs", "kept", "pooling"]).set_index("sample_id")
     frames = [f for f in recorder.statistics if "pooling" in levels or f["level"].iat[0] != "pooling"]

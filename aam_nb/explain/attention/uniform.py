@@ -18,6 +18,7 @@ from aam_nb.batch.tokens import tokenize
 from aam_nb.config import count_noun
 from aam_nb.evaluate.metrics import METRICS, score
 from aam_nb.explain.attention.heads import NOT_IMPORTANCE
+from aam_nb.explain.attention.maps import LEVELS as MAP_LEVELS
 from aam_nb.model.layers import evenly
 from aam_nb.model.module import Network
 from aam_nb.model.objectives import Task
@@ -25,7 +26,7 @@ from aam_nb.study.study import Study
 from aam_nb.train.asv_cache import encode_asvs
 from aam_nb.train.estimator import AAM
 
-LEVELS = ("nucleotide", "nucleotide_pooling", "asv", "pooling", "all")
+LEVELS = (*MAP_LEVELS, "all")
 """Where attention is made even: each by itself, and everywhere."""
 
 

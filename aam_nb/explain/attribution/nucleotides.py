@@ -187,6 +187,7 @@ def _explain_by_mutation(
     feature_V, letter_V = np.nonzero(features["letter"].to_numpy()[:, None] != np.array(list(LETTERS)))
     sequences = [_mutate(features, f, LETTERS[c]) for f, c in zip(feature_V.tolist(), letter_V.tolist(), strict=True)]
     vector_VD = encode_asvs(model.network, tokenize(sequences), model.device, progress=model.shows_progress)
+    # What each variant changes in each sample that holds its ASV.
     letters_F = np.bincount(feature_V, minlength=len(features))
     total, holders_F, batches = np.zeros((len(features), len(LETTERS))), np.zeros(len(features)), []
     for probe in probes:

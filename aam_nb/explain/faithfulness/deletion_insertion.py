@@ -65,6 +65,7 @@ class RemovableFeatures:
         column_BS = probe.column_BS.cpu().numpy()
         own_BS, share_BS = probe.own_BS.cpu().numpy(), probe.share_BS.cpu().numpy()
         of_slot_BS = np.where(column_BS >= 0, feature_A[column_BS], -1)
+        # The features that each sample has, in order; then their slots, attributions and abundances.
         features_B = [np.unique(row[row >= 0]) for row in of_slot_BS]
         B, F = len(features_B), max(1, max(map(len, features_B)))
         feature, value, share = np.full((B, F), -1), np.zeros((B, F)), np.zeros((B, F))
