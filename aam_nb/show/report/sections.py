@@ -160,7 +160,8 @@ def _headline(result: Evaluation) -> str:
 
 
 def _split_sentence(model: AAM, result: Evaluation) -> str:
-    counts = ", ".join(f"{len(ids):,} for {SIDE_NAMES.get(side, side)}" for side, ids in model.samples.items())
+    sizes = {side: len(ids) for side, ids in model.samples.items()} | {"test": len(result.predictions)}
+    counts = ", ".join(f"{n:,} for {SIDE_NAMES.get(side, side)}" for side, n in sizes.items())
     rule = (
         f"All samples with the same {result.group} are on the same side of the split."
         if result.group
