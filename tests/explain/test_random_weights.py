@@ -29,6 +29,7 @@ from aam_nb.explain.faithfulness.random_weights import (
     spearman,
 )
 from aam_nb.study.study import Study
+from aam_nb.train.new_network import NetworkPlan
 from aam_nb.train.refit import refit
 
 
@@ -79,7 +80,7 @@ def test_weights_are_those_of_a_fresh_network(fitted: aam.AAM) -> None:
     *_, (_, last) = randomise_weights(fitted, seed=5)
     assert fitted.train_study is not None
     task, config = copy.deepcopy(fitted.require_task()), aam.TrainConfig(seed=5)
-    fresh, _ = aam.AAM(TINY)._new_network(fitted.train_study, [task], config, None, None)
+    fresh, _ = NetworkPlan(objectives=[task]).make_network(fitted.train_study, TINY, config)
     for name, value in fresh.encoder.named_parameters():
         assert torch.equal(value, last.network.encoder.get_parameter(name)), name
 
