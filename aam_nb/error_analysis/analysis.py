@@ -235,7 +235,7 @@ def errors(
     samples = make_sample_table(inputs)
     if (groups := int(inputs.unit.max()) + 1) < FEW_GROUPS:
         inputs.notes.append(
-            f"Intervals rest on {groups} {inputs.result.group or 'samples'}. From so few they come out too narrow: rely on the p-values."
+            f"Intervals rest on {groups} {inputs.result.group or 'samples'}. From so few they are too narrow: rely on the p-values."
         )
     associations, slices = _describe_errors(inputs, samples)
     # The worst samples: their neighbours in training, and their attributions.

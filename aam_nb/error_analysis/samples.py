@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from aam_nb.arrays import Floats, Ints
-from aam_nb.config import ErrorsConfig, UserError, cut_list
+from aam_nb.config import ErrorsConfig, UserError, count_noun, cut_list
 from aam_nb.diversity.unifrac import faith_pd, unifrac_between
 from aam_nb.error_analysis.neighbours import (
     OUTSIDE,
@@ -102,10 +102,9 @@ class ErrorInputs:
                 "independent. Give the study with it."
             )
         if warned := result.warnings():
-            several = len(warned) > 1
+            hold = "holds" if len(warned) == 1 else "hold"
             inputs.notes.append(
-                f"{len(warned)} warning{'s' if several else ''} of the evaluation hold{'' if several else 's'} here too: see "
-                "`result.warnings()`."
+                f"{count_noun(len(warned), 'warning')} of the evaluation {hold} here too: see `result.warnings()`."
             )
         return inputs
 
@@ -203,8 +202,7 @@ def make_sample_table(inputs: ErrorInputs) -> pd.DataFrame:
         table["error"] = np.where(number >= 0, 1 - p[np.arange(len(p)), number], 1.0)
         if (unknown := int((number < 0).sum())) > 0:
             inputs.notes.append(
-                f"{unknown} sample{' is' if unknown == 1 else 's are'} of classes that the model was not taught, and "
-                f"count{'s' if unknown == 1 else ''} as completely wrong."
+                f"{count_noun(unknown, 'sample')} of classes that the model was not taught: completely wrong, by definition."
             )
     # What the sample is like.
     largest = np.concatenate([t.max(axis=1).toarray().ravel() for _, t in test.blocks()])

@@ -15,7 +15,7 @@ from scipy.stats import false_discovery_control, kruskal, rankdata, spearmanr
 from tqdm.auto import tqdm
 
 from aam_nb.arrays import Bools, Floats, Ints
-from aam_nb.config import ErrorsConfig, cut_list, to_one_line
+from aam_nb.config import ErrorsConfig, count_noun, cut_list, to_one_line
 from aam_nb.evaluate.resampling import draw_groups, percentile_interval, permute_groups
 from aam_nb.model.objectives import class_names
 from aam_nb.study.columns import is_numeric_column
@@ -108,13 +108,13 @@ def make_slices(facts: pd.DataFrame, config: ErrorsConfig) -> tuple[list[Slice],
     notes = []
     if empty:
         notes.append(
-            f"{len(empty)} column{'' if len(empty) == 1 else 's'} gave no slice, being constant, different in nearly every "
+            f"{count_noun(len(empty), 'column')} gave no slice, being constant, different in nearly every "
             f"sample, or without a value of {config.min_slice} samples (`min_slice`): {cut_list(empty)}."
         )
     if same:
         notes.append(
-            f"{same} slice{' holds' if same == 1 else 's hold'} the same samples as another, and "
-            f"{'is' if same == 1 else 'are'} listed under the name of the first column."
+            f"{count_noun(same, 'slice')} {'has' if same == 1 else 'have'} the same samples as another: one is listed, under the name of "
+            "the first column."
         )
     return list(by_mask.values()), notes
 

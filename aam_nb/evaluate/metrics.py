@@ -15,7 +15,7 @@ from aam_nb.baselines.fit import predict_baseline
 from aam_nb.baselines.predictions import read_target
 from aam_nb.baselines.scoring import balanced_accuracy, guessing_score
 from aam_nb.baselines.settings import SharedSettings
-from aam_nb.config import EvaluateConfig, cut_list
+from aam_nb.config import EvaluateConfig, count_noun, cut_list
 from aam_nb.evaluate.leaks import Leak, find_leaks
 from aam_nb.evaluate.resampling import draw_resamples, number_groups, percentile_interval, score_resamples
 from aam_nb.model.objectives import Classification, Task
@@ -31,7 +31,7 @@ METRICS = {"regression": ("r2", "mae", "spearman"), "classification": ("balanced
 MODEL = "aam"
 """Name of the judged model in tables beside its baselines."""
 BESIDE = ("random_forest", "dummy")
-"""Baselines that an evaluation shows beside the model unless others are asked for."""
+"""Baselines that an evaluation shows beside the model unless others are named."""
 FEW_UNITS = 5
 """Values of the group, or samples, below which intervals cannot be trusted."""
 
@@ -368,9 +368,8 @@ def _few_units(num_groups: int, group: str | None) -> list[str]:
     """That there is too little to resample."""
     if num_groups >= FEW_UNITS:
         return []
-    of_group = f"{num_groups} {'value' if num_groups == 1 else 'values'} of {group}"
-    samples = f"{num_groups} sample{'' if num_groups == 1 else 's'}"
-    return [f"The intervals rest on {of_group if group else samples}: too few to trust them."]
+    units = f"{count_noun(num_groups, 'value')} of {group}" if group else count_noun(num_groups, "sample")
+    return [f"The intervals rest on {units}: too few to trust them."]
 
 
 def _settings(task: Task, group: str | None, config: EvaluateConfig) -> SharedSettings:

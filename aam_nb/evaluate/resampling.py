@@ -47,7 +47,7 @@ def permute_groups(unit: Ints, num: int, seed: int) -> Iterator[Ints]:
     rng = np.random.default_rng(seed)
     size_G = np.bincount(unit)
     start_G = np.cumsum(size_G) - size_G
-    # The place of each sample within its own group.
+    # The position of each sample within its own group.
     by_unit = np.argsort(unit, kind="stable")
     rank_n = np.empty_like(unit)
     rank_n[by_unit] = np.arange(len(unit)) - start_G[unit[by_unit]]

@@ -150,7 +150,7 @@ def test_columns_that_give_none_are_told_and_equal_ones_counted() -> None:
     assert [s.text for s in found] == ["kind = a", "kind = b", "flag = False", "flag = True"]
     assert notes[0].startswith("2 columns gave no slice")
     assert "constant, id." in notes[0]
-    assert notes[1].startswith("4 slices hold the same samples as another")
+    assert notes[1].startswith("4 slices have the same samples as another")
 
 
 def test_p_is_that_of_all_permutations() -> None:
@@ -209,7 +209,7 @@ def test_no_slices_is_an_empty_table() -> None:
     table, notes = find_slices(pd.DataFrame({"x": [1.0] * 20}), np.arange(20.0), np.arange(20), QUICKLY)
     assert table.empty
     assert {"slice", "excess", "p_adjusted", "worse"} <= set(table.columns)
-    assert "1 columns gave no slice" in notes[0]
+    assert "1 column gave no slice" in notes[0]
 
 
 def test_p_values_are_adjusted_as_benjamini_and_hochberg_do() -> None:

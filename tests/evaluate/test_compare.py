@@ -222,7 +222,7 @@ def test_a_target_that_is_a_lab_is_told(study: Study) -> None:
     trap = study.metadata.assign(k=old, lab=np.where(old == "old", "X", "Y"))
     found = run(["ridge_clr", "dummy"], replace(study, metadata=trap), "k", group="host_id")
     assert any(w.startswith("'k' cannot be distinguished from lab") for w in found.warnings())
-    assert any("12 values of host_id: so few that they come out too narrow" in w for w in found.warnings())
+    assert any("12 values of host_id: so few that they are too narrow" in w for w in found.warnings())
 
 
 # -- what it keeps ------------------------------------------------------------------------------------------------------

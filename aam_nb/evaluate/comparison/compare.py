@@ -1,4 +1,4 @@
-"""Is it any good? Our model, its ablations and simpler models on the same folds, with intervals and tests of their differences."""
+"""Does our model predict better than simpler ones? All of them on the same folds, with intervals and tests of their differences."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import pandas as pd
 from aam_nb.arrays import Array, Floats, Ints
 from aam_nb.baselines.predictions import read_target
 from aam_nb.baselines.settings import SharedSettings
-from aam_nb.config import CompareConfig, cut_list, cut_repr, make_config
+from aam_nb.config import CompareConfig, count_noun, cut_list, cut_repr, make_config
 from aam_nb.evaluate.comparison.contenders import Contender, Recipe, make_contenders
 from aam_nb.evaluate.comparison.cross_validation import (
     CompareError,
@@ -45,7 +45,7 @@ Intervals = dict[tuple[str, str, str], tuple[float, float]]
 """Bootstrap intervals by ("value" or "difference", contender, metric)."""
 
 
-def compare(
+def compare(  # nine parameters: users type each of them, and the settings are in one config
     contenders: Sequence[str | AAM] | Mapping[str, str | AAM],
     study: Study,
     *,
@@ -58,7 +58,7 @@ def compare(
     progress: bool = True,
     **settings: Any,
 ) -> Comparison:
-    """Judge models on the same folds, each fitted anew in every fold to its training side alone.
+    """Judge models on the same folds, each fitted in every fold to its training side alone.
 
     Parameters
     ----------
@@ -460,13 +460,13 @@ def _notes_on_size(fold_predictions: FoldPredictions) -> list[str]:
             )
         lacking = [f.name for f in folds if len(set(truth[~f.test])) < len(sizes)]
         if lacking:
-            number = f"{len(lacking)} fold{'' if len(lacking) == 1 else 's'}"
             notes.append(
-                f"The training side lacks a class in {number} ({cut_list(lacking, 3)}): it is never predicted there."
+                f"The training side lacks a class in {count_noun(len(lacking), 'fold')} ({cut_list(lacking, 3)}): there it is never "
+                "predicted."
             )
     if group and (groups := fold_predictions.unit.max() + 1) < NARROW:
-        why = "too few to trust them" if groups < FEW_GROUPS else "so few that they come out too narrow"
-        notes.append(f"The intervals rest on {groups} values of {group}: {why}.")
+        why = "too few to trust them" if groups < FEW_GROUPS else "so few that they are too narrow"
+        notes.append(f"The intervals rest on {count_noun(int(groups), 'value')} of {group}: {why}.")
     if not fold_predictions.classes:
         constant = sum(np.ptp(truth[f.test].astype(float)) == 0 for f in folds)
         if constant:
