@@ -18,7 +18,7 @@ from aam_nb.config import ErrorsConfig
 from aam_nb.error_analysis.analysis import ErrorAnalysis
 from aam_nb.error_analysis.calibration import Calibration
 from aam_nb.show.widgets.errors import ErrorsExplorer, errors
-from aam_nb.show.widgets.errors_payload import label_asvs
+from aam_nb.show.widgets.errors_payload import conformal_band, label_asvs, summary
 from aam_nb.show.widgets.twin import ExplorerError
 from aam_nb.study.errors import UnknownIdError
 from aam_nb.study.study import Study
@@ -272,6 +272,24 @@ def test_the_sentence_says_how_large_and_what_to_beware_of(explorer: ErrorsExplo
     assert f"mean {numbers.samples['error'].mean():.3g} over 12 samples in 3 groups (host_id)" in first
     assert str(numbers.samples["error"].idxmax()) in first
     assert tuple(notes) == numbers.notes
+
+
+@pytest.mark.parametrize(("num", "words"), [(1, "1 sample lies outside"), (2, "2 samples lie outside")])
+def test_numbers_have_their_words_in_the_singular_or_plural(numbers: ErrorAnalysis, num: int, words: str) -> None:
+    outside = np.arange(len(numbers.samples)) < num
+    assert words in summary(replace(numbers, samples=numbers.samples.assign(outside=outside)))
+
+
+def test_the_band_is_the_widest_up_to_nine_tenths(numbers: ErrorAnalysis) -> None:
+    def band(*rows: tuple[float, float]) -> float | None:
+        interval = conformal_band(replace(numbers, conformal=pd.DataFrame(rows, columns=["level", "threshold"])))
+        return None if interval is None else float(interval["level"])
+
+    assert band((0.5, 1.0), (0.95, 3.0), (0.8, 2.0)) == 0.8
+    assert band((0.5, np.nan), (0.95, 3.0)) == 0.95
+    assert band((0.8, np.nan)) is None
+    assert band() is None
+    assert conformal_band(replace(numbers, kind="classification")) is None
 
 
 # -- twin and files -------------------------------------------------------------------------------------------------------

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from aam_nb.show.widgets.twin import png_of
+from aam_nb.show.widgets.twin import draw_png
 
 DPI = 130
 
@@ -25,6 +25,6 @@ class Picture:
 
 def picture(drawn: Axes | Figure, alt: str, caption: str) -> Picture:
     """A figure, which is closed."""
-    raw = png_of(drawn, DPI)
+    raw = draw_png(drawn, DPI)
     width = int.from_bytes(raw[16:20], "big")  # of the PNG header
     return Picture(png=base64.b64encode(raw).decode(), width=round(width * 84 / DPI), alt=alt, caption=caption)

@@ -21,7 +21,7 @@ from aam_nb.config import UserError, cut_list
 from aam_nb.show.widgets.javascript import css, esm
 from aam_nb.show.widgets.page import page
 from aam_nb.show.widgets.payload import to_json_value
-from aam_nb.show.widgets.twin import ExplorerError, Twin, bundle_of, in_notebook
+from aam_nb.show.widgets.twin import ExplorerError, Twin, in_notebook, make_bundle
 from aam_nb.study.errors import UnknownIdError
 
 HIDDEN_WHILE_LIVE = """<style>
@@ -79,7 +79,7 @@ class Explorer(Twin, anywidget.AnyWidget):
     # -- what the browser asks --------------------------------------------------------------------------------------------
 
     @contextmanager
-    def _shown(self) -> Iterator[None]:
+    def _show_errors(self) -> Iterator[None]:
         """Errors of what runs inside are shown in the explorer: the reader's click has no cell to show them in."""
         try:
             yield
@@ -91,7 +91,7 @@ class Explorer(Twin, anywidget.AnyWidget):
     def set_state(self, sync_data: dict[str, Any]) -> None:
         """Take what the browser changed; an error shows inside the explorer."""
         before = {name: getattr(self, name) for name in self.keys if name != "error"}
-        with self._shown():
+        with self._show_errors():
             for name in (
                 before.keys() & sync_data.keys()
             ):  # before anything changes, so that no reaction sees a value that is refused
@@ -114,7 +114,7 @@ class Explorer(Twin, anywidget.AnyWidget):
         if bundle is None:
             return None
         by_type, details = bundle if isinstance(bundle, tuple) else (bundle, {})
-        return {**by_type, **bundle_of(self)}, details
+        return {**by_type, **make_bundle(self)}, details
 
     def _ipython_display_(self) -> None:
         """Show the explorer and, in an output of its own, the twin.
@@ -130,11 +130,11 @@ class Explorer(Twin, anywidget.AnyWidget):
         display(
             {**by_type, "text/plain": "Interactive in JupyterLab. The figure below shows its first state."}, raw=True
         )
-        twin = bundle_of(self)
+        twin = make_bundle(self)
         display({**twin, "text/html": f"{HIDDEN_WHILE_LIVE}{twin['text/html']}"}, raw=True)
 
     def _repr_html_(self) -> str:
-        return bundle_of(self)["text/html"]
+        return make_bundle(self)["text/html"]
 
     def __repr__(self) -> str:
         chosen = f", {len(self.selected)} selected" if self.selected else ""

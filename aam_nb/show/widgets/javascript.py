@@ -22,7 +22,7 @@ def kit() -> str:
     return _folder("kit")
 
 
-def built(script: str) -> str:
+def build_function(script: str) -> str:
     """An expression for the `build` function of an explorer's JavaScript, whose other names stay inside."""
     return f"(() => {{\n{_folder(script)}\nreturn build;\n}})()"
 
@@ -30,7 +30,7 @@ def built(script: str) -> str:
 @cache
 def esm(script: str) -> str:
     """The module that draws one explorer in a notebook."""
-    return f"{kit()}\nconst build = {built(script)};\nexport default {{ render: ({{ model, el }}) => mount(model, el, build) }};\n"
+    return f"{kit()}\nconst build = {build_function(script)};\nexport default {{ render: ({{ model, el }}) => mount(model, el, build) }};\n"
 
 
 @cache

@@ -15,11 +15,11 @@ from typing import Any, Protocol
 
 from markupsafe import Markup
 
-from aam_nb.show.widgets.javascript import built, css, kit
+from aam_nb.show.widgets.javascript import build_function, css, kit
 from aam_nb.version import __version__
 
 
-class Drawn(Protocol):
+class SavableExplorer(Protocol):
     """What a page needs of an explorer."""
 
     title: Any
@@ -49,10 +49,10 @@ class Embedded:
     places: tuple[Markup, ...]
 
 
-def embed(explorers: Sequence[Drawn]) -> Embedded:
+def embed(explorers: Sequence[SavableExplorer]) -> Embedded:
     """Explorers as parts of a page of HTML."""
     scripts = sorted({e.script for e in explorers})
-    drawn = ",\n".join(f"{json.dumps(name)}: {built(name)}" for name in scripts)
+    drawn = ",\n".join(f"{json.dumps(name)}: {build_function(name)}" for name in scripts)
     script = (
         f"{kit()}\nconst explorers = {{\n{drawn}\n}};\n"
         'for (const place of document.querySelectorAll("[data-explorer]"))\n'
@@ -64,7 +64,7 @@ def embed(explorers: Sequence[Drawn]) -> Embedded:
     )
 
 
-def page(explorer: Drawn) -> str:
+def page(explorer: SavableExplorer) -> str:
     """A whole page with one explorer."""
     embedded, title = embed([explorer]), html.escape(explorer.title)
     policy = f"default-src 'none'; img-src data: blob:; style-src 'unsafe-inline'; script-src {embedded.policy}"
@@ -92,7 +92,7 @@ body {{ margin: 0 auto; padding: 12px; max-width: 1200px; font: 15px/1.5 system-
 """
 
 
-def _place(explorer: Drawn) -> Markup:
+def _place(explorer: SavableExplorer) -> Markup:
     """Where an explorer is drawn, with its traits as JSON in which nothing can end the script."""
     text = json.dumps(explorer.saved_state(), ensure_ascii=True, allow_nan=False, separators=(",", ":"))
     for sign in "<>&":

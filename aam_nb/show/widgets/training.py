@@ -18,7 +18,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from matplotlib.figure import Figure
 
 from aam_nb.show import plots
-from aam_nb.show.widgets.twin import Twin, in_notebook, png_of
+from aam_nb.show.widgets.twin import Twin, draw_png, in_notebook
 from aam_nb.train.callbacks import Callback, Training, best_row
 
 THROTTLE = 0.5
@@ -73,7 +73,7 @@ class TrainingMonitor(Twin, Callback, traitlets.HasTraits):
     def __init__(self) -> None:
         super().__init__()
         self._handle: DisplayHandle | None = None
-        self._shown = self._started = 0.0
+        self._last_shown = self._started = 0.0
         self._first_step = self._samples = 0
         self._loss = float("nan")
 
@@ -87,9 +87,9 @@ class TrainingMonitor(Twin, Callback, traitlets.HasTraits):
     def on_fit_start(self, trainer: Training) -> None:
         if not trainer.is_main:
             return
-        self._started, self._shown = time.monotonic(), 0.0
+        self._started, self._last_shown = time.monotonic(), 0.0
         self._first_step, self._samples, self._loss = trainer.step, 0, float("nan")
-        self._look_at(trainer)
+        self._read_state(trainer)
         self.status = "running"
         if in_notebook():
             self._handle = display(self, display_id=True)
@@ -97,25 +97,25 @@ class TrainingMonitor(Twin, Callback, traitlets.HasTraits):
     def on_step_end(self, trainer: Training) -> None:
         self._samples += int(trainer.last.get("samples", 0))
         self._loss = float(trainer.last["loss"])
-        self._soon(trainer)
+        self._show_if_due(trainer)
 
     def on_epoch_end(self, trainer: Training) -> None:
-        self._soon(trainer)
+        self._show_if_due(trainer)
 
     def on_fit_end(self, trainer: Training) -> None:
         if self.status == "waiting":
             return
-        self._look_at(trainer)
+        self._read_state(trainer)
         self.status = "done" if trainer.stop or trainer.step >= trainer.num_steps else "interrupted"
         self._show()
 
-    def _soon(self, trainer: Training) -> None:
-        """Show the state of things, unless that was done a moment ago."""
-        if self.status == "running" and time.monotonic() - self._shown >= THROTTLE:
-            self._look_at(trainer)
+    def _show_if_due(self, trainer: Training) -> None:
+        """Read and show the state of the training, unless that was done a moment ago."""
+        if self.status == "running" and time.monotonic() - self._last_shown >= THROTTLE:
+            self._read_state(trainer)
             self._show()
 
-    def _look_at(self, trainer: Training) -> None:
+    def _read_state(self, trainer: Training) -> None:
         spent, done = time.monotonic() - self._started, trainer.step - self._first_step
         with self.hold_trait_notifications():
             self.stage, self.step, self.num_steps = trainer.stage, trainer.step, trainer.num_steps
@@ -128,7 +128,7 @@ class TrainingMonitor(Twin, Callback, traitlets.HasTraits):
                 self.best_epoch = best_row(trainer.rows, trainer.config.best) + 1 if trainer.rows else 0
 
     def _show(self) -> None:
-        self._shown = time.monotonic()
+        self._last_shown = time.monotonic()
         if self._handle is not None:
             self._handle.update(self)
 
@@ -137,7 +137,7 @@ class TrainingMonitor(Twin, Callback, traitlets.HasTraits):
     def _repr_mimebundle_(self, **kwargs: Any) -> dict[str, Any]:
         bundle = {"text/plain": repr(self), "text/html": self._repr_html_()}
         if self.status in ("done", "interrupted") and len(self.history):
-            bundle["image/png"] = base64.b64encode(png_of(self.figure())).decode()
+            bundle["image/png"] = base64.b64encode(draw_png(self.figure())).decode()
         return bundle
 
     def _repr_html_(self) -> str:

@@ -76,9 +76,9 @@ class Twin:
         return path
 
 
-def bundle_of(twin: Twin) -> dict[str, str]:
+def make_bundle(twin: Twin) -> dict[str, str]:
     """A twin by MIME type: HTML with title, sentence and figure, where everything is escaped; the figure; its name."""
-    png = base64.b64encode(png_of(twin.figure())).decode()
+    png = base64.b64encode(draw_png(twin.figure())).decode()
     title, alt = html.escape(twin.title), html.escape(f"{twin.title}. {twin.sentence()}")
     lines = "".join(f"<p>{html.escape(line)}</p>" for line in twin.sentence().split("\n") if line)
     image = f'<img alt="{alt}" style="max-width:100%" src="data:image/png;base64,{png}">'
@@ -86,7 +86,7 @@ def bundle_of(twin: Twin) -> dict[str, str]:
     return {"text/plain": repr(twin), "text/html": block, "image/png": png}
 
 
-def png_of(drawn: Axes | Figure, dpi: int = DPI) -> bytes:
+def draw_png(drawn: Axes | Figure, dpi: int = DPI) -> bytes:
     """A figure as PNG; it is closed."""
     figure = drawn if isinstance(drawn, Figure) else drawn.get_figure(root=True)
     assert figure is not None
