@@ -1,4 +1,4 @@
-"""How predictions are judged, their errors analysed, and models compared."""
+"""How predictions are evaluated, their errors analysed, and models compared."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class BaselineConfig:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class EvaluateConfig(BaselineConfig):
-    """How a prediction is judged."""
+    """How a prediction is evaluated."""
 
     tune: bool = False
     """Choose each baseline's settings from its grid by cross-validation within the training samples. Off here, since it takes 5 to 30

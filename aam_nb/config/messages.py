@@ -1,4 +1,4 @@
-"""What is said to the user: mistakes, notices, names shortened."""
+"""Messages to the user: errors, notices, and names and numbers as text."""
 
 from __future__ import annotations
 

@@ -249,16 +249,16 @@ def align_taxonomy(
             "the first is kept"
         )
         ranks = alone
-    known = study.asv_ids.isin(ranks.index)
-    lost = study.asv_ids[~known]
-    if not known.any():
+    has_lineage = study.asv_ids.isin(ranks.index)
+    lost = study.asv_ids[~has_lineage]
+    if not has_lineage.any():
         raise StudyError(
             f"None of the {study.num_asvs} ASVs is in {name}, which has {cut_list(ranks.index, 2)}. Expected lineages of the table's ASVs "
             f"({cut_list(study.asv_ids, 1)}). Give the taxonomy made with this table; where its ids are hashes, give `sequences=` too."
         )
     steps.append(
-        f"read {name}: lineages of {int(known.sum())} of {study.num_asvs} ASVs"
+        f"read {name}: lineages of {int(has_lineage.sum())} of {study.num_asvs} ASVs"
         + (f" (none for {cut_list(lost, 2)})" if len(lost) else "")
-        + f", {len(ranks) - int(known.sum())} lineages of other ASVs"
+        + f", {len(ranks) - int(has_lineage.sum())} lineages of other ASVs"
     )
     return ranks.reindex(study.asv_ids).rename_axis("asv_id")

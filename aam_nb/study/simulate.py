@@ -38,7 +38,7 @@ def simulate_study(
     seed
         The same seed gives the same study on any machine.
     config
-        The rest of the knobs.
+        The other settings.
 
     Returns
     -------
@@ -177,7 +177,7 @@ def _disjoint_clades(
     taken: set[int] = set()
     middle = (smallest + largest) / 2
     nodes = rng.permutation(len(tree.parent))
-    # Those of the asked size first, in random order; were there too few, the nearest in size follow.
+    # Those of the wanted size first, in random order; where there are too few, the nearest in size follow.
     for node in nodes[
         np.argsort([max(0.0, abs(len(below[n]) - middle) - (largest - smallest) / 2) for n in nodes], kind="stable")
     ]:

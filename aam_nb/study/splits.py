@@ -278,8 +278,8 @@ def _units(sample_ids: pd.Index, group: pd.Series | None) -> Ints:
 
 def _counted(number: int, group: pd.Series | None) -> str:
     """So many samples, or values of the group, in words."""
-    what, of = ("sample", "") if group is None else ("value", f" of {group.name!r}")
-    return f"{number} {what}{'' if number == 1 else 's'}{of}"
+    noun, of = ("sample", "") if group is None else ("value", f" of {group.name!r}")
+    return f"{number} {noun}{'' if number == 1 else 's'}{of}"
 
 
 def _strata(values: pd.Series) -> Ints:

@@ -163,11 +163,11 @@ class Study(StudyBase):
         >>> train.num_samples, test.num_samples, set(train.metadata["host_id"]) & set(test.metadata["host_id"])
         (32, 8, set())
         """
-        known, left_out = self._with_target(target)
-        test = known.hold_out(test_size=test_size, target=target, group=group, seed=seed)
-        known._warn(target, group)
+        labelled, left_out = self._with_target(target)
+        test = labelled.hold_out(test_size=test_size, target=target, group=group, seed=seed)
+        labelled._warn(target, group)
         info = Split(part="train", target=target, group=group, test_size=test_size, seed=seed)
-        return known._make_sides(test, info, f"a split with seed {seed}", left_out, self.provenance)
+        return labelled._make_sides(test, info, f"a split with seed {seed}", left_out, self.provenance)
 
     def folds(
         self, folds: int = 5, *, target: str | None = None, group: str | None = None, seed: int = 0
@@ -176,11 +176,11 @@ class Study(StudyBase):
 
         Stratified by the target, and no value of the group crosses, as in `split`, which has the same arguments and errors.
         """
-        known, left_out = self._with_target(target)
-        masks = fold_masks(known.sample_ids, **known._columns(target, group), folds=folds, seed=seed)
-        known._warn(target, group)
+        labelled, left_out = self._with_target(target)
+        masks = fold_masks(labelled.sample_ids, **labelled._columns(target, group), folds=folds, seed=seed)
+        labelled._warn(target, group)
         return [
-            known._make_sides(m.test, m.split, f"{m.split.fold} with seed {seed}", left_out, self.provenance)
+            labelled._make_sides(m.test, m.split, f"{m.split.fold} with seed {seed}", left_out, self.provenance)
             for m in masks
         ]
 
@@ -200,10 +200,11 @@ class Study(StudyBase):
         SplitError
             There are fewer than two groups, a group value is missing, or a class of the target is in one group only.
         """
-        known, left_out = self._with_target(target)
-        masks = group_masks(known.sample_ids, **known._columns(target, group))
+        labelled, left_out = self._with_target(target)
+        masks = group_masks(labelled.sample_ids, **labelled._columns(target, group))
         return [
-            known._make_sides(m.test, m.split, f"leaving out {m.split.fold}", left_out, self.provenance) for m in masks
+            labelled._make_sides(m.test, m.split, f"leaving out {m.split.fold}", left_out, self.provenance)
+            for m in masks
         ]
 
     def group_masks(self, group: str, *, target: str | None = None) -> list[FoldMask]:
@@ -218,8 +219,8 @@ class Study(StudyBase):
 
     def _with_target(self, target: str | None) -> tuple[Study, int]:
         """The samples that have the target, and how many have not."""
-        known = self if target is None else self.keep_samples(self.target(target).notna())
-        return known, self.num_samples - known.num_samples
+        labelled = self if target is None else self.keep_samples(self.target(target).notna())
+        return labelled, self.num_samples - labelled.num_samples
 
     def _columns(self, target: str | None, group: str | None) -> dict[str, Any]:
         """The columns that a split is made by."""

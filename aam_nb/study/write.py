@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from aam_nb.config import cut_list
+from aam_nb.config import cut_list, cut_repr
 from aam_nb.study.atomic import whole_file, whole_folder
 from aam_nb.study.base import StudyBase
 from aam_nb.study.errors import FormatError, StudyError
@@ -194,11 +194,11 @@ def _record(study: StudyBase) -> dict[str, Any]:
 
 def _write_taxonomy(taxonomy: pd.DataFrame, path: Path) -> None:
     """QIIME 2's table: lineages with prefixes, and the confidence where it is known. It is read back before it is good."""
-    known = [*RANKS, "confidence"]
-    others = [c for c in taxonomy.columns if c not in known]
+    allowed = [*RANKS, "confidence"]
+    others = [c for c in taxonomy.columns if c not in allowed]
     if others:
         raise StudyError(
-            f"The taxonomy has columns {cut_list(map(repr, others))}, which no file of lineages holds. Expected {', '.join(known)}. Drop "
+            f"The taxonomy has columns {cut_list(map(repr, others))}, which no file of lineages holds. Expected {', '.join(allowed)}. Drop "
             f"them: `study.taxonomy.drop(columns={others[:5]!r})`."
         )
     ranks = [r for r in RANKS if r in taxonomy]
@@ -217,17 +217,17 @@ def _refuse_unlike(names: pd.DataFrame, path: Path) -> None:
     try:
         back = read_taxonomy(path).reindex(names.index)
     except FormatError as error:
-        told = str(error).replace(str(path), path.name)
-        raise StudyError(f"The taxonomy cannot be written so that it can be read again: {told}") from error
+        reason = str(error).replace(str(path), path.name)
+        raise StudyError(f"The taxonomy cannot be written so that it can be read again: {reason}") from error
     for rank in names:
         again = back[rank].astype(object).where(back[rank].notna(), "") if rank in back else pd.Series("", names.index)
         unlike = (again != names[rank]).to_numpy()
         if unlike.any():
             asv, name, read = names.index[unlike][0], names[rank][unlike].iloc[0], again[unlike].iloc[0]
             raise StudyError(
-                f"The {rank} {_shown(name)} of {cut_list([asv])} would be read back as {_shown(read) if read else 'missing'}. Expected "
-                "names without blanks at their ends, quotes around them or words for no name. Rename it in `study.taxonomy`, or set it to "
-                "None."
+                f"The {rank} {cut_repr(name, 40)} of {cut_list([asv])} would be read back as {cut_repr(read, 40) if read else 'missing'}. "
+                "Expected names without blanks at their ends, quotes around them or words for no name. Rename it in `study.taxonomy`, or "
+                "set it to None."
             )
 
 
@@ -277,9 +277,9 @@ def _there(path: Path) -> Path:
 # -- study.json -------------------------------------------------------------------------------------------------------
 
 
-def _damaged(path: Path, what: str) -> FormatError:
+def _damaged(path: Path, cause: str) -> FormatError:
     return FormatError(
-        f"{path} cannot be read: {what.rstrip('.')}. Expected what `study.save(folder)` wrote. Restore it from a copy, or read the files "
+        f"{path} cannot be read: {cause.rstrip('.')}. Expected what `study.save(folder)` wrote. Restore it from a copy, or read the files "
         "beside it with `aam.read_study`."
     )
 
@@ -289,38 +289,43 @@ def _read_record(path: Path) -> dict[str, Any]:
     try:
         record = json.loads(path.read_text(encoding="utf-8"))
         if not isinstance(record, dict):
-            raise ValueError(f"it holds {_shown(record)}, not an object")
+            raise ValueError(f"it holds {cut_repr(record, 40)}, not an object")
         version: Any = record.get("format_version")
         _check(type(version) is int and version >= 1, "format_version", version, "a whole number of at least 1")
     except (ValueError, RecursionError) as error:
         raise _damaged(path, str(error)) from error
     if version > FORMAT_VERSION:
         raise FormatError(
-            f"{path.parent} has format version {_shown(version)}. This aam_nb reads up to {FORMAT_VERSION}. Upgrade with `pip install -U "
-            "aam-nb`."
+            f"{path.parent} has format version {cut_repr(version, 40)}. This aam_nb reads up to {FORMAT_VERSION}. Upgrade with `pip "
+            "install -U aam-nb`."
         )
     try:
-        found: dict[str, Any] = {
+        fields: dict[str, Any] = {
             name: record.get(name) for name in ("content_sha256", "provenance", "columns", "taxonomy")
         }
-        _check(isinstance(found["content_sha256"], str), "content_sha256", found["content_sha256"], "text")
-        _check(_is_texts(found["provenance"]), "provenance", found["provenance"], "a list of texts")
-        columns, ranks = found["columns"], found["taxonomy"]
+        _check(isinstance(fields["content_sha256"], str), "content_sha256", fields["content_sha256"], "text")
+        _check(_is_texts(fields["provenance"]), "provenance", fields["provenance"], "a list of texts")
+        columns, ranks = fields["columns"], fields["taxonomy"]
         _check(
             isinstance(columns, dict) and _is_texts(list(columns.values())), "columns", columns, "types by column name"
         )
         for name, kind in columns.items():
-            _check(KIND.fullmatch(kind) is not None, f"the type of column {_shown(name)}", kind, "one of pandas' types")
-        known = [*RANKS, "confidence"]
+            _check(
+                KIND.fullmatch(kind) is not None,
+                f"the type of column {cut_repr(name, 40)}",
+                kind,
+                "one of pandas' types",
+            )
+        allowed = [*RANKS, "confidence"]
         _check(
-            ranks is None or (_is_texts(ranks) and set(ranks) <= {*known}),
+            ranks is None or (_is_texts(ranks) and set(ranks) <= {*allowed}),
             "taxonomy",
             ranks,
-            f"null or some of {', '.join(known)}",
+            f"null or some of {', '.join(allowed)}",
         )
         split, truth = (_object(name, record.get(name)) for name in ("split", "truth"))
-        return found | {
-            "provenance": tuple(found["provenance"]),
+        return fields | {
+            "provenance": tuple(fields["provenance"]),
             "taxonomy": ranks or [],
             "split_info": split and _split(split),
             "truth": truth and _truth(truth),
@@ -329,14 +334,9 @@ def _read_record(path: Path) -> dict[str, Any]:
         raise _damaged(path, str(error)) from error
 
 
-def _shown(value: object) -> str:
-    text = repr(value)
-    return text if len(text) <= 40 else text[:40] + "…"
-
-
 def _check(ok: bool, name: str, value: object, expected: str) -> None:
     if not ok:
-        raise ValueError(f"{name} is {_shown(value)}, not {expected}")
+        raise ValueError(f"{name} is {cut_repr(value, 40)}, not {expected}")
 
 
 def _is_texts(value: object) -> bool:
@@ -348,7 +348,7 @@ def _object(name: str, value: Any) -> dict[str, Any] | None:
     return value
 
 
-def _is_number(value: object) -> bool:
+def _is_json_number(value: object) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
@@ -358,7 +358,7 @@ def _split(values: dict[str, Any]) -> Split:
         "part": (lambda v: v in ("train", "test"), "'train' or 'test'"),
         "target": (lambda v: v is None or isinstance(v, str), "null or text"),
         "group": (lambda v: v is None or isinstance(v, str), "null or text"),
-        "test_size": (lambda v: _is_number(v) and 0 < v < 1, "a number between 0 and 1"),
+        "test_size": (lambda v: _is_json_number(v) and 0 < v < 1, "a number between 0 and 1"),
         "seed": (lambda v: type(v) is int and v >= 0, "a whole number of at least 0"),
         "fold": (lambda v: v is None or isinstance(v, str), "null or text"),
     }
@@ -385,7 +385,7 @@ def _truth(values: dict[str, Any]) -> Truth:
         )
         for column, cells in table.items():
             number = column in ("clade", "sign", "score")
-            ok = all((_is_number(v) and abs(v) < 2**63) or v != v for v in cells) if number else _is_texts(cells)
+            ok = all((_is_json_number(v) and abs(v) < 2**63) or v != v for v in cells) if number else _is_texts(cells)
             _check(ok, f"{column} of {name} of truth", cells, "a list of numbers" if number else "a list of texts")
     return Truth(**{name: pd.DataFrame(table) for name, table in values.items()})
 
@@ -406,11 +406,11 @@ def _as_saved(frame: pd.DataFrame, columns: dict[str, str]) -> pd.DataFrame:
     lost = [name for name in columns if name not in frame]
     if lost:
         raise ValueError(f"it tells of columns {cut_list(map(repr, lost))}, which metadata.tsv does not have")
-    found: dict[str, Any] = {}
+    restored: dict[str, Any] = {}
     for name, kind in columns.items():
         values: Any = frame[name]
         cast: Any
-        unlike = f"column {_shown(name)} is said to be {kind}, which its values in metadata.tsv are not"
+        unlike = f"column {cut_repr(name, 40)} is said to be {kind}, which its values in metadata.tsv are not"
         if kind in ("bool", "boolean"):
             ok = values.isin(["True", "False"]) | (values.isna() & (kind == "boolean"))
             cast = values.map({"True": True, "False": False}).astype(kind) if ok.all() else None
@@ -425,5 +425,5 @@ def _as_saved(frame: pd.DataFrame, columns: dict[str, str]) -> pd.DataFrame:
             cast = None if NUMBER.fullmatch(kind) or kind.startswith("datetime64") else values
         if cast is None:
             raise ValueError(unlike)
-        found[name] = cast
-    return frame.assign(**found)
+        restored[name] = cast
+    return frame.assign(**restored)

@@ -153,8 +153,8 @@ def artifact(archive: zipfile.ZipFile, name: str) -> Artifact:
         )
     with archive.open(described[0]) as file:
         text = file.read(65536).decode("utf-8", "replace")
-    found = re.search(r"^type:\s*['\"]?(.*?)['\"]?\s*$", text, re.MULTILINE)
-    kind = found[1] if found else "no type"
+    type_line = re.search(r"^type:\s*['\"]?(.*?)['\"]?\s*$", text, re.MULTILINE)
+    kind = type_line[1] if type_line else "no type"
     base = re.sub(r" % Properties.*", "", kind)  # `FeatureData[Taxonomy] % Properties(...)` is one too
     payload = f"{described[0].split('/')[0]}/data/{PAYLOADS.get(base, '')}"
     if base not in PAYLOADS or payload not in members:
@@ -170,13 +170,13 @@ def artifact(archive: zipfile.ZipFile, name: str) -> Artifact:
 def _take_out(path: Path, folder: Path, what: str) -> Source:
     """The data file of an artifact, unpacked into `folder` under a name of ours."""
     with _damage(path, "a whole zip file"), zipfile.ZipFile(path) as archive:
-        found = artifact(archive, str(path))
-        with archive.open(found.payload) as packed:
-            inside = _copy(packed, folder / "payload", archive.getinfo(found.payload).compress_size, str(path))
-    name = f"{path} ({PAYLOADS[found.kind]})"
+        member = artifact(archive, str(path))
+        with archive.open(member.payload) as packed:
+            inside = _copy(packed, folder / "payload", archive.getinfo(member.payload).compress_size, str(path))
+    name = f"{path} ({PAYLOADS[member.kind]})"
     if not inside.stat().st_size:
         raise FormatError(f"{name} is empty (0 bytes). Expected {what}. Export it again.")
-    return Source(inside, name, found.kind)
+    return Source(inside, name, member.kind)
 
 
 def _gunzip(path: Path, folder: Path, what: str) -> Source:

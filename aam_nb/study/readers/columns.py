@@ -1,4 +1,4 @@
-"""What a column of metadata holds: numbers, dates, or text. From the words of a file to typed values, without losing any."""
+"""What a column of metadata holds: numbers, dates, or text. From the text of a file to values with a type, without losing any."""
 
 from __future__ import annotations
 
@@ -34,10 +34,10 @@ OTHER_DATES = [
         r"(?P<one>\d\d?)(?P<mark>[/.-])(?P<two>\d\d?)(?P=mark)(?P<year>\d{4})",
     )
 ]
-"""Dates that are read where a column is said to hold dates. In the last form day and month may stand either way round."""
+"""Dates that are read where a column is declared to hold dates. In the last form day and month may stand either way round."""
 MONTHS = ["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"]
 FEW = 0.2
-"""Largest share of values that keep a column from being numbers, or dates, for which they are told."""
+"""Largest share of values that keep a column from being numbers, or dates, for which they are named in a note."""
 
 
 MOST_TOLD = 3
@@ -75,16 +75,16 @@ def convert_cells(cells: Sequence[str], index: pd.Index, kind: ColumnType, colum
         A value is not of the type that the column is said to have.
     """
     words = list(dict.fromkeys(cells))
-    known = [w for w in words if not is_missing(w)]
+    present = [w for w in words if not is_missing(w)]
     if kind == "categorical":
-        texts: dict[str, Any] = dict.fromkeys(words, np.nan) | {w: w for w in known}
+        texts: dict[str, Any] = dict.fromkeys(words, np.nan) | {w: w for w in present}
         return pd.Series([texts[c] for c in cells], index=index, dtype=str)
     values: Sequence[float | datetime | None]
     if kind == "numeric":
-        values, expected = [_number(w) for w in known], "finite numbers such as 6.5"
+        values, expected = [_number(w) for w in present], "finite numbers such as 6.5"
     else:
-        values, expected = _dates(known, column, name), "dates such as 2016-02-23"
-    bad = [w for w, value in zip(known, values, strict=True) if value is None]
+        values, expected = _dates(present, column, name), "dates such as 2016-02-23"
+    bad = [w for w, value in zip(present, values, strict=True) if value is None]
     if bad:
         held = ", ".join(f"{quoted(w)} in {cut_list([index[cells.index(w)]])}" for w in bad[:MOST_TOLD])
         more = f" and {len(bad) - MOST_TOLD} more" if len(bad) > MOST_TOLD else ""
@@ -92,35 +92,37 @@ def convert_cells(cells: Sequence[str], index: pd.Index, kind: ColumnType, colum
             f"Column {quoted(column)} of {name} is said to be {kind}, but holds {held}{more}. Expected {expected}, or an empty cell for a "
             f"missing one. Correct them, or read the column as text: `types={{{quoted(column)}: 'categorical'}}`."
         )
-    found: dict[str, Any] = dict(zip(known, values, strict=True))
+    value_of: dict[str, Any] = dict(zip(present, values, strict=True))
     if kind == "date":
-        return pd.Series(np.array([found.get(c) for c in cells], dtype="datetime64[us]"), index=index)
-    whole = len(known) == len(words) and all(isinstance(v, int) for v in values)
-    return pd.Series(np.array([found.get(c, np.nan) for c in cells], dtype=np.int64 if whole else float), index=index)
+        return pd.Series(np.array([value_of.get(c) for c in cells], dtype="datetime64[us]"), index=index)
+    whole = len(present) == len(words) and all(isinstance(v, int) for v in values)
+    return pd.Series(
+        np.array([value_of.get(c, np.nan) for c in cells], dtype=np.int64 if whole else float), index=index
+    )
 
 
 def guess(cells: Sequence[str]) -> tuple[ColumnType, str]:
     """What a column seems to hold, and why it is text where that may surprise.
 
-    It is numeric where every known value is a number that loses nothing by becoming one: none has a superfluous zero in front, or
-    is whole and of more than 15 digits. It is a date where every known value is one in ISO 8601, such as `2016-02-23 10:00`.
+    It is numeric where every present value is a number that loses nothing by becoming one: none has a superfluous zero in front, or
+    is whole and of more than 15 digits. It is a date where every present value is one in ISO 8601, such as `2016-02-23 10:00`.
     """
-    known = {w for w in set(cells) if not is_missing(w)}
-    no_numbers = {w for w in known if _number(w) is None}
-    lossy = {w for w in known if LEADING_ZERO.match(w) or (INTEGER.fullmatch(w) and len(w.lstrip("+-")) > 15)}
-    if not known or (lossy and not no_numbers):
+    present = {w for w in set(cells) if not is_missing(w)}
+    no_numbers = {w for w in present if _number(w) is None}
+    lossy = {w for w in present if LEADING_ZERO.match(w) or (INTEGER.fullmatch(w) and len(w.lstrip("+-")) > 15)}
+    if not present or (lossy and not no_numbers):
         return "categorical", f"as numbers its values would lose digits ({_some(lossy)})" if lossy else ""
     if not no_numbers:
         return "numeric", ""
-    no_dates = {w for w in known if _iso_date(w) is None}
+    no_dates = {w for w in present if _iso_date(w) is None}
     if not no_dates:
         return "date", ""
-    if all(map(DECIMAL_COMMA.fullmatch, known)):
-        return "categorical", f"its numbers have decimal commas ({_some(known)})"
-    for odd, what in ((no_numbers, "numbers"), (no_dates, "dates")):
-        num_odd, num_known = sum(c in odd for c in cells), sum(c in known for c in cells)
+    if all(map(DECIMAL_COMMA.fullmatch, present)):
+        return "categorical", f"its numbers have decimal commas ({_some(present)})"
+    for odd, noun in ((no_numbers, "numbers"), (no_dates, "dates")):
+        num_odd, num_known = sum(c in odd for c in cells), sum(c in present for c in cells)
         if num_odd <= FEW * num_known:
-            return "categorical", f"{num_odd} of {num_known} known values are no {what} ({_some(odd)})"
+            return "categorical", f"{num_odd} of {num_known} known values are no {noun} ({_some(odd)})"
     return "categorical", ""
 
 
@@ -143,22 +145,22 @@ def _iso_date(word: str) -> datetime | None:
         return None
 
 
-def _dates(known: list[str], column: str, name: str) -> list[datetime | None]:
+def _dates(present: list[str], column: str, name: str) -> list[datetime | None]:
     """Dates in any of the forms that are understood; refuses what could be read in two ways."""
-    matches = [next((m for form in OTHER_DATES if (m := form.fullmatch(w))), None) for w in known]
+    matches = [next((m for form in OTHER_DATES if (m := form.fullmatch(w))), None) for w in present]
     pairs = [(int(m["one"]), int(m["two"])) for m in matches if m and "one" in m.groupdict()]
     day_first, month_first = any(a > 12 for a, _ in pairs), any(b > 12 for _, b in pairs)
     if day_first == month_first and any(a != b for a, b in pairs):
-        what = (
+        trouble = (
             "in some the day and in others the month comes first"
             if day_first
             else "day and month could stand either way"
         )
         raise MetadataError(
-            f"Column {quoted(column)} of {name} has dates such as {cut_list(known, 3)}: {what}. Expected dates such as 2016-02-23. "
+            f"Column {quoted(column)} of {name} has dates such as {cut_list(present, 3)}: {trouble}. Expected dates such as 2016-02-23. "
             "Write them so."
         )
-    return [_iso_date(w) or _other_date(m, day_first) for w, m in zip(known, matches, strict=True)]
+    return [_iso_date(w) or _other_date(m, day_first) for w, m in zip(present, matches, strict=True)]
 
 
 def _other_date(match: re.Match[str] | None, day_first: bool) -> datetime | None:

@@ -51,24 +51,25 @@ MOST_GAP = 256
 
 @dataclass(frozen=True)
 class Columns:
-    """Other columns: column `j` becomes `place[j]` of `num`, or is dropped where that is -1; those that meet are summed."""
+    """Other columns: column `j` becomes `position[j]` of `num`, or is dropped where that is -1; those that meet are summed."""
 
-    place: Ints
+    position: Ints
     num: int
 
     def __call__(self, table: sparse.csr_array, keys: Ints | None = None) -> sparse.csr_array:
-        kept = self.place[table.indices] >= 0
+        kept = self.position[table.indices] >= 0
         offsets = np.concatenate([[0], np.cumsum(kept)])[table.indptr]
-        found = sparse.csr_array(
-            (table.data[kept], self.place[table.indices[kept]], offsets), (table.shape[0], self.num)
+        merged = sparse.csr_array(
+            (table.data[kept], self.position[table.indices[kept]], offsets), (table.shape[0], self.num)
         )
-        found.sum_duplicates()
-        return found
+        merged.sum_duplicates()
+        return merged
 
 
 @dataclass(frozen=True)
 class Rarefaction:
-    """`depth` reads of each sample, drawn without replacement. A draw hangs on the seed, the sample's key and reads, not on its company."""
+    """`depth` reads of each sample, drawn without replacement. A draw depends on the seed, the sample's key and
+    reads, not on the other samples."""
 
     depth: int
     seed: int
@@ -295,19 +296,19 @@ def refuse_tricks(file: Any, path: Path) -> None:
 
     num_bytes = path.stat().st_size
 
-    def look(name: str, found: Any) -> None:
-        if isinstance(found, h5py.Group):
-            for child in found:
-                if not isinstance(found.get(child, getlink=True), h5py.HardLink):
+    def refuse_trick(name: str, item: Any) -> None:
+        if isinstance(item, h5py.Group):
+            for child in item:
+                if not isinstance(item.get(child, getlink=True), h5py.HardLink):
                     raise ValueError(f"{child} in {name} is a link to another place")
-        elif isinstance(found, h5py.Dataset):
-            if found.external or found.is_virtual:
+        elif isinstance(item, h5py.Dataset):
+            if item.external or item.is_virtual:
                 raise ValueError(f"the data of {name} are in another file")
-            if (found.size or 0) * found.dtype.itemsize > MOST_RATIO * num_bytes:
-                raise ValueError(f"{name} is said to hold {found.size:,} values, in a file of {num_bytes:,} bytes")
+            if (item.size or 0) * item.dtype.itemsize > MOST_RATIO * num_bytes:
+                raise ValueError(f"{name} is said to hold {item.size:,} values, in a file of {num_bytes:,} bytes")
 
-    look("/", file)
-    file.visititems(look)
+    refuse_trick("/", file)
+    file.visititems(refuse_trick)
     with path.open("rb") as raw, mmap.mmap(raw.fileno(), 0, access=mmap.ACCESS_READ) as content:
         at = content.find(HEAP)
         while at >= 0:

@@ -42,27 +42,27 @@ class FeatureTable:
     notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        for ids, what in ((self.sample_ids, "sample"), (self.feature_ids, "feature")):
+        for ids, noun in ((self.sample_ids, "sample"), (self.feature_ids, "feature")):
             if not ids:
                 raise StudyError(
-                    f"The {self.format} table has no {what}s ({len(self.sample_ids)} samples x {len(self.feature_ids)} features). Expected "
+                    f"The {self.format} table has no {noun}s ({len(self.sample_ids)} samples x {len(self.feature_ids)} features). Expected "
                     "at least one. Check the filters that made it, and export it again."
                 )
             if "" in ids:
                 raise StudyError(
-                    f"A {what} of the {self.format} table has an empty id. Expected a name for each. Name it and read again."
+                    f"A {noun} of the {self.format} table has an empty id. Expected a name for each. Name it and read again."
                 )
         refuse_duplicates(pd.Index(self.sample_ids), "sample")
 
 
 def list_left_out(of_samples: list[str], of_features: list[str]) -> tuple[str, ...]:
     """What a table says beside its counts and is not read from there."""
-    told = []
+    notes = []
     if of_samples:
-        told.append(f"left out what the table says of its samples ({cut_list(of_samples)}): give it as metadata")
+        notes.append(f"left out what the table says of its samples ({cut_list(of_samples)}): give it as metadata")
     if of_features:
-        told.append(f"left out what the table says of its features ({cut_list(of_features)})")
-    return tuple(told)
+        notes.append(f"left out what the table says of its features ({cut_list(of_features)})")
+    return tuple(notes)
 
 
 def no_metadata(samples: list[str]) -> pd.DataFrame:

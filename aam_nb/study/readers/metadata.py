@@ -87,19 +87,19 @@ def _parse(text: str, name: str, types: Mapping[str, ColumnType]) -> tuple[pd.Da
     columns = dict(zip(header.cells[1:], zip(*(r.cells[1:] for r in records), strict=True), strict=True))
     notes = sheet.notes()
     ids = pd.Index(_ids(header.cells[0], records, columns, name, notes), dtype=str, name="sample_id")
-    asked = _types(sheet, header.cells, types, notes)
-    values, words = {}, Counter[str]()
+    declared = _types(sheet, header.cells, types, notes)
+    values, missing_words = {}, Counter[str]()
     for column, cells in columns.items():
-        kind, why = (asked[column], "") if column in asked else guess(cells)
+        kind, why = (declared[column], "") if column in declared else guess(cells)
         values[column] = convert_cells(cells, ids, kind, column, name)
-        words.update({word: n for word, n in Counter(cells).items() if is_missing(word)})
+        missing_words.update({word: n for word, n in Counter(cells).items() if is_missing(word)})
         if why:
             notes.append(f"column {quoted(column)} is text: {why}")
     frame = pd.DataFrame(values, index=ids)
-    if words:
-        as_words = cut_list([f"{n} {repr(word) if word else 'empty'}" for word, n in words.most_common()])
+    if missing_words:
+        as_words = cut_list([f"{n} {repr(word) if word else 'empty'}" for word, n in missing_words.most_common()])
         by_column = cut_list([f"{n} of {column}" for column, n in frame.isna().sum().items() if n], 12)
-        notes.append(f"{sum(words.values())} metadata values are missing ({as_words}): {by_column}")
+        notes.append(f"{sum(missing_words.values())} metadata values are missing ({as_words}): {by_column}")
     return frame, notes
 
 
@@ -158,7 +158,7 @@ def _ids(
 
 def _types(sheet: Sheet, header: list[str], given: Mapping[str, ColumnType], notes: list[str]) -> dict[str, ColumnType]:
     """What the file's `#q2:types` row and the caller say of the columns; the caller wins."""
-    said: dict[str, ColumnType] = {}
+    declared: dict[str, ColumnType] = {}
     for row in sheet.directives:
         kind = row.cells[0].split(":")[1].split(" ")[0]
         if kind == "missing":
@@ -169,16 +169,16 @@ def _types(sheet: Sheet, header: list[str], given: Mapping[str, ColumnType], not
                 f"{sheet.name} has an unknown directive {quoted(row.cells[0])} in line {row.line}. Expected `#q2:types`. Remove the line."
             )
         for column, word in zip(header[1:], row.cells[1:], strict=False):
-            known = ("numeric", "categorical") + (("date",) if row.cells[0].startswith("#aam:") else ())
-            if word.lower() in known:
-                said[column] = word.lower()  # type: ignore[assignment]
+            allowed = ("numeric", "categorical") + (("date",) if row.cells[0].startswith("#aam:") else ())
+            if word.lower() in allowed:
+                declared[column] = word.lower()  # type: ignore[assignment]
             elif word:
                 raise MetadataError(
                     f"{sheet.name} says in line {row.line} that column {quoted(column)} is {quoted(word)}. Expected "
-                    f"{' or '.join(known)}. Correct the {cut_list(row.cells[:1])} line, or remove it."
+                    f"{' or '.join(allowed)}. Correct the {cut_list(row.cells[:1])} line, or remove it."
                 )
-    if said:
-        notes.append(f"took the types of {len(said)} metadata columns from the file's own row of types")
+    if declared:
+        notes.append(f"took the types of {len(declared)} metadata columns from the file's own row of types")
     unknown = [quoted(column) for column in given if column not in header[1:]]
     if unknown:
         raise MetadataError(
@@ -191,7 +191,7 @@ def _types(sheet: Sheet, header: list[str], given: Mapping[str, ColumnType], not
                 f"The type of column {quoted(column)} is {quoted(word)}. Expected numeric, categorical or date. Try "
                 f"`types={{{quoted(column)}: 'categorical'}}`."
             )
-    return said | dict(given)
+    return declared | dict(given)
 
 
 # -- out --------------------------------------------------------------------------------------------------------------

@@ -68,9 +68,9 @@ def read_text_table(source: Source, sequence_ids: frozenset[str]) -> FeatureTabl
     table = sparse.csr_array(table if by_sample else table.T)
     kept = {} if by_sample else lineages
     sums = [i for i in samples if i.lower() in ("total", "totals", "sum")]
-    told = (f"a sample is called {sums[0]!r}: leave it out if it is a sum",) if sums else ()
+    notes = (f"a sample is called {sums[0]!r}: leave it out if it is a sum",) if sums else ()
     return FeatureTable(
-        as_counts(table, samples, features), samples, features, "text", no_metadata(samples), kept, told
+        as_counts(table, samples, features), samples, features, "text", no_metadata(samples), kept, notes
     )
 
 
@@ -110,8 +110,8 @@ def _rows(source: Source, body: str, separator: str) -> tuple[list[str], Iterato
                 "that are closed. Export it again."
             ) from error
 
-    found = rows()
-    return next(found), found
+    lines_read = rows()
+    return next(lines_read), lines_read
 
 
 ODD = (ValueError, OverflowError, pd.errors.ParserError, pd.errors.ParserWarning)
@@ -171,9 +171,9 @@ def _parse_row_by_row(source: Source, rows: Iterable[list[str]], header: list[st
         if lineage is not None:
             lineages[names[-1]] = row[lineage]
         counts.append(_counts_of(source, row, columns, header))
-    offsets = np.concatenate([[0], np.cumsum([len(places) for places, _ in counts])])
-    places, values = (np.concatenate(side) for side in zip(*counts, strict=True))
-    return names, lineages, sparse.csr_array((values, places, offsets), shape=(len(names), len(columns)))
+    offsets = np.concatenate([[0], np.cumsum([len(positions) for positions, _ in counts])])
+    positions, values = (np.concatenate(side) for side in zip(*counts, strict=True))
+    return names, lineages, sparse.csr_array((values, positions, offsets), shape=(len(names), len(columns)))
 
 
 def _counts_of(source: Source, row: list[str], columns: list[int], header: list[str]) -> tuple[Ints, Ints]:
@@ -191,13 +191,15 @@ def _counts_of(source: Source, row: list[str], columns: list[int], header: list[
         features_below = header[0].strip().lower().lstrip("#") in CORNERS or bool(DNA_ID.fullmatch(row[0].strip()))
         sample, asv = (column, row[0]) if features_below else (row[0], column)
         raise StudyError(describe_non_counts(values, bad, sample, asv))
-    places = np.flatnonzero(values)
-    return places, values[places].astype(np.int64)
+    positions = np.flatnonzero(values)
+    return positions, values[positions].astype(np.int64)
 
 
-def _rows_are_samples(source: Source, rows: list[str], columns: list[str], corner: str, known: frozenset[str]) -> bool:
+def _rows_are_samples(
+    source: Source, rows: list[str], columns: list[str], corner: str, sequence_ids: frozenset[str]
+) -> bool:
     """Which axis holds the samples: the one that is neither DNA nor named among the sequences given."""
-    given = [sum(i in known for i in ids) / max(1, len(ids)) for ids in (rows, columns)]
+    given = [sum(i in sequence_ids for i in ids) / max(1, len(ids)) for ids in (rows, columns)]
     if max(given) > 0.5 and given[0] != given[1]:
         return given[1] > given[0]
     if corner.strip().lower().lstrip("#") in CORNERS:

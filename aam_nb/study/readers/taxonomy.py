@@ -63,7 +63,7 @@ def read_taxonomy(path: str | Path) -> pd.DataFrame:
     FormatError
         It is not a table.
     TaxonomyError
-        It is no taxonomy, ids are absent or occur twice, or it cannot be told of which rank a name is.
+        It is no taxonomy, ids are absent or occur twice, or it is not clear of which rank a name is.
 
     Examples
     --------
@@ -124,8 +124,8 @@ def _with_ids_named(sheet: Sheet) -> tuple[Sheet, list[str]]:
     ranks = all(name in RANK_COLUMNS for name in plain_names(first.cells))
     if not (rest and ranks and all(len(r.cells) == len(first.cells) + 1 for r in rest)):
         return sheet, []
-    told = "took the first column for the feature ids, which R's write.table leaves without a name"
-    return replace(sheet, rows=[Row(first.line, ["", *first.cells]), *rest]), [told]
+    note = "took the first column for the feature ids, which R's write.table leaves without a name"
+    return replace(sheet, rows=[Row(first.line, ["", *first.cells]), *rest]), [note]
 
 
 def taxa_of(ids: Sequence[str], lineages: Sequence[str], name: str) -> tuple[pd.DataFrame, list[str]]:
@@ -141,7 +141,7 @@ def taxa_of(ids: Sequence[str], lineages: Sequence[str], name: str) -> tuple[pd.
     Raises
     ------
     TaxonomyError
-        It cannot be told of which rank a name is.
+        It is not clear of which rank a name is.
     """
     beyond: Counter[str] = Counter()
     by_lineage: dict[str, Taxa] = {}
