@@ -31,7 +31,8 @@ def depth(study: Study, *, ax: Axes | None = None, **artist_kw: Any) -> Axes:
     ax.xaxis.set_minor_formatter(NullFormatter())
     ax.yaxis.set_major_locator(MaxNLocator(integer=True))
     ax.set(xlabel="reads per sample", ylabel="samples", title="Sequencing depth")
-    ax.legend(framealpha=0.85, edgecolor="none")
+    ax.set_ylim(top=1.15 * ax.get_ylim()[1])  # the legend stands above the bars
+    ax.legend(loc="upper right", frameon=False)
     return ax
 
 
