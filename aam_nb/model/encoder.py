@@ -1,4 +1,4 @@
-"""Nucleotides to ASVs to samples.
+"""From nucleotides to ASVs to samples.
 
 Shape letters: B samples, S ASVs of the largest sample of the batch, E entries, N distinct ASVs (with R of the reference before them
 while they are encoded), L nucleotides, P positions, C covariates, D width.
@@ -23,8 +23,8 @@ from aam_nb.model.layers import AttentionPool, Block, Blocks, Gelu, rotation, ru
 TOKEN_WIDTH = 16
 """Numbers for one nucleotide before its patch is made; 17 tokens need no more."""
 IN_CACHE = 2**20
-"""Numbers in the widest activations that a CPU makes at once: ASVs are encoded by the dozen, to the same result. Larger ones leave the
-processor's cache, and the operating system takes their memory back and clears it each time."""
+"""Numbers in the widest activations that a CPU computes at once: ASVs are encoded in small groups, with the same result. Larger ones do not
+fit the processor's cache, and the operating system takes their memory back and clears it each time."""
 
 
 class LengthError(UserError, ValueError):
@@ -33,7 +33,7 @@ class LengthError(UserError, ValueError):
 
 @dataclass
 class Maps:
-    """Attention weights of one forward pass, filled where explicit attention is asked for: one tensor per layer.
+    """Attention weights of one forward pass, filled where explicit attention is wanted: one tensor per layer.
 
     `nucleotide` has the blocks of the last scale. In `asv` and `pool` key 0 is the sample token, then come covariate tokens, then ASVs.
     Blocks whose maps are not wanted (None) stay on the fused path.
@@ -47,7 +47,7 @@ class Maps:
 
 @dataclass(frozen=True)
 class States:
-    """What the encoder makes of a batch; `nucleotide_NPD` is None where the ASVs came from a cache."""
+    """What the encoder computes of a batch; `nucleotide_NPD` is None where the vectors of ASVs were computed before."""
 
     nucleotide_NPD: Tensor | None
     asv_ND: Tensor
@@ -81,7 +81,7 @@ class AsvEncoder(nn.Module):
     With several scales, each but the last attends locally and is pooled to the next. States of nucleotides then are those of the finest
     scale plus those of the coarser positions that hold them.
 
-    ASVs are relatives, so their pooled vectors are nearly alike, and learning first what all share would take most of a short training.
+    ASVs are related, so their pooled vectors are nearly alike, and learning first what all share would take most of a short training.
     Each vector is therefore standardised by the mean and spread of a fixed set of reference ASVs, encoded along with it (virtual batch
     normalisation, Salimans et al. 2016, arXiv 1606.03498). Unlike batch normalisation, no result depends on the rest of the batch.
     """
@@ -89,7 +89,7 @@ class AsvEncoder(nn.Module):
     reference_ids: tuple[str, ...] = ()
     reference_RL: Tensor
     compiled = False
-    """Whether sizes are made such as torch compiles only once: keys with a mask a multiple of eight, ASVs never one alone."""
+    """Whether sizes are padded so that torch compiles only once: keys with a mask to a multiple of eight, a single ASV to two."""
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
@@ -126,15 +126,17 @@ class AsvEncoder(nn.Module):
                 f"An ASV has {longest} nucleotides. Learned positions reach learned_length={self.config.learned_length}. Raise it, or use "
                 '`ModelConfig(positions="rotary")`, which reaches any length.'
             )
-        last = self.config.scales[-1]
-        longest += -longest % last
+        # Reference ASVs first, then those of the batch, all padded to whole positions of the coarsest scale.
+        longest += -longest % self.config.scales[-1]
         both = (self.reference_RL, tokens_NL)
         tokens_NL = torch.cat([F.pad(t, (0, longest - t.shape[1]), value=PAD) for t in both])
+        # On a CPU, as many at once as fit its cache.
         rows = len(tokens_NL)
         if tokens_NL.device.type == "cpu" and maps is None:
             rows = max(8, IN_CACHE // (4 * self.config.width * tokens_NL.shape[1] // self.patch) // 8 * 8)
-        parts = [self.encode(some, maps) for some in tokens_NL.split(max(1, rows))]
-        asv, x = parts[0] if len(parts) == 1 else (torch.cat(t) for t in zip(*parts, strict=True))
+        groups = [self.encode(group_NL, maps) for group_NL in tokens_NL.split(max(1, rows))]
+        asv, x = groups[0] if len(groups) == 1 else (torch.cat(t) for t in zip(*groups, strict=True))
+        # Standardised by the reference.
         if R:
             std, mean = torch.std_mean(asv[:R], 0, correction=0)
             asv = (asv - mean) / (std + 1e-3)
@@ -163,26 +165,31 @@ class AsvEncoder(nn.Module):
     def encode(self, tokens_NL: Tensor, maps: Maps | None, letter_NLT: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """As `forward`, before standardising; `letter_NLT` are vectors of letters in place of the tokens'."""
         N, L = tokens_NL.shape
-        whole = bool(self.filled(tokens_NL).all())  # ASVs of one length need no mask
+        is_full = bool(self.filled(tokens_NL).all())  # ASVs of one length need no mask
+        # Sizes that compiled blocks have seen before.
         if self.compiled and maps is None:
-            slots = 0 if whole else aligned(L // self.config.scales[-1]) * self.config.scales[-1] - L
+            slots = 0 if is_full else round_up(L // self.config.scales[-1]) * self.config.scales[-1] - L
             tokens_NL = F.pad(tokens_NL.expand(2, -1) if N == 1 else tokens_NL, (0, slots), value=PAD)
             if letter_NLT is not None:
                 letter_NLT = F.pad(letter_NLT.expand(len(tokens_NL), -1, -1), (0, 0, 0, slots))
+        # Nucleotides to vectors, and patches of them to positions.
         filled = self.filled(tokens_NL)
         filled[:, 0] = True  # a row without an ASV sees one padding, so that nothing is undefined
         letter_NLT = self.token(tokens_NL.int()) if letter_NLT is None else letter_NLT
         x = self.stem(letter_NLT.reshape(*filled.shape, -1))
+        # Fine scales: local attention, then neighbouring positions become one.
         states = []
         for k, scale in enumerate(self.fine):
-            mask = None if whole else filled[:, None, None, :]
-            fine, x = scale(*self.placed(k, x), filled, mask, checkpointing=self.blocks.checkpointing)
+            mask = None if is_full else filled[:, None, None, :]
+            fine, x = scale(*self.add_positions(k, x), filled, mask, checkpointing=self.blocks.checkpointing)
             states.append((fine, scale.ratio))
             filled = filled.unflatten(1, (-1, scale.ratio)).any(-1)
-        mask = None if whole else filled[:, None, None, :]
-        x, turn = self.placed(len(self.fine), x)
+        # The coarsest scale: full attention, and pooling to one vector an ASV.
+        mask = None if is_full else filled[:, None, None, :]
+        x, turn = self.add_positions(len(self.fine), x)
         x = self.norm(self.blocks(x, mask, turn, maps and maps.nucleotide))
         asv = self.pool(x, mask, maps and maps.nucleotide_pool)
+        # States of positions: the finest ones, plus those of the coarser positions above them.
         for fine, ratio in reversed(states):
             x = fine + x.repeat_interleave(ratio, dim=1)
         return asv[:N], x[:N, : L // self.patch]
@@ -191,31 +198,31 @@ class AsvEncoder(nn.Module):
         """Positions of the finest scale that hold a nucleotide, N x P."""
         return (tokens_NL != PAD).unflatten(1, (-1, self.patch)).any(-1)
 
-    def placed(self, k: int, x_NPD: Tensor) -> tuple[Tensor, Tensor | None]:
-        """The states at scale `k` with their positions added, or as they are beside the turns that rotary attention gives them."""
+    def add_positions(self, k: int, x_NPD: Tensor) -> tuple[Tensor, Tensor | None]:
+        """The states at scale `k` with their positions added; with rotary positions, as they are and the turns that attention makes."""
         _, P, D = x_NPD.shape
         if self.config.positions == "rotary":
             return x_NPD, rotation(P, D, self.config.num_attn_heads, x_NPD)
         if self.config.positions == "sinusoidal":
             return x_NPD + sinusoids(P, D, x_NPD), None
-        known = self.places[k][:P]
-        return x_NPD + F.pad(known, (0, 0, 0, P - len(known))), None
+        learned_PD = self.places[k][:P]
+        return x_NPD + F.pad(learned_PD, (0, 0, 0, P - len(learned_PD))), None
 
 
 class SampleEncoder(nn.Module):
-    """A set of ASVs to a vector; it has no order. A learned token is always in it, so that it is never empty, and covariates may be."""
+    """A set of ASVs, without order, to a vector. A learned token is always in the set, so that it is never empty."""
 
     compiled = False
     """As in `AsvEncoder`, for samples."""
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
-        self.how = config.abundance
+        self.joining = config.abundance
         self.abundance = nn.Sequential(nn.Linear(1, config.width), Gelu(), nn.Linear(config.width, config.width))
         self.hidden_abundance = nn.Parameter(torch.randn(config.width) * 0.02)
-        if self.how != "add":
+        if self.joining != "add":
             self.join = (
-                nn.Linear(2 * config.width, config.width) if self.how == "concat" else nearly_nothing(config.width)
+                nn.Linear(2 * config.width, config.width) if self.joining == "concat" else make_film(config.width)
             )
         self.sample_token = nn.Parameter(torch.randn(1, 1, config.width) * 0.02)
         self.blocks = Blocks(config.num_layers, config.width, config.num_attn_heads, config.dropout, config.drop_path)
@@ -224,11 +231,13 @@ class SampleEncoder(nn.Module):
         self.norm_out = nn.LayerNorm(config.width)
 
     def entries(self, asv_ND: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
-        """ASV vectors with their log relative abundance, padded to B x S x D, and the mask of filled slots (B x S)."""
+        """ASV vectors with their log relative abundances, padded to B x S x D, and the mask of filled slots (B x S)."""
+        # The slot of each entry: its sample, and its number within the sample.
         size_B = batch.offsets_B1.diff()
         B, S = len(size_B), int(size_B.max())
         sample_E = torch.repeat_interleave(torch.arange(B, device=size_B.device), size_B)
         slot_E = sample_E * S + torch.arange(len(sample_E), device=size_B.device) - batch.offsets_B1[sample_E]
+        # ASVs with their abundances, put into the slots.
         entry_ED = self.entry(asv_ND[batch.asv_E], batch.counts_E / batch.total_B[sample_E], batch.hidden_E)
         entry_BSD = entry_ED.new_zeros(B * S, entry_ED.shape[1]).index_copy(0, slot_E, entry_ED).view(B, S, -1)
         filled_BS = torch.arange(S, device=size_B.device) < size_B[:, None]
@@ -244,9 +253,9 @@ class SampleEncoder(nn.Module):
 
     def with_abundance(self, asv_ED: Tensor, abundance_ED: Tensor) -> Tensor:
         """An ASV's vector and that of its abundance as one."""
-        if self.how == "add":
+        if self.joining == "add":
             return asv_ED + abundance_ED
-        if self.how == "concat":
+        if self.joining == "concat":
             return self.join(torch.cat([asv_ED, abundance_ED], dim=-1))
         scale_ED, shift_ED = self.join(abundance_ED).chunk(2, dim=-1)
         return asv_ED * (1 + scale_ED) + shift_ED
@@ -264,17 +273,19 @@ class SampleEncoder(nn.Module):
         `gate_BS` fades ASVs out of the set: attention to each is multiplied by its gate before it is normalised, so 1 is the sample as
         it is, and 0 the sample without that ASV. In attention maps, key 0 is the sample token; covariates follow.
         """
+        # The set: sample token, covariates, ASVs.
         B, extra = len(entry_BSD), [self.sample_token.expand(len(entry_BSD), -1, -1)]
         if covariate_BCD is not None:
             extra.append(covariate_BCD)
         x = torch.cat([*(t.to(entry_BSD.dtype) for t in extra), entry_BSD], dim=1)
         num_extra = x.shape[1] - entry_BSD.shape[1]
         mask = F.pad(filled_BS, (num_extra, 0), value=True)[:, None, None, :]
+        # A gate multiplies attention, so its logarithm is added to the logits.
         if gate_BS is not None:
             log_gate = F.pad(gate_BS.log(), (num_extra, 0))[:, None, None, :]
             mask = torch.where(mask, log_gate, -torch.inf).to(x.dtype)
         if self.compiled and maps is None:
-            slots, samples = aligned(x.shape[1]) - x.shape[1], max(2, B) - B
+            slots, samples = round_up(x.shape[1]) - x.shape[1], max(2, B) - B
             x = F.pad(x, (0, 0, 0, slots, 0, samples))
             mask = F.pad(mask, (0, slots), value=False if mask.dtype == torch.bool else -torch.inf)
             mask = F.pad(mask, (0, 0, 0, 0, 0, 0, 0, samples), value=1)
@@ -349,25 +360,27 @@ class Encoder(nn.Module):
     def compile_blocks(self, backend: str = "inductor") -> None:
         """Compile the transformer blocks, in place; names of weights stay.
 
-        Sizes are dynamic, so that compiling ends once each form was met: in both stages, masked or not, with gradients or without.
+        Sizes are dynamic, so that compiling ends when each form has been seen: in both stages, masked or not, with gradients or without.
         """
         from torch._dynamo import config  # slow to import
 
-        config.recompile_limit = max(32, config.recompile_limit)  # torch would give up, in silence, at eight forms
+        config.recompile_limit = max(
+            32, config.recompile_limit
+        )  # torch would stop compiling, in silence, at eight forms
         for module in self.modules():
             if isinstance(module, Block):
                 module.compile(dynamic=True, backend=backend)
         self.asv.compiled = self.sample.compiled = True
 
     def forward(self, batch: Batch, asv_ND: Tensor | None = None, maps: Maps | None = None) -> States:
-        """States of a batch; `asv_ND` gives vectors of its distinct ASVs made earlier, so that they are not made again."""
+        """States of a batch; `asv_ND` are vectors of its distinct ASVs that were computed before."""
         nucleotide_NPD = None
         if asv_ND is None:
             asv_ND, nucleotide_NPD = self.asv(batch.tokens_NL, maps)
-        sample_BD, entry_BSD = self.finish(batch, *self.sample.entries(asv_ND, batch), maps=maps)
+        sample_BD, entry_BSD = self.encode_samples(batch, *self.sample.entries(asv_ND, batch), maps=maps)
         return States(nucleotide_NPD=nucleotide_NPD, asv_ND=asv_ND, entry_BSD=entry_BSD, sample_BD=sample_BD)
 
-    def finish(
+    def encode_samples(
         self,
         batch: Batch,
         entry_BSD: Tensor,
@@ -376,7 +389,7 @@ class Encoder(nn.Module):
         maps: Maps | None = None,
         covariate_BCD: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
-        """What follows `sample.entries`: vectors of samples (B x D) and states of their entries (B x S x D).
+        """Vectors of samples (B x D) and states of their entries (B x S x D), from what `sample.entries` gives.
 
         `gate_BS` fades ASVs out as in `SampleEncoder.forward`; covariates stay. `covariate_BCD` are vectors in place of those of the
         batch's covariates.
@@ -390,8 +403,8 @@ class Encoder(nn.Module):
         return self.fusion(sample_BD, covariate_BCD), entry_BSD
 
 
-def nearly_nothing(width: int) -> nn.Linear:
-    """FiLM's scale and shift from an abundance, small at the start, so that an ASV's vector is at first nearly itself."""
+def make_film(width: int) -> nn.Linear:
+    """FiLM's scale and shift from an abundance, small at the start, so that at first an ASV's vector hardly changes."""
     linear = nn.Linear(width, 2 * width)
     with torch.no_grad():
         linear.weight.mul_(0.1)
@@ -399,6 +412,6 @@ def nearly_nothing(width: int) -> nn.Linear:
     return linear
 
 
-def aligned(n: int) -> int:
-    """The multiple of eight that `n` is rounded up to."""
+def round_up(n: int) -> int:
+    """`n` rounded up to a multiple of eight."""
     return -(-n // 8) * 8

@@ -15,13 +15,13 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 SHORT = 48
-"""Most keys for which a CPU is faster with open matrix products than with its fused attention."""
+"""Most keys for which a CPU is faster with explicit matrix products than with its fused attention."""
 
 
 def attend(
     q_BHQD: Tensor, k_BHKD: Tensor, v_BHKD: Tensor, mask_B1QK: Tensor | None, maps: list[Tensor] | None
 ) -> Tensor:
-    """Softmax attention. With a list in `maps` the weights (B x H x Q x K) are computed openly and appended to it.
+    """Softmax attention. With a list in `maps` the weights (B x H x Q x K) are computed explicitly and appended to it.
 
     `mask_B1QK` is True where a key may be seen, or numbers added to the logits; every query sees at least one key.
     """
@@ -32,7 +32,7 @@ def attend(
     if mask_B1QK is not None:
         logits = logits.masked_fill(~mask_B1QK, -torch.inf) if mask_B1QK.dtype == torch.bool else logits + mask_B1QK
     weights = logits.softmax(-1)
-    del logits  # of thousands of keys it is large, and whoever takes the weights needs room too
+    del logits  # with thousands of keys it is large, and the weights need memory too
     if maps is not None:
         maps.append(weights.detach())
     return weights.to(v_BHKD.dtype) @ v_BHKD
@@ -68,8 +68,8 @@ def sinusoids(length: int, width: int, like: Tensor) -> Tensor:
 def windows(
     q_BLD: Tensor, k_BLD: Tensor, v_BLD: Tensor, seen_B11L: Tensor | None, reach: int
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Local attention as full attention among few: each run of `reach` queries becomes a row of its own, with the keys of its own run
-    and of both neighbours, and a mask that lets a query see the filled positions at most `reach` away.
+    """Local attention as full attention among few: each run of `reach` queries becomes its own row, with the keys of its own run and of
+    both neighbours, and a mask that lets a query see the filled positions at most `reach` away.
 
     Returns
     -------
@@ -98,8 +98,8 @@ def windows(
 class Gelu(nn.Module):
     """Gaussian error linear unit (Hendrycks & Gimpel 2016, arXiv 1606.08415), the exact one.
 
-    Torch's own goes through oneDNN on a CPU, which compiles and keeps a routine for every shape that it meets. Ragged batches hardly ever
-    have the same shape twice: a training's memory grew by a gigabyte. So on a CPU it is computed without.
+    Torch's own uses oneDNN on a CPU, which compiles and keeps a routine for every shape. Ragged batches hardly ever have the same shape
+    twice, and the memory of a training grew by a gigabyte. So on a CPU it is computed without oneDNN.
     """
 
     def forward(self, x: Tensor) -> Tensor:
@@ -127,7 +127,7 @@ class _NativeGelu(torch.autograd.Function):
 
 @contextmanager
 def _without_onednn() -> Iterator[None]:
-    """Not by `torch.backends.mkldnn.flags`, which sets more than this and warns of it."""
+    """Without oneDNN inside. `torch.backends.mkldnn.flags` sets more than this, and warns of it."""
     mkldnn: Any = torch.backends.mkldnn
     before, mkldnn.enabled = mkldnn.enabled, False
     try:
@@ -138,20 +138,20 @@ def _without_onednn() -> Iterator[None]:
 
 @contextmanager
 def evenly(*parts: nn.Module) -> Iterator[None]:
-    """While this lasts, all attention in `parts` falls evenly on the keys that a query may see."""
-    inside = [m for part in parts for m in part.modules() if isinstance(m, Attention | AttentionPool)]
-    before = [m.even for m in inside]
+    """Inside, all attention in `parts` is spread evenly over the keys that a query may see."""
+    layers = [m for part in parts for m in part.modules() if isinstance(m, Attention | AttentionPool)]
+    before = [m.even for m in layers]
     try:
-        for m in inside:
+        for m in layers:
             m.even = True
         yield
     finally:
-        for m, was in zip(inside, before, strict=True):
-            m.even = was
+        for m, was_even in zip(layers, before, strict=True):
+            m.even = was_even
 
 
 class Attention(nn.Module):
-    """Self-attention among all, or among those at most `reach` positions apart."""
+    """Self-attention among all positions, or among those at most `reach` apart."""
 
     even = False
     """Whether all keys count alike; see `evenly`."""
@@ -166,6 +166,7 @@ class Attention(nn.Module):
         self, x_BLD: Tensor, mask_B11K: Tensor | None, turn_LD2: Tensor | None, maps: list[Tensor] | None
     ) -> Tensor:
         B, L, D = x_BLD.shape
+        # Queries, keys and values; turned by their positions, and cut into windows.
         q, k, v = self.qkv(x_BLD).chunk(3, dim=-1)
         if self.even:
             q = torch.zeros_like(q)
@@ -173,6 +174,7 @@ class Attention(nn.Module):
             q, k = rotate(q, turn_LD2), rotate(k, turn_LD2)
         if self.reach is not None:
             q, k, v, mask_B11K = windows(q, k, v, mask_B11K, self.reach)
+        # Each head attends by itself.
         q, k, v = (t.unflatten(-1, (self.num_heads, -1)).transpose(1, 2) for t in (q, k, v))
         return self.out(attend(q, k, v, mask_B11K, maps).transpose(1, 2).reshape(B, -1, D)[:, :L])
 
@@ -202,7 +204,7 @@ class Blocks(nn.ModuleList):
     """Transformer blocks one after another.
 
     `drop_path` is the share of rows that skip the last block in training (stochastic depth, Huang et al. 2016, arXiv 1603.09382);
-    block i of n is skipped by i/n of that, and those that pass count for the others, so that the expectation stays.
+    block i of n is skipped by i/n of that, and the rows that pass are scaled up, so that the expectation stays the same.
     """
 
     checkpointing = False
@@ -237,7 +239,7 @@ def run(
     *,
     checkpointing: bool,
 ) -> Tensor:
-    """A block's output: by its compiled form if it has one, openly where maps are asked for."""
+    """A block's output: by its compiled form if it has one, by the explicit one where maps are wanted."""
     if maps is not None:
         return block.forward(x_BLD, mask_B11K, turn_LD2, maps)
     if checkpointing and block.training and torch.is_grad_enabled():
@@ -246,7 +248,7 @@ def run(
 
 
 class AttentionPool(nn.Module):
-    """Many vectors to one: a learned query for each head looks at all of them."""
+    """Many vectors to one: a learned query for each head attends to all of them."""
 
     even = False
     """As in `Attention`."""

@@ -20,7 +20,7 @@ from aam_nb.model.objectives.base import Objective, mean_loss
 class StepResult:
     """The loss of a batch, its parts by objective, and what each objective compared.
 
-    `loss` is what to make small: the weighted sum of `parts`, each times the share that this part of a batch has in the whole.
+    `loss` is what training makes small: the weighted sum of `parts`, each times the share that this part of a batch has in the whole.
     """
 
     loss: Tensor
@@ -36,7 +36,7 @@ class Network(nn.Module):
     config
         Shape.
     objectives
-        Each with a name of its own.
+        Each with its own name.
     covariates
         What is known of the metadata columns that samples bring along.
     uncertainty
@@ -90,7 +90,7 @@ class Network(nn.Module):
         return StepResult(loss=torch.stack(terms).sum(), parts=parts, pairs=pairs)
 
     def _term(self, name: str, part: Tensor, batch: Batch) -> Tensor:
-        """An objective's say in the loss; over all parts of a batch, gradients add up to those of the whole."""
+        """What an objective adds to the loss; over all parts of a batch, gradients add up to those of the whole."""
         objective, context = self.objectives[name], batch.context
         share = context.shares[name] if context else 1.0
         term = objective.weight * part

@@ -121,7 +121,7 @@ class Callback:
     >>> class PrintEpochs(aam.Callback):
     ...     def on_epoch_end(self, trainer):
     ...         print(f"epoch {trainer.epoch}, step {trainer.step} of {trainer.num_steps}")
-    >>> study = aam.simulate_study(n_samples=24, n_asvs=40, seed=0)
+    >>> study = aam.simulate_study(n_samples=24, n_asvs=60, seed=0)
     >>> config = aam.TrainConfig(epochs=2, progress=False, device="cpu")
     >>> model = aam.AAM(aam.ModelConfig(width=16, num_layers=1)).fit(study, target="age", config=config, callbacks=[PrintEpochs()])
     epoch 1, step 2 of 4

@@ -66,7 +66,7 @@ class AAM:
     Examples
     --------
     >>> import aam_nb as aam
-    >>> study = aam.simulate_study(n_samples=24, n_asvs=40, seed=0)
+    >>> study = aam.simulate_study(n_samples=24, n_asvs=60, seed=0)
     >>> train, test = study.split(test_size=0.25, target="age", seed=0)
     >>> config = aam.TrainConfig(epochs=1, progress=False, device="cpu")
     >>> model = aam.AAM(aam.ModelConfig(width=16, num_layers=1)).pretrain(train, objectives=["unifrac"], config=config)
@@ -177,7 +177,7 @@ class AAM:
         Examples
         --------
         >>> import aam_nb as aam
-        >>> study = aam.simulate_study(n_samples=24, n_asvs=40, seed=0)
+        >>> study = aam.simulate_study(n_samples=24, n_asvs=60, seed=0)
         >>> config = aam.TrainConfig(epochs=2, progress=False, device="cpu")
         >>> model = aam.AAM(aam.ModelConfig(width=16, num_layers=1)).fit(study, target="age", covariates=["season"], config=config)
         >>> model.history[["stage", "epoch"]].to_numpy().tolist()
@@ -273,7 +273,7 @@ class AAM:
         Examples
         --------
         >>> import aam_nb as aam
-        >>> study = aam.simulate_study(n_samples=24, n_asvs=40, seed=0)
+        >>> study = aam.simulate_study(n_samples=24, n_asvs=60, seed=0)
         >>> config = aam.TrainConfig(progress=False, device="cpu")
         >>> model = aam.AAM(aam.ModelConfig(width=16, num_layers=1))
         >>> search = model.find_learning_rate(study, target="age", config=config, num_steps=30)
@@ -352,7 +352,7 @@ class AAM:
         Examples
         --------
         >>> import aam_nb as aam
-        >>> study = aam.simulate_study(n_samples=24, n_asvs=40, seed=0)
+        >>> study = aam.simulate_study(n_samples=24, n_asvs=60, seed=0)
         >>> config = aam.TrainConfig(epochs=1, progress=False, device="cpu")
         >>> model = aam.AAM(aam.ModelConfig(width=16, num_layers=1)).fit(study, target="diet", config=config)
         >>> list(model.predict(study).columns)

@@ -38,7 +38,7 @@ def load(folder: str | Path, *, device: str = "auto") -> AAM:
     Examples
     --------
     >>> import aam_nb as aam
-    >>> study = aam.simulate_study(n_samples=24, n_asvs=40, seed=0)
+    >>> study = aam.simulate_study(n_samples=24, n_asvs=60, seed=0)
     >>> config = aam.TrainConfig(epochs=1, progress=False, device="cpu")
     >>> model = aam.AAM(aam.ModelConfig(width=16, num_layers=1)).fit(study, target="age", config=config)
     >>> loaded = aam.load(model.save("runs/age"), device="cpu")

@@ -234,7 +234,7 @@ def test_open_gates_are_no_gates(network: Network, mixed: Study) -> None:
     batch, encoder = one_batch(mixed), network.encoder
     with torch.no_grad():
         entry_BSD, filled_BS = encoder.sample.entries(encoder.asv(batch.tokens_NL)[0], batch)
-        gated = encoder.finish(batch, entry_BSD, filled_BS, torch.ones(filled_BS.shape))[0]
+        gated = encoder.encode_samples(batch, entry_BSD, filled_BS, torch.ones(filled_BS.shape))[0]
     torch.testing.assert_close(gated, vectors(network, batch), **CLOSE)
 
 
@@ -248,7 +248,7 @@ def test_a_shut_gate_is_the_sample_without_that_asv(network: Network, mixed: Stu
         )
         with torch.no_grad():
             entry_BSD, filled_BS = encoder.sample.entries(encoder.asv(batch.tokens_NL)[0], batch)
-            gated = encoder.finish(batch, entry_BSD, filled_BS, keep[None].float())[0]
+            gated = encoder.encode_samples(batch, entry_BSD, filled_BS, keep[None].float())[0]
         want = vectors(network, without)
         torch.testing.assert_close(gated, want, **CLOSE)
         assert (want - vectors(network, batch)).abs().max() > 1e-3

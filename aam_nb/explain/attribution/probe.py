@@ -339,5 +339,7 @@ def _compute_outputs(
     own = {name: t[row_M] for name, t in batch.targets.items() if batch.axes.get(name) == "B"}  # covariates, groups
     ids = tuple(batch.sample_ids[i] for i in row_M.tolist())
     here = replace(batch, targets=own, sample_ids=ids)
-    sample_MD, _ = model.network.encoder.finish(here, entry_MSD, filled_MS, gate_MS, covariate_BCD=covariate_MCD)
+    sample_MD, _ = model.network.encoder.encode_samples(
+        here, entry_MSD, filled_MS, gate_MS, covariate_BCD=covariate_MCD
+    )
     return output(model, sample_MD, here)

@@ -1,4 +1,4 @@
-"""What every objective is: a head with its target, its loss and its metrics.
+"""The base of all objectives: a head with its target, its loss and its metrics.
 
 Shape letters: G samples of the whole batch, B samples of this part of it, E entries, N distinct ASVs, P patches, D width.
 """
@@ -9,18 +9,18 @@ from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 import torch
+from pandas.api.types import infer_dtype
 from torch import Tensor, nn
 
+from aam_nb.arrays import Array
 from aam_nb.batch.batch import Batch, TargetMaker
 from aam_nb.config import ModelConfig, UserError, convert_list, convert_type, cut_repr
 from aam_nb.model.encoder import States
 from aam_nb.study.columns import is_numeric_column
+from aam_nb.study.errors import TargetError
 from aam_nb.study.study import Study
-
-Array = npt.NDArray[Any]
 
 
 class ObjectiveError(UserError, ValueError):
@@ -31,7 +31,26 @@ class Objective(nn.Module):
     """A head with its target, loss and metrics.
 
     A subclass sets `name` and writes `build` (the head), `maker` (targets of a study's batches), `forward` (states to prediction) and
-    `loss`; the rest has defaults. What a saved model needs besides weights goes into `spec`.
+    `loss`; the rest has defaults. What a saved model needs besides weights is in `spec`.
+
+    Examples
+    --------
+    >>> import aam_nb as aam
+    >>> import torch
+    >>> class Richness(aam.Objective):
+    ...     def build(self, config):
+    ...         self.head = torch.nn.Linear(config.width, 1)
+    ...     def maker(self, study):
+    ...         return lambda batch, rng: batch.with_target(self.name, batch.offsets_B1.diff().log())
+    ...     def forward(self, states):
+    ...         return self.head(states.sample_BD)[:, 0]
+    ...     def loss(self, prediction, truth):
+    ...         return (prediction - truth).square()
+    >>> study = aam.simulate_study(n_samples=24, n_asvs=60, seed=0)
+    >>> config = aam.TrainConfig(epochs=1, progress=False, device="cpu")
+    >>> model = aam.AAM(aam.ModelConfig(width=16, num_layers=1))
+    >>> "valid_richness" in model.pretrain(study, objectives=[Richness("richness")], config=config).history
+    True
     """
 
     name: str
@@ -65,21 +84,21 @@ class Objective(nn.Module):
         hint: str = "1.0",
     ) -> float:
         """An argument that is a finite number and fits; any other is refused as in `expect`."""
-        found: float | None = convert_type(value, float)
-        self.expect(found is not None and fits(found), name, value, expected, hint)
-        return float(found or 0.0)
+        number: float | None = convert_type(value, float)
+        self.expect(number is not None and fits(number), name, value, expected, hint)
+        return float(number or 0.0)
 
     def choice(self, name: str, value: object, choices: Sequence[str]) -> str:
-        """An argument that is one of a few words; any other is refused as in `expect`."""
+        """An argument that is one of a few texts; any other is refused as in `expect`."""
         words = f"{', '.join(choices[:-1])} or {choices[-1]}"
         self.expect(isinstance(value, str) and value in choices, name, value, words, repr(choices[0]))
         return str(value)
 
     def columns(self, name: str, value: object, expected: str, hint: str) -> list[str]:
         """An argument that is a name, or one or more different ones; any other is refused as in `expect`."""
-        found = [value] if isinstance(value, str) else convert_list(value, str)
-        self.expect(found is not None and 0 < len(found) == len(set(found)), name, value, expected, hint)
-        return list(found or [])
+        names = [value] if isinstance(value, str) else convert_list(value, str)
+        self.expect(names is not None and 0 < len(names) == len(set(names)), name, value, expected, hint)
+        return list(names or [])
 
     def build(self, config: ModelConfig) -> None:
         """Make the head."""
@@ -92,7 +111,7 @@ class Objective(nn.Module):
         raise NotImplementedError(f"{type(self).__name__} must say how its targets are made: define `maker(study)`.")
 
     def inputs(self, study: Study) -> TargetMaker | None:
-        """A function that adds what a prediction needs of `study` besides its ASVs, where it needs anything."""
+        """A function that adds what a prediction needs from `study` besides its ASVs, None where it needs nothing."""
         return None
 
     def forward(self, states: States) -> Tensor:
@@ -100,9 +119,9 @@ class Objective(nn.Module):
         raise NotImplementedError(f"{type(self).__name__} must say how it predicts: define `forward(states)`.")
 
     def loss(self, prediction: Tensor, truth: Tensor) -> Tensor:
-        """What to make small, from what `compare` gives: a number, or one per element, which is then averaged by `weigh`."""
+        """What training makes small, from what `compare` gives: a number, or one per element, averaged with the weights of `weigh`."""
         raise NotImplementedError(
-            f"{type(self).__name__} must say what to make small: define `loss(prediction, truth)`."
+            f"{type(self).__name__} must say what training makes small: define `loss(prediction, truth)`."
         )
 
     def compare(self, states: States, batch: Batch) -> tuple[Tensor, Tensor]:
@@ -114,12 +133,12 @@ class Objective(nn.Module):
         return batch.weight_B
 
     def count(self, batch: Batch) -> float:
-        """How much of the loss's average a batch stands for: the sum of its elements' weights. By default its samples' weights."""
+        """How much a batch counts in an average of losses: the sum of its elements' weights. By default its samples' weights."""
         weight = self.weigh(batch)
         return float(len(batch) if weight is None else weight.cpu().double().sum())
 
     def metrics(self, prediction: Array, truth: Array) -> dict[str, float]:
-        """Numbers for the history, from all of an epoch's validation pairs."""
+        """Numbers for the history, from all predictions and truths of an epoch's validation."""
         return {}
 
     def spec(self) -> dict[str, Any]:
@@ -131,7 +150,7 @@ class Pairwise(Objective):
     """An objective about pairs of samples. A subclass predicts from vectors of all samples of the batch at once.
 
     A part of a large batch sees the vectors of the other parts, without gradients: each part then has the loss of the whole batch,
-    and the gradients of all parts add up to the whole's. Weights therefore belong into `forward`; `between` has none.
+    and the gradients of all parts add up to the whole's. Trained weights therefore belong into `forward`; `between` has none.
     """
 
     pairwise: ClassVar[bool] = True
@@ -150,7 +169,7 @@ class Pairwise(Objective):
         return None
 
     def count(self, batch: Batch) -> float:
-        """Number of pairs; 0 for a lone sample, whose loss of 0 then has no say in an average."""
+        """Number of pairs; 0 for a single sample, whose loss of 0 then does not count in an average."""
         return len(batch) * (len(batch) - 1) / 2
 
     def _all(self, states: States, batch: Batch) -> tuple[Tensor, Tensor]:
@@ -165,7 +184,7 @@ class Pairwise(Objective):
 
 
 def is_free(name: object) -> bool:
-    """Whether a module may go by a name in a `ModuleDict`, which allows no dots and keeps its own words."""
+    """Whether a module can have a name in a `ModuleDict`, which allows neither dots nor the names of its own attributes."""
     return isinstance(name, str) and bool(name) and "." not in name and not hasattr(nn.ModuleDict(), name)
 
 
@@ -182,14 +201,14 @@ def mean_loss(objective: Objective, prediction: Tensor, truth: Tensor, batch: Ba
 
 
 def full(x: Tensor) -> Tensor:
-    """In single precision at least, whatever mixed precision made of it."""
+    """In single precision at least, also where mixed precision made it shorter."""
     return x if x.dtype == torch.float64 else x.float()
 
 
 def entry_weights(batch: Batch, weigh: str) -> Tensor:
     """What each entry adds to the weight of its ASV in a loss over distinct ASVs, shape E.
 
-    Kept by entry, so that over the parts of a batch the weights add up to those of the whole, where an ASV may stand in several.
+    Kept by entry, so that over the parts of a batch the weights add up to those of the whole, since an ASV may be in several parts.
 
     Parameters
     ----------
@@ -221,12 +240,12 @@ def scores(prediction: Array, truth: Array, unit: float = 1.0) -> dict[str, floa
 
 
 def correlation(a: Array, b: Array) -> float:
-    """Pearson's, NaN where a side does not vary."""
+    """Pearson's r, NaN where one of the two does not vary."""
     return float(np.corrcoef(a, b)[0, 1]) if a.std() > 0 and b.std() > 0 else float("nan")
 
 
 def precise(x: Tensor) -> Tensor:
-    """In double precision where the device has it; Apple's has not."""
+    """In double precision where the device has it; Apple's GPUs do not."""
     return x.float() if x.device.type == "mps" else x.double()
 
 
@@ -237,3 +256,20 @@ def class_names(values: pd.Series) -> pd.Series:
             lambda v: str(int(v)) if float(v).is_integer() else repr(float(v)), na_action="ignore"
         ).astype(object)
     return values.astype(str).where(values.notna()).astype(object)
+
+
+def refuse_dates(values: pd.Series) -> None:
+    """Refuse a column of dates, times or durations, which are not numbers yet, and each of which would be its own class (`TargetError`)."""
+    kind = infer_dtype(values, skipna=True)
+    if kind not in ("date", "datetime", "datetime64", "timedelta", "timedelta64"):
+        return
+    column = f"study.metadata[{values.name!r}]"
+    number = (
+        f"pd.to_timedelta({column})"
+        if "timedelta" in kind
+        else f"(pd.to_datetime({column}) - pd.to_datetime({column}).min())"
+    )
+    raise TargetError(
+        f"{values.name!r} holds {'durations' if 'timedelta' in kind else 'dates'} such as {values.dropna().iloc[0]}. Expected numbers or "
+        f"classes. Turn it into a number, such as days: `replace(study, metadata=study.metadata.assign(days={number}.dt.days))`."
+    )

@@ -14,10 +14,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from aam_nb.arrays import Array
 from aam_nb.batch.batch import Batch, TargetMaker
 from aam_nb.config import ModelConfig, TargetConfig, convert_list, cut_list, make_config, to_dict
 from aam_nb.model.encoder import States
-from aam_nb.model.objectives.base import Array, Objective, class_names, full, precise
+from aam_nb.model.objectives.base import Objective, class_names, full, precise
 from aam_nb.model.objectives.heads import make_head
 from aam_nb.study.errors import TargetError, UnknownIdError
 from aam_nb.study.study import Study
@@ -29,13 +30,13 @@ class Classification(Objective):
     Parameters
     ----------
     target
-        The column; numbers in it are taken as names of classes.
+        The column; numbers in it are names of classes.
     config, **settings
         Fields of `TargetConfig`: `class_weights`, `label_smoothing`, `focal`, `hidden`, `head_dropout`.
     weight
         Weight of this loss (cross-entropy, nats) in the sum.
     classes, balance
-        Learned from the training samples by `fit`: the classes, and what a sample of each counts with `class_weights="balanced"`: n /
+        Learned from the training samples by `fit`: the classes, and the weight of a sample of each with `class_weights="balanced"`: n /
         (C n_c), for n samples, n_c of them of the class. Given when a saved model is loaded.
 
     Raises
@@ -46,6 +47,16 @@ class Classification(Objective):
     References
     ----------
     Label smoothing: Szegedy et al. 2016, arXiv 1512.00567. Focal loss: Lin et al. 2017, arXiv 1708.02002.
+
+    Examples
+    --------
+    >>> import aam_nb as aam
+    >>> study = aam.simulate_study(n_samples=24, n_asvs=60, seed=0)
+    >>> config = aam.TrainConfig(epochs=1, progress=False, device="cpu")
+    >>> model = aam.AAM(aam.ModelConfig(width=16, num_layers=1))
+    >>> model = model.fit(study, target=aam.Classification("diet", class_weights="balanced"), config=config)
+    >>> model.task.classes
+    ['animal', 'plant']
     """
 
     kind: ClassVar[str] = "classification"
@@ -64,15 +75,15 @@ class Classification(Objective):
         self.expect(isinstance(target, str), "target", target, "one column", "'diet'")
         self.target, self.config = target, make_config(TargetConfig, config, settings)
         names = convert_list([] if classes is None else classes, str)
-        apart = names is not None and len(names) == len(set(names))
-        self.expect(apart, "classes", classes, "names, each once", "None")
+        is_distinct = names is not None and len(names) == len(set(names))
+        self.expect(is_distinct, "classes", classes, "names, each once", "None")
         self.classes: list[str] = names or []
-        says = convert_list([1.0] * len(self.classes) if balance is None else balance, float)
-        fits = says is not None and len(says) == len(self.classes) and all(s >= 0 for s in says)
+        weights = convert_list([1.0] * len(self.classes) if balance is None else balance, float)
+        fits = weights is not None and len(weights) == len(self.classes) and all(w >= 0 for w in weights)
         self.expect(fits, "balance", balance, "a weight for each class, zero or more", "None")
-        self.balance: list[float] = says or []
+        self.balance: list[float] = weights or []
 
-    # -- what it is -----------------------------------------------------------------------------------------------------
+    # -- its target -----------------------------------------------------------------------------------------------------
 
     @property
     def targets(self) -> list[str]:
@@ -97,7 +108,7 @@ class Classification(Objective):
     # -- learning -------------------------------------------------------------------------------------------------------
 
     def learn(self, study: Study) -> None:
-        """Find the classes, and what a sample of each counts.
+        """Learn the classes, and the weight of a sample of each.
 
         Raises
         ------
@@ -109,10 +120,10 @@ class Classification(Objective):
         sizes = names.dropna().value_counts()
         rare = sizes[sizes < 2].index
         if len(rare):
-            alone = values[names.isin(rare[:5])].tolist()  # as the column holds them: numbers are not in quotes
+            single = values[names.isin(rare[:5])].tolist()  # as the column holds them: numbers are not in quotes
             raise TargetError(
                 f"{len(rare)} classes of {self.target!r} have a single training sample ({cut_list(rare)}). A class needs two or more. Drop "
-                f"them with `study.keep_samples(~study.metadata[{self.target!r}].isin({alone!r}))` (`--min-class-size 2`)."
+                f"them with `study.keep_samples(~study.metadata[{self.target!r}].isin({single!r}))` (`--min-class-size 2`)."
             )
         self.classes = sorted(sizes.index)
         self.balance = [1.0] * len(self.classes)
@@ -132,18 +143,21 @@ class Classification(Objective):
                 f"{cut_list(self.classes)}. Leave those samples out, or fit again with them."
             )
         balance_C = np.array(self.balance)
-        say_n = np.where(number >= 0, balance_C[number], 0.0)  # a sample without a label has no say
+        weight_n = np.where(number >= 0, balance_C[number], 0.0)  # a sample without a label does not count
 
         def make(batch: Batch, rng: np.random.Generator) -> Batch:
             rows = batch.sample_B
-            target, say_B = torch.from_numpy(number[rows]), say_n[rows]
+            target, weight_B = torch.from_numpy(number[rows]), weight_n[rows]
             if batch.partner_B is not None and batch.share_B is not None:
                 share, hot = batch.share_B[:, None], np.eye(len(self.classes))
                 mixed_BC = share * hot[number[rows]] + (1 - share) * hot[number[batch.partner_B]]
-                whole = (number[rows] >= 0) & ((number[batch.partner_B] >= 0) | (batch.share_B == 1))
-                target, say_B = torch.from_numpy(mixed_BC.astype(np.float32)), np.where(whole, mixed_BC @ balance_C, 0)
+                has_labels = (number[rows] >= 0) & ((number[batch.partner_B] >= 0) | (batch.share_B == 1))
+                target, weight_B = (
+                    torch.from_numpy(mixed_BC.astype(np.float32)),
+                    np.where(has_labels, mixed_BC @ balance_C, 0),
+                )
             batch = batch.with_target(self.name, target)
-            return batch.with_target(f"{self.name}.weight", torch.from_numpy(say_B.astype(np.float32)))
+            return batch.with_target(f"{self.name}.weight", torch.from_numpy(weight_B.astype(np.float32)))
 
         return make
 
@@ -169,8 +183,8 @@ class Classification(Objective):
         return -(share * log_p).sum(1)
 
     def weigh(self, batch: Batch) -> Tensor | None:
-        say_B = batch.targets[f"{self.name}.weight"]
-        return say_B if batch.weight_B is None else say_B * batch.weight_B
+        weight_B = batch.targets[f"{self.name}.weight"]
+        return weight_B if batch.weight_B is None else weight_B * batch.weight_B
 
     def metrics(self, prediction: Array, truth: Array) -> dict[str, float]:
         if truth.ndim == 2:

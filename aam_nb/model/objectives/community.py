@@ -1,4 +1,4 @@
-"""What a sample holds: its phylogenetic diversity, its ASVs' taxa, and how abundant each ASV is.
+"""The content of a sample: its phylogenetic diversity, the taxa of its ASVs, and the abundance of each ASV.
 
 Shape letters: B samples, S ASVs of the largest sample, E entries, N distinct ASVs, R ranks, T taxa of all ranks, D width.
 """
@@ -10,19 +10,18 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from aam_nb.arrays import Array, Bools, Ints
 from aam_nb.batch.batch import Batch, TargetMaker
 from aam_nb.config import ModelConfig, convert_list, cut_list
 from aam_nb.diversity.branches import branches_of
 from aam_nb.diversity.unifrac import faith_pd
 from aam_nb.model.encoder import States
 from aam_nb.model.objectives.base import (
-    Array,
     Objective,
     ObjectiveError,
     asv_weights,
@@ -36,7 +35,7 @@ from aam_nb.study.study import Study
 
 
 class FaithPD(Objective):
-    """Faith PD of each sample: exact, from the tree, for the ASVs that the batch shows.
+    """Faith PD of each sample: exact, from the tree, for the ASVs of the batch.
 
     Parameters
     ----------
@@ -44,6 +43,16 @@ class FaithPD(Objective):
         Weight of this loss (squared error of the standardised value) in the sum.
     mean, std
         Learned from the training samples, in branch-length units; given when a saved model is loaded.
+
+    Examples
+    --------
+    >>> import aam_nb as aam
+    >>> study = aam.simulate_study(n_samples=24, n_asvs=60, seed=0)
+    >>> config = aam.TrainConfig(epochs=1, progress=False, device="cpu")
+    >>> model = aam.AAM(aam.ModelConfig(width=16, num_layers=1))
+    >>> history = model.pretrain(study, objectives=[aam.FaithPD()], config=config).history
+    >>> [column for column in history if column.startswith("valid_faith_pd")]
+    ['valid_faith_pd', 'valid_faith_pd_mae', 'valid_faith_pd_r2']
     """
 
     def __init__(self, weight: float = 1.0, *, mean: float = 0.0, std: float = 1.0) -> None:
@@ -85,8 +94,8 @@ class FaithPD(Objective):
 class Taxonomy(Objective):
     """The taxon of each distinct ASV at some ranks, from its vector.
 
-    A taxon is known by its lineage, so that one name in two families is two taxa. ASVs without a name at a rank, or whose taxon the
-    training samples do not hold, do not count there.
+    A taxon is identified by its lineage, so that the same name in two families is two taxa. ASVs without a name at a rank, or with a
+    taxon that the training samples do not have, do not count there.
 
     Parameters
     ----------
@@ -103,6 +112,16 @@ class Taxonomy(Objective):
     ------
     ObjectiveError
         An argument cannot be used; when it learns, the study has no taxonomy, no such rank, or fewer than two taxa at one.
+
+    Examples
+    --------
+    >>> import aam_nb as aam
+    >>> study = aam.simulate_study(n_samples=24, n_asvs=60, seed=0)
+    >>> config = aam.TrainConfig(epochs=1, progress=False, device="cpu")
+    >>> model = aam.AAM(aam.ModelConfig(width=16, num_layers=1))
+    >>> history = model.pretrain(study, objectives=[aam.Taxonomy(ranks=['phylum'])], config=config).history
+    >>> [column for column in history if column.startswith("valid_taxonomy")]
+    ['valid_taxonomy', 'valid_taxonomy_phylum_accuracy']
     """
 
     def __init__(
@@ -119,10 +138,13 @@ class Taxonomy(Objective):
         self.weigh_by = self.choice("weigh", weigh, WEIGHTS)
         self.taxa: dict[str, list[str]] = {}
         if taxa:
-            known = {r: convert_list(taxa[r], str) for r in taxa} if isinstance(taxa, Mapping) else {}
-            whole = known.keys() == set(self.ranks) and all(t and len(t) == len(set(t)) > 1 for t in known.values())
-            self.expect(whole, "taxa", taxa, "two or more lineages for each rank", "None")
-            self.taxa = {rank: known[rank] or [] for rank in self.ranks}
+            lineages = {r: convert_list(taxa[r], str) for r in taxa} if isinstance(taxa, Mapping) else {}
+            is_complete = lineages.keys() == set(self.ranks)
+            is_complete = is_complete and all(
+                names and len(names) == len(set(names)) > 1 for names in lineages.values()
+            )
+            self.expect(is_complete, "taxa", taxa, "two or more lineages for each rank", "None")
+            self.taxa = {rank: lineages[rank] or [] for rank in self.ranks}
 
     def build(self, config: ModelConfig) -> None:
         if not self.taxa:
@@ -132,8 +154,8 @@ class Taxonomy(Objective):
         self.heads = nn.ModuleDict({rank: nn.Linear(config.width, len(self.taxa[rank])) for rank in self.ranks})
 
     def learn(self, study: Study) -> None:
-        found = self._lineages(study)[study.prevalence.to_numpy() > 0]
-        self.taxa = {rank: sorted(found[rank].dropna().unique()) for rank in self.ranks}
+        lineages = self._lineages(study)[study.prevalence.to_numpy() > 0]
+        self.taxa = {rank: sorted(lineages[rank].dropna().unique()) for rank in self.ranks}
         few = [rank for rank, names in self.taxa.items() if len(names) < 2]
         if few:
             raise ObjectiveError(
@@ -169,12 +191,12 @@ class Taxonomy(Objective):
     def metrics(self, prediction: Array, truth: Array) -> dict[str, float]:
         """Accuracy by rank, among the ASVs whose taxon is known."""
         sizes = [len(self.taxa[rank]) for rank in self.ranks]
-        found = {}
+        accuracies = {}
         for r, logits in enumerate(np.split(prediction, np.cumsum(sizes)[:-1], axis=1)):
-            known = truth[:, r] >= 0
-            right = logits[known].argmax(1) == truth[known, r]
-            found[f"{self.ranks[r]}_accuracy"] = float(right.mean()) if known.any() else float("nan")
-        return found
+            has_taxon = truth[:, r] >= 0
+            is_right = logits[has_taxon].argmax(1) == truth[has_taxon, r]
+            accuracies[f"{self.ranks[r]}_accuracy"] = float(is_right.mean()) if has_taxon.any() else float("nan")
+        return accuracies
 
     def spec(self) -> dict[str, Any]:
         return {"ranks": self.ranks, "weigh": self.weigh_by, "weight": self.weight, "taxa": self.taxa}
@@ -194,18 +216,18 @@ class Taxonomy(Objective):
                 f"`aam.Taxonomy(ranks={list(names.columns[-2:])!r})`."
             )
         text = names.fillna("").astype(str)
-        found = {}
+        lineages = {}
         for rank in self.ranks:
-            above = text.loc[:, :rank]  # the columns run from the domain down
-            lineage = above.agg("; ".join, axis=1)
-            found[rank] = lineage.astype(object).where(names[rank].notna(), None)
-        return pd.DataFrame(found, dtype=object)
+            down_to_rank = text.loc[:, :rank]  # the columns run from the domain down
+            lineage = down_to_rank.agg("; ".join, axis=1)
+            lineages[rank] = lineage.astype(object).where(names[rank].notna(), None)
+        return pd.DataFrame(lineages, dtype=object)
 
 
 class Counts(Objective):
-    """Guess how abundant an ASV is in a sample, from the rest of the sample: its reads are hidden from the encoder.
+    """Predict how abundant an ASV is in a sample, from the rest of the sample: its reads are hidden from the encoder.
 
-    What is guessed is log10 of its share of the sample's reads, standardised.
+    The prediction is log10 of its share of the sample's reads, standardised.
 
     Parameters
     ----------
@@ -220,6 +242,16 @@ class Counts(Objective):
     ------
     ObjectiveError
         An argument cannot be used.
+
+    Examples
+    --------
+    >>> import aam_nb as aam
+    >>> study = aam.simulate_study(n_samples=24, n_asvs=60, seed=0)
+    >>> config = aam.TrainConfig(epochs=1, progress=False, device="cpu")
+    >>> model = aam.AAM(aam.ModelConfig(width=16, num_layers=1))
+    >>> history = model.pretrain(study, objectives=[aam.Counts(share=0.3)], config=config).history
+    >>> [column for column in history if column.startswith("valid_counts")]
+    ['valid_counts', 'valid_counts_mae', 'valid_counts_r2']
     """
 
     def __init__(self, share: float = 0.15, weight: float = 1.0, *, mean: float = -2.0, std: float = 1.0) -> None:
@@ -249,7 +281,7 @@ class Counts(Objective):
 
         return make
 
-    def _hidden(self, offsets_B1: npt.NDArray[np.int64], rng: np.random.Generator) -> npt.NDArray[np.bool_]:
+    def _hidden(self, offsets_B1: Ints, rng: np.random.Generator) -> Bools:
         """Entries to hide, shape E."""
         size_B = np.diff(offsets_B1)
         sample_E = np.repeat(np.arange(len(size_B)), size_B)
@@ -266,7 +298,7 @@ class Counts(Objective):
         return self.head(states.entry_BSD)[:, :, 0]
 
     def compare(self, states: States, batch: Batch) -> tuple[Tensor, Tensor]:
-        """Guesses and values of the hidden entries."""
+        """Predictions and values of the hidden entries."""
         target_E = batch.targets[self.name]
         sample_E = _samples(batch)
         slot_E = torch.arange(len(sample_E), device=sample_E.device) - batch.offsets_B1[sample_E]

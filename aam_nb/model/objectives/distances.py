@@ -1,4 +1,4 @@
-"""Distances between samples, as distances between their vectors; and two views of a sample, told from all others.
+"""Distances between samples, predicted as distances between their vectors; and two views of a sample, to be found among all others.
 
 Shape letters: G samples of the whole batch, B samples of this part of it, A ASVs of the study, D width.
 """
@@ -9,32 +9,32 @@ from collections.abc import Callable
 from typing import Any, ClassVar, get_args
 
 import numpy as np
-import numpy.typing as npt
 import torch
 import torch.nn.functional as F
 from scipy import sparse
 from torch import Tensor, nn
 
+from aam_nb.arrays import Array, Floats
 from aam_nb.batch.batch import Batch, TargetMaker
 from aam_nb.config import ModelConfig, UnifracMetric
 from aam_nb.diversity.branches import branches_of
 from aam_nb.diversity.distances import TABLE_METRICS
 from aam_nb.diversity.unifrac import unifrac_block
 from aam_nb.model.encoder import States
-from aam_nb.model.objectives.base import Array, ObjectiveError, Pairwise, correlation
+from aam_nb.model.objectives.base import ObjectiveError, Pairwise, correlation
 from aam_nb.study.study import Study
 
 TYPICAL_SAMPLES = 200
-"""Samples among which a typical distance is looked for."""
-Block = Callable[[sparse.csr_array], npt.NDArray[np.float64]]
+"""Most samples that the typical distance is the mean of."""
+Block = Callable[[sparse.csr_array], Floats]
 """From reads (samples x ASVs of the study) to distances (samples x samples)."""
 
 
 class Distance(Pairwise):
-    """A distance between the samples of a batch, as the Euclidean distance of what the head makes of their vectors.
+    """A distance between the samples of a batch, predicted as the Euclidean distance between the head's outputs.
 
-    Targets are exact, and made for the reads and ASVs that the batch shows, whatever augmentation did to them. Only pairs i < j count.
-    Where the metric has units, all is divided by `scale`, the mean distance among some of the training samples.
+    Targets are exact, and computed from the reads and ASVs of the batch, after all augmentation. Only pairs i < j count. Where the metric
+    has units, all distances are divided by `scale`, the mean distance among some of the training samples.
     """
 
     scaled: bool = False
@@ -51,10 +51,12 @@ class Distance(Pairwise):
     def learn(self, study: Study) -> None:
         if not self.scaled or study.num_samples < 2:
             return
-        few = min(TYPICAL_SAMPLES, study.num_samples)
-        rows = np.sort(np.random.default_rng(0).permutation(study.num_samples)[:few])
-        found = self.block(study)(sparse.csr_array(study.table[rows]))[np.triu_indices(few, 1)].mean()
-        self.scale = float(found) or 1.0  # samples that are all alike have no scale
+        num_samples = min(TYPICAL_SAMPLES, study.num_samples)
+        rows = np.sort(np.random.default_rng(0).permutation(study.num_samples)[:num_samples])
+        distances = self.block(study)(sparse.csr_array(study.table[rows]))
+        self.scale = (
+            float(distances[np.triu_indices(num_samples, 1)].mean()) or 1.0
+        )  # samples that are all alike have no scale
 
     def maker(self, study: Study) -> TargetMaker:
         block = self.block(study)
@@ -66,7 +68,7 @@ class Distance(Pairwise):
         return make
 
     def forward(self, states: States) -> Tensor:
-        """What distances are taken between, B x D."""
+        """The vectors whose distances are taken, B x D."""
         return self.head(states.sample_BD)
 
     def between(self, x_GD: Tensor) -> Tensor:
@@ -83,7 +85,7 @@ class Distance(Pairwise):
 
 
 class UniFrac(Distance):
-    """UniFrac between the samples of a batch, from the tree, for the ASVs that the batch shows.
+    """UniFrac between the samples of a batch, from the tree, for the ASVs of the batch.
 
     Parameters
     ----------
@@ -101,6 +103,16 @@ class UniFrac(Distance):
     ------
     ObjectiveError
         An argument cannot be used.
+
+    Examples
+    --------
+    >>> import aam_nb as aam
+    >>> study = aam.simulate_study(n_samples=24, n_asvs=60, seed=0)
+    >>> config = aam.TrainConfig(epochs=1, progress=False, device="cpu")
+    >>> model = aam.AAM(aam.ModelConfig(width=16, num_layers=1))
+    >>> history = model.pretrain(study, objectives=[aam.UniFrac("generalized")], config=config).history
+    >>> [column for column in history if column.startswith("valid_unifrac")]
+    ['valid_unifrac_generalized', 'valid_unifrac_generalized_mae', 'valid_unifrac_generalized_r']
     """
 
     def __init__(
@@ -137,6 +149,16 @@ class BetaDiversity(Distance):
     ------
     ObjectiveError
         An argument cannot be used.
+
+    Examples
+    --------
+    >>> import aam_nb as aam
+    >>> study = aam.simulate_study(n_samples=24, n_asvs=60, seed=0)
+    >>> config = aam.TrainConfig(epochs=1, progress=False, device="cpu")
+    >>> model = aam.AAM(aam.ModelConfig(width=16, num_layers=1))
+    >>> history = model.pretrain(study, objectives=[aam.BetaDiversity("aitchison")], config=config).history
+    >>> [column for column in history if column.startswith("valid_aitchison")]
+    ['valid_aitchison', 'valid_aitchison_mae', 'valid_aitchison_r']
     """
 
     def __init__(self, metric: str = "braycurtis", weight: float = 10.0, *, scale: float = 1.0) -> None:
@@ -152,9 +174,9 @@ class BetaDiversity(Distance):
 
 
 class Contrastive(Pairwise):
-    """Know the other view of a sample among all samples of the batch.
+    """Find the other view of a sample among all samples of the batch.
 
-    Each sample stands in the batch twice, in two rarefactions and with other ASVs left out. The loss is NT-Xent (Chen et al. 2020, arXiv
+    Each sample is in the batch twice, in two rarefactions and with different ASVs left out. The loss is NT-Xent (Chen et al. 2020, arXiv
     2002.05709): cross-entropy, over the cosines of all other rows divided by the temperature, of the row's other view.
 
     Parameters
@@ -168,6 +190,16 @@ class Contrastive(Pairwise):
     ------
     ObjectiveError
         An argument cannot be used.
+
+    Examples
+    --------
+    >>> import aam_nb as aam
+    >>> study = aam.simulate_study(n_samples=24, n_asvs=60, seed=0)
+    >>> config = aam.TrainConfig(epochs=1, progress=False, device="cpu")
+    >>> model = aam.AAM(aam.ModelConfig(width=16, num_layers=1))
+    >>> history = model.pretrain(study, objectives=[aam.Contrastive()], config=config).history
+    >>> [column for column in history if column.startswith("valid_contrastive")]
+    ['valid_contrastive', 'valid_contrastive_accuracy']
     """
 
     views: ClassVar[int] = 2
@@ -201,7 +233,7 @@ class Contrastive(Pairwise):
         return x_GD @ x_GD.T / self.temperature
 
     def compare(self, states: States, batch: Batch) -> tuple[Tensor, Tensor]:
-        """Of each row whose other view is here: similarity to it, to all others (log-sum-exp), and to the nearest that is no view of it.
+        """For each row whose other view is here: similarity to it, to all other rows (log-sum-exp), and to the nearest of another sample.
 
         Shape (rows, 3), and True for each.
         """

@@ -1,4 +1,4 @@
-"""Heads of tasks: from a sample's vector to the numbers that are asked for.
+"""Heads of tasks: from a sample's vector to the outputs.
 
 Shape letters: B samples, D width, K outputs.
 """

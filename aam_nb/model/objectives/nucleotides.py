@@ -1,4 +1,4 @@
-"""Guess hidden nucleotides: what there is to learn from DNA alone.
+"""Predict hidden nucleotides: what can be learned from DNA alone.
 
 Shape letters: E entries, N distinct ASVs, L nucleotides, P patches, D width.
 """
@@ -9,30 +9,30 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from aam_nb.arrays import Array, Bools
 from aam_nb.batch.batch import Batch, TargetMaker
 from aam_nb.batch.tokens import MASK, PAD
 from aam_nb.config import ModelConfig
 from aam_nb.model.encoder import States
-from aam_nb.model.objectives.base import Array, Objective, asv_weights, entry_weights, full
+from aam_nb.model.objectives.base import Objective, asv_weights, entry_weights, full
 from aam_nb.study.study import Study
 
 WEIGHTS = ("distinct", "occurrences", "reads")
 
 
 class MaskedNucleotides(Objective):
-    """Guess hidden nucleotides from the rest of their ASV.
+    """Predict hidden nucleotides from the rest of their ASV.
 
-    An ASV is hidden alike wherever it stands in a batch, and encoded once. How much its guesses count is stated by `weigh`.
+    The same nucleotides of an ASV are hidden in all samples of a batch, and the ASV is encoded once. `weigh` says how much it counts.
 
     Parameters
     ----------
     share
-        Share of the nucleotides hidden, in (0, 1). Ambiguity codes are neither hidden nor guessed.
+        Share of the nucleotides hidden, in (0, 1). Ambiguity codes are neither hidden nor predicted.
     pattern
         "random" hides each by itself; "span" hides runs, whose lengths are geometric.
     span
@@ -47,6 +47,16 @@ class MaskedNucleotides(Objective):
     ------
     ObjectiveError
         An argument cannot be used.
+
+    Examples
+    --------
+    >>> import aam_nb as aam
+    >>> study = aam.simulate_study(n_samples=24, n_asvs=60, seed=0)
+    >>> config = aam.TrainConfig(epochs=1, progress=False, device="cpu")
+    >>> model = aam.AAM(aam.ModelConfig(width=16, num_layers=1))
+    >>> history = model.pretrain(study, objectives=[aam.MaskedNucleotides(pattern="span")], config=config).history
+    >>> [column for column in history if column.startswith("valid_nucleotides")]
+    ['valid_nucleotides', 'valid_nucleotides_accuracy']
     """
 
     def __init__(
@@ -72,10 +82,10 @@ class MaskedNucleotides(Objective):
     def maker(self, study: Study) -> TargetMaker:
         def make(batch: Batch, rng: np.random.Generator) -> Batch:
             tokens = batch.tokens_NL.numpy()
-            plain = (tokens >= 1) & (tokens <= 4)
-            hidden = plain & self._hidden(tokens.shape, rng)
+            is_acgt = (tokens >= 1) & (tokens <= 4)
+            hidden = is_acgt & self._hidden(tokens.shape, rng)
             if not hidden.any():
-                hidden.flat[np.flatnonzero(plain)[:1]] = True
+                hidden.flat[np.flatnonzero(is_acgt)[:1]] = True
             target = torch.from_numpy(np.where(hidden, tokens, np.uint8(PAD)))
             corrupted = torch.from_numpy(np.where(hidden, np.uint8(MASK), tokens))
             batch = replace(batch, tokens_NL=corrupted).with_target(self.name, target, axis="N")
@@ -83,12 +93,12 @@ class MaskedNucleotides(Objective):
 
         return make
 
-    def _hidden(self, shape: tuple[int, ...], rng: np.random.Generator) -> npt.NDArray[np.bool_]:
+    def _hidden(self, shape: tuple[int, ...], rng: np.random.Generator) -> Bools:
         """Places to hide, shape (N, L): each hidden with probability `share`."""
         draw = rng.random(shape)
         if self.pattern == "random":
             return draw < self.share
-        # Hidden and seen take turns as a two-state chain, in its steady state from the first place on.
+        # Hidden and visible alternate as a two-state Markov chain, in its steady state from the first nucleotide on.
         stay, start = 1 - 1 / self.span, self.share / (self.span * (1 - self.share))
         hidden = np.zeros(shape, dtype=bool)
         last = np.full(shape[0], self.share)
@@ -113,7 +123,7 @@ class MaskedNucleotides(Objective):
         return F.cross_entropy(full(prediction), truth, reduction="none")
 
     def weigh(self, batch: Batch) -> Tensor | None:
-        """Of each hidden place, the weight of its ASV. Weights of samples have no say in how DNA is spelled."""
+        """For each hidden nucleotide, the weight of its ASV. Weights of samples do not count, since DNA does not depend on them."""
         weight_N = asv_weights(batch, batch.targets[f"{self.name}.weight"])
         return weight_N[(batch.targets[self.name] > 0).nonzero()[:, 0]]
 

@@ -10,24 +10,32 @@ from dataclasses import replace
 from typing import Any, ClassVar
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 import torch
 import torch.nn.functional as F
-from pandas.api.types import infer_dtype, is_numeric_dtype
+from pandas.api.types import is_numeric_dtype
 from torch import Tensor
 
+from aam_nb.arrays import Array, Floats, Ints
 from aam_nb.batch.batch import Batch, TargetMaker
 from aam_nb.config import ModelConfig, TargetConfig, convert_list, cut_list, cut_repr, make_config, to_dict
 from aam_nb.model.encoder import States
-from aam_nb.model.objectives.base import Array, Objective, ObjectiveError, class_names, full, precise, scores
+from aam_nb.model.objectives.base import (
+    Objective,
+    ObjectiveError,
+    class_names,
+    full,
+    precise,
+    refuse_dates,
+    scores,
+)
 from aam_nb.model.objectives.heads import last_layer, make_head
 from aam_nb.model.objectives.transforms import Transform
 from aam_nb.study.errors import TargetError, UnknownIdError
 from aam_nb.study.study import Study
 
-HANDFUL = 5
-"""Known values that a group must have, at least two of them different, to get a transform of its own."""
+FEWEST_IN_GROUP = 5
+"""Known values that a group must have, at least two of them different, to get its own transform."""
 Column = Callable[[int, Transform, Tensor], Tensor]
 """From an output's number, the transform of a group's rows, and the output's values there, to other values."""
 
@@ -53,6 +61,16 @@ class Regression(Objective):
         A setting cannot be used.
     ObjectiveError
         There is no column, or one is named twice; or `fitted` is not what `spec()` gives.
+
+    Examples
+    --------
+    >>> import aam_nb as aam
+    >>> study = aam.simulate_study(n_samples=24, n_asvs=60, seed=0)
+    >>> config = aam.TrainConfig(epochs=1, progress=False, device="cpu")
+    >>> model = aam.AAM(aam.ModelConfig(width=16, num_layers=1))
+    >>> model = model.fit(study, target=aam.Regression("age", transform="log", output="positive"), config=config)
+    >>> bool((model.predict(study)["age"] >= 0).all())
+    True
     """
 
     kind: ClassVar[str] = "regression"
@@ -80,9 +98,9 @@ class Regression(Objective):
         self.groups: list[str] = []
         self.transforms: list[list[Transform | None]] = [[Transform()] for _ in self.targets]
         if fitted is not None:
-            self._take(fitted)
+            self._restore_transforms(fitted)
 
-    # -- what it is -----------------------------------------------------------------------------------------------------
+    # -- its targets ----------------------------------------------------------------------------------------------------
 
     @property
     def target(self) -> str:
@@ -99,7 +117,7 @@ class Regression(Objective):
         return f"units of {output}"
 
     def only(self, target: str) -> Regression:
-        """The task of one of the columns, to judge it by: its settings and transforms, without weights."""
+        """The task of one of the columns, to evaluate it by: its settings and transforms, without weights."""
         if target not in self.targets:
             raise UnknownIdError(f"{target!r} is not predicted. The model predicts {cut_list(self.targets)}. Name one.")
         k = self.targets.index(target)
@@ -115,9 +133,9 @@ class Regression(Objective):
         Raises
         ------
         TargetError
-            A column is not of numbers, is missing or the same everywhere, is outside its bounds, or cannot be transformed so.
+            A column does not hold numbers, is missing or the same everywhere, is outside its bounds, or cannot be transformed this way.
         """
-        values_nK = np.stack([self._known(study, k) for k in range(len(self.targets))], 1)
+        values_nK = np.stack([self._training_values(study, k) for k in range(len(self.targets))], 1)
         self.groups, self.transforms = [], [[] for _ in self.targets]
         if self.config.transform_by:
             self.groups = sorted(class_names(study.column(self.config.transform_by)).dropna().unique())
@@ -126,11 +144,11 @@ class Regression(Objective):
             kind, column = self._of("transform", k), values_nK[:, k]
             self.transforms[k].append(Transform.fit(kind, column, name=repr(target)))
             for code, group in enumerate(self.groups, start=1):
-                mine = column[code_n == code]
-                mine = mine[~np.isnan(mine)]
-                few = len(mine) < HANDFUL or len(np.unique(mine)) < 2
+                own = column[code_n == code]
+                own = own[~np.isnan(own)]
+                too_few = len(own) < FEWEST_IN_GROUP or len(np.unique(own)) < 2
                 name = f"{target!r} where {self.config.transform_by} is {group}"
-                self.transforms[k].append(None if few else Transform.fit(kind, mine, name=name))
+                self.transforms[k].append(None if too_few else Transform.fit(kind, own, name=name))
 
     def build(self, config: ModelConfig) -> None:
         self.head = make_head(config.width, len(self.targets), self.config)
@@ -138,24 +156,24 @@ class Regression(Objective):
             self._start_at_mean(k, k)
 
     def maker(self, study: Study) -> TargetMaker:
-        known_nK = np.stack([self._values(study, k) for k in range(len(self.targets))], 1)
+        values_nK = np.stack([self._values(study, k) for k in range(len(self.targets))], 1)
         code_n = self._codes(study)
-        scaled_nK = self._scaled(known_nK, code_n)
-        also = self.inputs(study)
+        scaled_nK = self._scale(values_nK, code_n)
+        add_groups = self.inputs(study)
 
         def make(batch: Batch, rng: np.random.Generator) -> Batch:
             rows, scaled_BK = batch.sample_B, scaled_nK[batch.sample_B]
             if batch.partner_B is not None and batch.share_B is not None:  # mixed in the targets' units
-                own, share = known_nK[rows], batch.share_B[:, None]
-                mixed = np.where(share == 1, own, share * own + (1 - share) * known_nK[batch.partner_B])
-                scaled_BK = self._scaled(mixed, code_n[rows])
+                own, share = values_nK[rows], batch.share_B[:, None]
+                mixed = np.where(share == 1, own, share * own + (1 - share) * values_nK[batch.partner_B])
+                scaled_BK = self._scale(mixed, code_n[rows])
             batch = batch.with_target(self.name, torch.from_numpy(scaled_BK.astype(np.float32)))
-            return batch if also is None else also(batch, rng)
+            return batch if add_groups is None else add_groups(batch, rng)
 
         return make
 
     def inputs(self, study: Study) -> TargetMaker | None:
-        """Adds the number of each sample's group, by which its prediction is turned back; None without `transform_by`."""
+        """Adds the number of each sample's group, by which its prediction is transformed back; None without `transform_by`."""
         if not self.config.transform_by:
             return None
         code_n = torch.from_numpy(self._codes(study))
@@ -176,15 +194,15 @@ class Regression(Objective):
         truth, code_B = batch.targets[self.name], self._group(batch)
         if code_B is not None:
             truth = torch.cat([truth, code_B[:, None].to(truth.dtype)], 1)
-        return self._linked(full(self(states)), code_B), truth
+        return self._to_bounds(full(self(states)), code_B), truth
 
     def loss(self, prediction: Tensor, truth: Tensor) -> Tensor:
         """By sample and column, B x K; 0 where the truth is missing."""
         known = ~truth[:, : len(self.targets)].isnan()
         error = (prediction - truth[:, : len(self.targets)]).where(known, 0.0)
-        return torch.stack([self._price(self._of("loss", k), e) for k, e in enumerate(error.unbind(1))], 1)
+        return torch.stack([self._loss_of(self._of("loss", k), e) for k, e in enumerate(error.unbind(1))], 1)
 
-    def _price(self, loss: str, error: Tensor) -> Tensor:
+    def _loss_of(self, loss: str, error: Tensor) -> Tensor:
         if loss == "mae":
             return error.abs()
         if loss == "huber":
@@ -200,14 +218,14 @@ class Regression(Objective):
     def metrics(self, prediction: Array, truth: Array) -> dict[str, float]:
         """Mean absolute error, in the target's units, and R²; of several targets each has its own, and `r2` is their mean."""
         guess, right = self._in_units(prediction, truth)
-        found: dict[str, float] = {}
+        metrics: dict[str, float] = {}
         for k, target in enumerate(self.targets):
-            known = ~np.isnan(right[:, k])
-            own = scores(guess[known, k], right[known, k])
-            found |= own if len(self.targets) == 1 else {f"{name}_{target}": value for name, value in own.items()}
+            has_truth = ~np.isnan(right[:, k])
+            own = scores(guess[has_truth, k], right[has_truth, k])
+            metrics |= own if len(self.targets) == 1 else {f"{name}_{target}": value for name, value in own.items()}
         if len(self.targets) > 1:
-            found["r2"] = float(np.mean([value for name, value in found.items() if name.startswith("r2_")]))
-        return found
+            metrics["r2"] = float(np.mean([value for name, value in metrics.items() if name.startswith("r2_")]))
+        return metrics
 
     def outputs(self, prediction: Tensor, batch: Batch) -> Tensor:
         """In the targets' units, B x K, differentiable: what is reported and explained.
@@ -217,7 +235,7 @@ class Regression(Objective):
         code_B = self._group(batch)
         if code_B is not None and len(code_B) != len(prediction):
             code_B = code_B.repeat(len(prediction) // len(code_B))
-        return self._restored(self._linked(precise(prediction), code_B), code_B)
+        return self._to_units(self._to_bounds(precise(prediction), code_B), code_B)
 
     def to_frame(self, outputs: Array, sample_ids: pd.Index) -> pd.DataFrame:
         """Predictions indexed by sample id, a column for each output."""
@@ -238,7 +256,7 @@ class Regression(Objective):
         """By output of the head, the number of its target."""
         return list(range(len(self.targets)))
 
-    def _values(self, study: Study, k: int) -> npt.NDArray[np.float64]:
+    def _values(self, study: Study, k: int) -> Floats:
         """A column's numbers, NaN where they are missing."""
         values = study.column(self.targets[k])
         refuse_dates(values)
@@ -249,8 +267,8 @@ class Regression(Objective):
             )
         return values.to_numpy(dtype=np.float64, na_value=np.nan)
 
-    def _known(self, study: Study, k: int) -> npt.NDArray[np.float64]:
-        """A column's numbers, checked to be fit for training."""
+    def _training_values(self, study: Study, k: int) -> Floats:
+        """A column's numbers, refused where training cannot use them."""
         study.target(self.targets[k])
         values = self._values(study, k)
         low, high = self._bounds(k)
@@ -271,7 +289,7 @@ class Regression(Objective):
             return self.config.low, self.config.high
         return (0.0 if output == "positive" else -np.inf), np.inf
 
-    def _codes(self, study: Study) -> npt.NDArray[np.int64]:
+    def _codes(self, study: Study) -> Ints:
         """Number of each sample's group, 0 where it is missing or was not seen in training."""
         if not self.config.transform_by:
             return np.zeros(study.num_samples, dtype=np.int64)
@@ -286,7 +304,7 @@ class Regression(Objective):
         assert overall is not None
         return self.transforms[k][code] or overall
 
-    def _scaled(self, values_nK: npt.NDArray[np.float64], code_n: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
+    def _scale(self, values_nK: Floats, code_n: Ints) -> Floats:
         """Values in the targets' units as the network sees them."""
         out = np.empty_like(values_nK)
         for code in np.unique(code_n):
@@ -309,8 +327,8 @@ class Regression(Objective):
             columns.append(column)
         return torch.stack(columns, 1)
 
-    def _linked(self, raw_BK: Tensor, code_B: Tensor | None) -> Tensor:
-        """What the head gives, made to obey the bounds: as the network sees numbers."""
+    def _to_bounds(self, raw_BK: Tensor, code_B: Tensor | None) -> Tensor:
+        """What the head gives, brought within the bounds, as the network sees numbers."""
 
         def link(k: int, transform: Transform, raw: Tensor) -> Tensor:
             output = self._of("output", k)
@@ -343,7 +361,7 @@ class Regression(Objective):
             share = np.clip(above / (high - low), 1e-3, 1 - 1e-3)
             bias[column] = np.log(share / (1 - share))
 
-    def _restored(self, z_BK: Tensor, code_B: Tensor | None) -> Tensor:
+    def _to_units(self, z_BK: Tensor, code_B: Tensor | None) -> Tensor:
         """From what the network sees to the targets' units; within the bounds to the last bit."""
 
         def restore(k: int, transform: Transform, z: Tensor) -> Tensor:
@@ -354,7 +372,7 @@ class Regression(Objective):
     def _in_units(self, prediction: Array, truth: Array) -> tuple[Array, Array]:
         """What `compare` gave, in the targets' units: predictions (n x outputs of the head) and truth (n x K)."""
         code_n = torch.from_numpy(truth[:, -1].astype(np.int64)) if self.config.transform_by else None
-        guess = self._restored(torch.from_numpy(prediction).double(), code_n).numpy()
+        guess = self._to_units(torch.from_numpy(prediction).double(), code_n).numpy()
         right = np.empty((len(truth), len(self.targets)))
         for code in np.unique(code_n) if code_n is not None else [0]:
             rows = np.arange(len(truth)) if code_n is None else np.flatnonzero(code_n == code)
@@ -363,8 +381,8 @@ class Regression(Objective):
                 right[rows, k] = self._transform(k, int(code)).to_units(z).numpy()
         return guess, right
 
-    def _take(self, fitted: Mapping[str, Any]) -> None:
-        """Take groups and transforms as `_fitted` wrote them down."""
+    def _restore_transforms(self, fitted: Mapping[str, Any]) -> None:
+        """Put back groups and transforms as `_fitted` wrote them."""
         try:
             if not isinstance(fitted, Mapping) or fitted.keys() != {"groups", "transforms"}:
                 raise ValueError(f"{cut_repr(fitted)} is not groups and transforms")
@@ -393,7 +411,7 @@ class Regression(Objective):
 
 
 class Quantiles(Regression):
-    """Quantiles of a numeric metadata column, none of which cross: the middle one as the prediction, the outer ones as an interval.
+    """Quantiles of a numeric metadata column, which never cross: the middle one is the prediction, the outer ones are an interval.
 
     The head gives the middle quantile, and the steps from it outwards, which softplus keeps above 0.
 
@@ -402,7 +420,7 @@ class Quantiles(Regression):
     target
         The column.
     config, **settings
-        Fields of `TargetConfig`: `quantiles`, and those of `Regression` but for `loss`, which is the pinball loss (Koenker & Bassett
+        Fields of `TargetConfig`: `quantiles`, and those of `Regression` except `loss`, which is the pinball loss (Koenker & Bassett
         1978, Econometrica 46:33).
     weight, fitted
         As for `Regression`.
@@ -411,6 +429,16 @@ class Quantiles(Regression):
     ------
     ConfigError, ObjectiveError
         A setting cannot be used.
+
+    Examples
+    --------
+    >>> import aam_nb as aam
+    >>> study = aam.simulate_study(n_samples=24, n_asvs=60, seed=0)
+    >>> config = aam.TrainConfig(epochs=1, progress=False, device="cpu")
+    >>> model = aam.AAM(aam.ModelConfig(width=16, num_layers=1))
+    >>> model = model.fit(study, target=aam.Quantiles("age", quantiles=(0.1, 0.5, 0.9)), config=config)
+    >>> list(model.predict(study).columns)
+    ['age', 'q(0.1)', 'q(0.9)']
     """
 
     def __init__(
@@ -452,8 +480,8 @@ class Quantiles(Regression):
     def metrics(self, prediction: Array, truth: Array) -> dict[str, float]:
         """Mean absolute error of the middle quantile, in the target's units, its R², and the coverage of the outer interval."""
         guess, right = self._in_units(prediction, truth)
-        known = ~np.isnan(right[:, 0])
-        guess, y = guess[known], right[known, 0]
+        has_truth = ~np.isnan(right[:, 0])
+        guess, y = guess[has_truth], right[has_truth, 0]
         inside = (guess[:, 0] <= y) & (y <= guess[:, -1])
         return scores(guess[:, self.middle], y) | {"coverage": float(inside.mean()) if len(y) else float("nan")}
 
@@ -465,29 +493,12 @@ class Quantiles(Regression):
     def _targets(self) -> list[int]:
         return [0] * len(self.config.quantiles)
 
-    def _linked(self, raw_BK: Tensor, code_B: Tensor | None) -> Tensor:
+    def _to_bounds(self, raw_BK: Tensor, code_B: Tensor | None) -> Tensor:
         step, middle = F.softplus(raw_BK), raw_BK[:, self.middle : self.middle + 1]
         above = middle + step[:, self.middle + 1 :].cumsum(1)
         below = middle - step[:, : self.middle].flip(1).cumsum(1).flip(1)
-        return super()._linked(torch.cat([below, middle, above], 1), code_B)
+        return super()._to_bounds(torch.cat([below, middle, above], 1), code_B)
 
     def build(self, config: ModelConfig) -> None:
         self.head = make_head(config.width, len(self.config.quantiles), self.config)
         self._start_at_mean(self.middle, 0)
-
-
-def refuse_dates(values: pd.Series) -> None:
-    """Refuse a column of dates, times or durations, which are no numbers yet, and each a class of its own (`TargetError`)."""
-    found = infer_dtype(values, skipna=True)
-    if found not in ("date", "datetime", "datetime64", "timedelta", "timedelta64"):
-        return
-    column = f"study.metadata[{values.name!r}]"
-    number = (
-        f"pd.to_timedelta({column})"
-        if "timedelta" in found
-        else f"(pd.to_datetime({column}) - pd.to_datetime({column}).min())"
-    )
-    raise TargetError(
-        f"{values.name!r} holds {'durations' if 'timedelta' in found else 'dates'} such as {values.dropna().iloc[0]}. Expected numbers or "
-        f"classes. Turn it into a number, such as days: `replace(study, metadata=study.metadata.assign(days={number}.dt.days))`."
-    )

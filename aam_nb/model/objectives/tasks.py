@@ -1,4 +1,4 @@
-"""What a model is fitted to: which task suits a column, and predictions averaged."""
+"""What a model is fitted to: the task for a column, and the average of several predictions."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ from collections.abc import Sequence
 import pandas as pd
 
 from aam_nb.config import TargetConfig, convert_list, cut_list, cut_repr
+from aam_nb.model.objectives.base import refuse_dates
 from aam_nb.model.objectives.classification import Classification
-from aam_nb.model.objectives.regression import Regression, refuse_dates
+from aam_nb.model.objectives.regression import Regression
 from aam_nb.study.columns import is_numeric_column
 from aam_nb.study.errors import TargetError
 from aam_nb.study.study import Study
@@ -51,9 +52,9 @@ def averaged(task: Task, frames: Sequence[pd.DataFrame]) -> pd.DataFrame:
     numbers = frames[0].select_dtypes("number").columns
     stacked = pd.concat([frame[numbers] for frame in frames], keys=range(len(frames)))
     groups = stacked.groupby(level=1, sort=False)
-    found = frames[0].assign(**groups.mean().loc[frames[0].index])
+    mean = frames[0].assign(**groups.mean().loc[frames[0].index])
     if isinstance(task, Classification):
-        chances = found[[f"p({c})" for c in task.classes]].to_numpy()
-        found[task.target] = pd.array(task.classes, dtype=object)[chances.argmax(1)]
-    spread = groups.var(ddof=1).loc[frames[0].index].rename(columns=lambda name: f"variance({name})")
-    return pd.concat([found, spread], axis=1)
+        probability = mean[[f"p({c})" for c in task.classes]].to_numpy()
+        mean[task.target] = pd.array(task.classes, dtype=object)[probability.argmax(1)]
+    variance = groups.var(ddof=1).loc[frames[0].index].rename(columns=lambda name: f"variance({name})")
+    return pd.concat([mean, variance], axis=1)

@@ -1,7 +1,7 @@
-"""A target's way into the numbers that the network sees, and back: scikit-learn's transforms, saved as JSON.
+"""Transforms of a target to the numbers that the network sees, and back: scikit-learn's, saved as JSON.
 
-What was fitted is written down attribute by attribute and put back into new transforms: no code is stored, nothing is fitted again, and
-the numbers are the same to the last bit.
+Fitted attributes are saved one by one and put back into new transforms: no code is stored, nothing is fitted again, and the numbers are
+the same to the last bit.
 """
 
 from __future__ import annotations
@@ -11,15 +11,14 @@ from dataclasses import dataclass
 from typing import Any, get_args
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from aam_nb.arrays import Floats
 from aam_nb.config import TransformKind, convert_type, cut_repr
 from aam_nb.study.errors import TargetError
 
-Values = npt.NDArray[np.float64]
 KINDS = get_args(TransformKind)
 MOST_QUANTILES = 1000
 SHAPES = {
@@ -47,7 +46,7 @@ class Transform:
         scikit-learn's transforms, one after another.
     reach
         Lowest and highest value that "power" gives back, in the target's units: one range of the fitted values beyond them, since its
-        inverse ends, or runs away, not far from them. "quantile" gives none beyond the fitted values.
+        inverse ends, or grows without limit, not far from them. "quantile" gives none beyond the fitted values.
     centre
         Mean of the fitted values, transformed.
     """
@@ -58,22 +57,22 @@ class Transform:
     centre: float = 0.0
 
     @classmethod
-    def fit(cls, kind: str, values: Values, *, name: str = "the target") -> Transform:
-        """Fit to values, shape (n,); missing ones have no say.
+    def fit(cls, kind: str, values: Floats, *, name: str = "the target") -> Transform:
+        """Fit to values, shape (n,); missing ones do not count.
 
         Raises
         ------
         TargetError
-            The values cannot be transformed so: those of "log" must be above -1.
+            The values cannot be transformed this way: those of "log" must be above -1.
         """
-        known = values[~np.isnan(values)]
-        if kind == "log" and (known <= -1).any():
+        values = values[~np.isnan(values)]
+        if kind == "log" and (values <= -1).any():
             raise TargetError(
-                f"{name} is {known.min():g} somewhere, which has no log(1 + y). Expected values above -1. Use `transform='power'`."
+                f"{name} is {values.min():g} somewhere, which has no log(1 + y). Expected values above -1. Use `transform='power'`."
             )
-        lowest, highest = float(known.min()), float(known.max())
+        lowest, highest = float(values.min()), float(values.max())
         reach = (lowest - (highest - lowest), highest + (highest - lowest)) if kind == "power" else (-np.inf, np.inf)
-        steps, column = _steps(kind, len(known)), known[:, None]
+        steps, column = _steps(kind, len(values)), values[:, None]
         with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
             for step in steps:
                 column = step.fit_transform(column)
@@ -86,7 +85,7 @@ class Transform:
         return made
 
     def _is_sound(self) -> bool:
-        """Whether numbers about the centre come back finite, and `reach` is a range that the network can be told."""
+        """Whether numbers near the centre come back finite, and `reach` is a range that the network can be given."""
         z = torch.tensor([self.centre - 1, self.centre, self.centre + 1], dtype=torch.float64)
         ends = np.array([e for e in self.reach if np.isfinite(e)])
         try:
@@ -97,8 +96,8 @@ class Transform:
         rising = bool((np.diff(ends) >= 0).all() and (np.diff(seen) >= 0).all())
         return rising and bool(np.isfinite(seen).all() and back.isfinite().all())
 
-    def to_network(self, values: Values) -> Values:
-        """Values of the target, shape (n,), as the network sees them; missing stays missing."""
+    def to_network(self, values: Floats) -> Floats:
+        """Floats of the target, shape (n,), as the network sees them; missing stays missing."""
         column = np.asarray(values, dtype=np.float64)[:, None]
         if not len(column):
             return column[:, 0]
@@ -126,16 +125,16 @@ class Transform:
         return _Inverse.apply(u, curve, self.kind)
 
     def to_json(self) -> dict[str, Any]:
-        """What was fitted, as JSON; `from_json` makes it anew."""
+        """What was fitted, as JSON; `from_json` reads it."""
         if self.kind == "none":
             return {"kind": "none", "centre": self.centre}
-        steps = [{k: _plain(getattr(s, k)) for k in _learned(s)} for s in self.steps]
+        steps = [{k: _to_json(getattr(s, k)) for k in _learned(s)} for s in self.steps]
         reach = list(self.reach) if self.kind == "power" else None
         return {"kind": self.kind, "steps": steps, "reach": reach, "centre": self.centre}
 
     @classmethod
     def from_json(cls, made: Mapping[str, Any]) -> Transform:
-        """The transform that `to_json` wrote down.
+        """The transform that `to_json` wrote.
 
         Raises
         ------
@@ -161,10 +160,10 @@ class Transform:
         if (made["reach"] is None) == (kind == "power"):
             raise ValueError(f"reach is {cut_repr(made['reach'])}")
         low, high = (-np.inf, np.inf) if made["reach"] is None else _numbers("reach", made["reach"], 1)
-        found = cls(kind, steps, (float(low), float(high)), centre)
-        if not found._is_sound():
+        transform = cls(kind, steps, (float(low), float(high)), centre)
+        if not transform._is_sound():
             raise ValueError(f"{kind} of {cut_repr(made['steps'])} gives no finite numbers")
-        return found
+        return transform
 
 
 def _learned(step: Any) -> dict[str, int]:
@@ -173,26 +172,26 @@ def _learned(step: Any) -> dict[str, int]:
 
 
 def _put_back(step: Any, fitted: Mapping[str, Any]) -> None:
-    """Give a transform what it had learned: all of it, of its shape, and such as can be learned."""
+    """Give a transform what it had learned, refused where anything is missing, of another shape, or cannot be learned."""
     learned = _learned(step)
     if not isinstance(fitted, Mapping) or fitted.keys() != learned.keys():
-        raise ValueError(f"{type(step).__name__} of {cut_repr(fitted)} has not {', '.join(learned)}")
+        raise ValueError(f"{type(step).__name__} of {cut_repr(fitted)} does not have {', '.join(learned)}")
     for name, axes in learned.items():
         numbers = _numbers(name, fitted[name], axes)
-        right = axes != 1 or name == "references_" or len(numbers) == 1
-        right = right and (name not in ("scale_", "n_samples_seen_", "n_quantiles_") or bool((numbers > 0).all()))
-        right = right and (name != "n_features_in_" or numbers == 1)
-        if not right:
+        is_valid = axes != 1 or name == "references_" or len(numbers) == 1
+        is_valid = is_valid and (name not in ("scale_", "n_samples_seen_", "n_quantiles_") or bool((numbers > 0).all()))
+        is_valid = is_valid and (name != "n_features_in_" or numbers == 1)
+        if not is_valid:
             raise ValueError(f"{name} is {cut_repr(fitted[name])}")
         setattr(step, name, numbers if axes else fitted[name])
     if "quantiles_" in learned:
-        many = step.n_quantiles_
-        whole = len(step.quantiles_) == many and np.array_equal(step.references_, np.linspace(0, 1, many))
-        if not whole or (np.diff(step.quantiles_[:, 0]) < 0).any():
-            raise ValueError(f"quantiles_ is {cut_repr(fitted['quantiles_'])}, not {many} rising numbers")
+        num = step.n_quantiles_
+        is_complete = len(step.quantiles_) == num and np.array_equal(step.references_, np.linspace(0, 1, num))
+        if not is_complete or (np.diff(step.quantiles_[:, 0]) < 0).any():
+            raise ValueError(f"quantiles_ is {cut_repr(fitted['quantiles_'])}, not {num} rising numbers")
 
 
-def _numbers(name: str, value: Any, axes: int) -> Values:
+def _numbers(name: str, value: Any, axes: int) -> Floats:
     """A number (no axes), a list of them (1), or a list of lists of one (2), as an array."""
     cells = [value] if axes == 0 else value
     if isinstance(cells, list) and axes == 2 and all(isinstance(c, list) and len(c) == 1 for c in cells):
@@ -224,11 +223,14 @@ def _steps(kind: str, num_values: int) -> tuple[Any, ...]:
         return (FunctionTransformer(np.log1p), StandardScaler())
     if kind == "power":
         return (PowerTransformer(method="yeo-johnson", standardize=False), StandardScaler())
-    many = max(1, min(MOST_QUANTILES, num_values))
-    return (QuantileTransformer(n_quantiles=many, output_distribution="normal", subsample=None), StandardScaler())
+    num_quantiles = max(1, min(MOST_QUANTILES, num_values))
+    return (
+        QuantileTransformer(n_quantiles=num_quantiles, output_distribution="normal", subsample=None),
+        StandardScaler(),
+    )
 
 
-def _plain(value: Any) -> Any:
+def _to_json(value: Any) -> Any:
     """An attribute of a fitted transform as JSON."""
     if isinstance(value, np.ndarray):
         return value.tolist()
