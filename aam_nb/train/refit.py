@@ -1,13 +1,13 @@
-"""The same model once more, from another seed, on other samples, or on labels that say nothing: what ablations and curves are made of."""
+"""A model fitted again: from another seed, on other samples, or on shuffled labels. Faithfulness checks and learning curves use it."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
+from aam_nb.arrays import Ints
 from aam_nb.model.objectives import Classification, Task
 from aam_nb.study.splits import Split
 from aam_nb.study.study import Study
@@ -16,23 +16,23 @@ from aam_nb.train.estimator import AAM
 LEARNED = ("fitted", "classes", "balance")
 """What a task's `spec()` holds that it learned from the training samples."""
 TRIES = 100
-"""Permutations tried until every class has two samples, as `fit` wants."""
+"""Permutations tried until every class has two samples, as `fit` needs."""
 
 
 def refit(model: AAM, train: Study, *, seed: int, shuffle: bool = False, progress: bool = False) -> AAM:
-    """A fresh model of the same shape and settings, fitted to the same task. The model given stays as it is.
+    """A new model of the same shape and settings, fitted to the same task. The model given stays as it is.
 
     Parameters
     ----------
     model
-        A fitted model. The fresh one starts where its `fit` started: at the same pre-trained weights, or, without any, at random ones.
+        A fitted model. The new one starts where its `fit` started: from the same pre-trained weights, or, without any, from random ones.
     train
-        Samples to learn from. Where it does not come from a split, samples are held back for validation by the groups of the split that
-        the model was fitted on, if it has their column.
+        Samples to learn from. Where it does not come from a split, whole groups are held out for validation, by the group column of the
+        split that the model was fitted on, if `train` has it.
     seed
-        Of weights, order of samples and what is held back; the other settings are those recorded.
+        Of weights, order of samples and what is held out; the other settings are those recorded.
     shuffle
-        Permute the target among the training samples first (`shuffle_target`), so that nothing but chance is left to learn.
+        Permute the target among the training samples first (`shuffle_target`), so that there is nothing to learn but chance.
     progress
         Whether to show progress bars.
 
@@ -63,33 +63,33 @@ def fresh_task(task: Task) -> Task:
 def shuffle_target(study: Study, task: Task, *, seed: int) -> Study:
     """The study with its target permuted; samples that lack it are left as they are.
 
-    Whole groups of the study's split change places where the target is constant in each of them, since samples of a group then are
-    copies of one label; else samples do. Several targets move together.
+    Whole groups of the study's split are permuted where the target is constant in each of them, since all samples of a group then have
+    the same label; else samples are. Several targets are permuted together.
     """
     targets = study.metadata[task.targets]
-    known = targets.notna().any(axis=1).to_numpy()
-    values = targets[known].reset_index(drop=True)
+    has_value = targets.notna().any(axis=1).to_numpy()
+    values = targets[has_value].reset_index(drop=True)
     group = study.split_info.group if study.split_info else None
-    unit = np.arange(len(values)) if group is None else _units(study.metadata[group][known], values)
+    unit = np.arange(len(values)) if group is None else _units(study.metadata[group][has_value], values)
     first = values.groupby(unit).first()  # by unit, in order; the first known value of each column
     rng = np.random.default_rng(seed)
     for _ in range(TRIES):
-        moved = first.iloc[rng.permutation(len(first))].iloc[unit]
-        if not isinstance(task, Classification) or moved[task.target].value_counts().loc[lambda n: n > 0].min() > 1:
+        permuted = first.iloc[rng.permutation(len(first))].iloc[unit]
+        if not isinstance(task, Classification) or permuted[task.target].value_counts().loc[lambda n: n > 0].min() > 1:
             break
     metadata = study.metadata.copy()
     for name in task.targets:
         column = metadata[name].copy()
-        column[known] = moved[name].array
+        column[has_value] = permuted[name].array
         metadata[name] = column
-    what = "samples" if len(first) == len(values) else f"values of {group}"
-    step = f"permuted {', '.join(task.targets)} among {len(first)} {what}"
+    units = "samples" if len(first) == len(values) else f"values of {group}"
+    step = f"permuted {', '.join(task.targets)} among {len(first)} {units}"
     return replace(study, metadata=metadata, provenance=(*study.provenance, f"{step} with seed {seed}"))
 
 
-def _units(group: pd.Series, values: pd.DataFrame) -> npt.NDArray[np.int64]:
-    """Number of what changes places, for each sample: its group where every group has one value of each target, else the sample."""
+def _units(group: pd.Series, values: pd.DataFrame) -> Ints:
+    """Number of the unit that is permuted, for each sample: its group where every group has one value of each target, else the sample."""
     unit = pd.factorize(group)[0].astype(np.int64)
-    alone = unit < 0  # a sample without a group stands for itself
-    unit[alone] = unit.max() + 1 + np.arange(alone.sum())
+    has_none = unit < 0  # a sample without a group is its own
+    unit[has_none] = unit.max() + 1 + np.arange(has_none.sum())
     return unit if (values.groupby(unit).nunique() <= 1).all(axis=None) else np.arange(len(values))

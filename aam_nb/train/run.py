@@ -1,4 +1,4 @@
-"""What a run leaves on disk, and how it is read back: safetensors, JSON and CSV only. Nothing that is loaded runs code."""
+"""The files of a run folder, written and read: safetensors, JSON and CSV only. Nothing that is loaded runs code."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
-from aam_nb.config import UserError
+from aam_nb.config import UserError, count_noun
 from aam_nb.study.atomic import recover_folder, whole_folder
 from aam_nb.version import __version__
 
@@ -31,7 +31,7 @@ KEPT = ("checkpoints", "tensorboard")
 
 
 class RunError(UserError, ValueError):
-    """A folder is not a run, or not a whole and sound one."""
+    """A folder is not a run, or a damaged one."""
 
 
 def versions() -> dict[str, str]:
@@ -40,7 +40,7 @@ def versions() -> dict[str, str]:
 
 
 def write_run(folder: str | Path, files: dict[str, str], weights: dict[str, Tensor]) -> Path:
-    """Write a run folder under a temporary name and rename it; what was there before stays whole until then.
+    """Write a run folder under a temporary name and rename it; what was there before stays complete until then.
 
     Parameters
     ----------
@@ -61,8 +61,8 @@ def write_run(folder: str | Path, files: dict[str, str], weights: dict[str, Tens
     with whole_folder(folder) as fresh:
         for name, text in files.items():
             (fresh / name).write_text(text, encoding="utf-8")
-        plain = {k: v.detach().cpu().contiguous() for k, v in weights.items()}
-        (fresh / "model.safetensors").write_bytes(save(plain))  # save_file would make it readable by its owner alone
+        on_cpu = {k: v.detach().cpu().contiguous() for k, v in weights.items()}
+        (fresh / "model.safetensors").write_bytes(save(on_cpu))  # save_file would make it readable by its owner alone
         for name in KEPT:
             if (folder / name).is_dir():
                 shutil.copytree(folder / name, fresh / name)
@@ -70,15 +70,15 @@ def write_run(folder: str | Path, files: dict[str, str], weights: dict[str, Tens
 
 
 def require_free(folder: str | Path, *, unfinished: bool = True) -> None:
-    """Refuse a folder that could not be written as a run (`RunError`): asked for before the work, not after.
+    """Refuse a folder that could not be written as a run (`RunError`), before the work and not after it.
 
-    `unfinished` says whether one that holds the checkpoint of a training that did not end may be written to.
+    `unfinished` says whether a folder with the checkpoint of an unfinished training may be written to.
     """
     folder = Path(folder)
     recover_folder(folder.resolve())
     is_run = all((folder / name).is_file() for name in FILES)
-    begun = folder.is_dir() and {p.name for p in folder.iterdir()} <= {*KEPT}
-    if folder.is_file() or (folder.is_dir() and not is_run and not begun):
+    is_started = folder.is_dir() and {p.name for p in folder.iterdir()} <= {*KEPT}
+    if folder.is_file() or (folder.is_dir() and not is_run and not is_started):
         raise RunError(
             f"{folder} exists and is not a run folder, so it is left as it is. Expected a new or empty folder, or an earlier run. Choose "
             "another name."
@@ -86,8 +86,8 @@ def require_free(folder: str | Path, *, unfinished: bool = True) -> None:
     state = folder / "checkpoints" / "last" / "state.json"
     if not unfinished and state.is_file() and '"ended": true' not in state.read_text(encoding="utf-8"):
         raise RunError(
-            f"{folder} holds a training that did not end, and starting anew would lose it. Go on with it: `resume=True` (`aam-nb resume "
-            f"--run {folder}`). Or choose another name, or delete the folder."
+            f"{folder} holds an unfinished training, and starting again would lose it. Continue it: `resume=True` (`aam-nb resume --run "
+            f"{folder}`). Or choose another name, or delete the folder."
         )
 
 
@@ -104,26 +104,26 @@ def read_run(folder: str | Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
     missing = [name for name in FILES if not (folder / name).is_file()]
     if missing and (folder / "checkpoints").is_dir():
         raise RunError(
-            f"{folder} holds a training that did not end. Expected a finished run. Go on with it: `aam-nb resume --run {folder}`, or "
+            f"{folder} holds an unfinished training. Expected a finished run. Continue it: `aam-nb resume --run {folder}`, or "
             "`model.fit(..., out=..., resume=True)`."
         )
     if missing:
         raise RunError(
-            f"{folder} is not a run folder: it has no {', '.join(missing)}. Expected what `model.save(folder)` leaves. Check the path."
+            f"{folder} is not a run folder: it has no {', '.join(missing)}. Expected what `model.save(folder)` writes. Check the path."
         )
-    found: dict[str, Any] = {}
+    files: dict[str, Any] = {}
     for path in sorted(folder.glob("*.json")):
         try:
-            found[path.stem] = json.loads(path.read_text(encoding="utf-8"))
+            files[path.stem] = json.loads(path.read_text(encoding="utf-8"))
         except (json.JSONDecodeError, UnicodeDecodeError) as error:
             raise RunError(
                 f"{path} is not JSON ({error}). Expected a file that aam_nb wrote. Restore it from a copy."
             ) from error
-        if not isinstance(found[path.stem], dict):
+        if not isinstance(files[path.stem], dict):
             raise RunError(
-                f"{path} holds {type(found[path.stem]).__name__}. Expected a JSON object. Restore it from a copy."
+                f"{path} holds {type(files[path.stem]).__name__}. Expected a JSON object. Restore it from a copy."
             )
-    made_by = found["config"].get("format_version")
+    made_by = files["config"].get("format_version")
     if made_by in range(1, FORMAT_VERSION):
         raise RunError(
             f"{folder} has format version {made_by!r}, of an aam_nb before its first release. This one reads {FORMAT_VERSION}. Train again."
@@ -136,49 +136,49 @@ def read_run(folder: str | Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
         weights = load_file(folder / "model.safetensors")
     except (SafetensorError, OSError, ValueError) as error:
         raise RunError(
-            f"{folder / 'model.safetensors'} cannot be read ({error}). Expected whole safetensors. Restore it from a copy."
+            f"{folder / 'model.safetensors'} cannot be read ({error}). Expected a complete safetensors file. Restore it from a copy."
         ) from error
     for name, tensor in weights.items():
         if not bool(torch.isfinite(tensor).all()):
             raise RunError(f"Weight {name} in {folder} holds NaN or infinity. Expected finite numbers. Train again.")
-    return found, weights
+    return files, weights
 
 
 def load_weights(network: nn.Module, weights: dict[str, Tensor], folder: str | Path) -> None:
     """Put weights into a network, refused (`RunError`) unless names and shapes are exactly its own."""
-    want = {k: tuple(v.shape) for k, v in network.state_dict().items()}
-    have = {k: tuple(v.shape) for k, v in weights.items()}
-    if want != have:
-        wrong = [
-            f"{k} is {have.get(k, 'absent')}, expected {want.get(k, 'no such weight')}"
-            for k in sorted(want.keys() | have.keys())
-            if want.get(k) != have.get(k)
+    expected = {k: tuple(v.shape) for k, v in network.state_dict().items()}
+    given = {k: tuple(v.shape) for k, v in weights.items()}
+    if expected != given:
+        differences = [
+            f"{k} is {given.get(k, 'absent')}, expected {expected.get(k, 'no such weight')}"
+            for k in sorted(expected.keys() | given.keys())
+            if expected.get(k) != given.get(k)
         ]
         raise RunError(
-            f"The weights in {folder} are not of the model in its config.json: {len(wrong)} differ ({'; '.join(wrong[:3])}). Restore the "
-            "folder as it was saved."
+            f"The weights in {folder} do not fit the model in its config.json, in {count_noun(len(differences), 'place')} "
+            f"({'; '.join(differences[:3])}). Restore the folder as it was saved."
         )
     network.load_state_dict(weights)
 
 
 def digest(module: nn.Module, *also: object) -> str:
-    """SHA-256 of a module's weights by name, and of whatever else decides what they give."""
-    found = hashlib.sha256(repr(also).encode())
+    """SHA-256 of a module's weights by name, and of all else (`also`) that its results depend on."""
+    sha256 = hashlib.sha256(repr(also).encode())
     for name, tensor in sorted(module.state_dict().items()):
-        found.update(name.encode() + tensor.detach().cpu().contiguous().numpy().tobytes())
-    return found.hexdigest()
+        sha256.update(name.encode() + tensor.detach().cpu().contiguous().numpy().tobytes())
+    return sha256.hexdigest()
 
 
 def as_json(value: Any) -> str:
     """JSON text, indented; numpy numbers become numbers, NaN becomes null."""
 
-    def plain(x: Any) -> Any:
+    def simplify(x: Any) -> Any:
         if isinstance(x, dict):
-            return {str(k): plain(v) for k, v in x.items()}
+            return {str(k): simplify(v) for k, v in x.items()}
         if isinstance(x, (list, tuple)):
-            return [plain(v) for v in x]
+            return [simplify(v) for v in x]
         if isinstance(x, np.generic):
             x = x.item()
         return None if isinstance(x, float) and not np.isfinite(x) else x
 
-    return json.dumps(plain(value), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+    return json.dumps(simplify(value), indent=1, ensure_ascii=False, allow_nan=False) + "\n"

@@ -302,7 +302,9 @@ def test_taxonomy_loss_and_accuracy_by_hand(study: Study) -> None:
 def test_taxonomy_says_what_it_lacks(study: Study) -> None:
     with pytest.raises(ObjectiveError, match=r"no taxonomy.*--taxonomy taxonomy\.tsv"):
         aam.Taxonomy().learn(study)
-    with pytest.raises(ObjectiveError, match=r"family is no rank.*domain, phylum, genus.*ranks=\['phylum', 'genus'\]"):
+    with pytest.raises(
+        ObjectiveError, match=r"family is not a rank.*domain, phylum, genus.*ranks=\['phylum', 'genus'\]"
+    ):
         aam.Taxonomy().learn(rich(study))
     with pytest.raises(ObjectiveError, match=r"fewer than two taxa at domain.*Taxonomy\(ranks=\['phylum'\]\)"):
         aam.Taxonomy(("domain", "phylum")).learn(rich(study))

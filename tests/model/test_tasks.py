@@ -222,7 +222,7 @@ def test_whole_numbers_can_be_classes(study: Study) -> None:
 
 def test_classes_unknown_to_the_model_are_refused(study: Study) -> None:
     task = aam.Classification("season", classes=["spring", "summer", "autumn"])
-    with pytest.raises(TargetError, match=r"1 classes of 'season' were not in training \(winter\)"):
+    with pytest.raises(TargetError, match=r"1 class of 'season' not in training \(winter\)"):
         task.maker(study)
 
 
@@ -421,7 +421,7 @@ def test_the_way_out_of_rare_classes_is_true(values: list[Any], study: Study) ->
     plain = all(isinstance(v, (int, float, np.floating)) and v is not True for v in values)
     common: list[Any] = ([3, 5] if plain else ["a", "b"]) * 23
     told = replace(study, metadata=study.metadata.assign(stage=[*values, *common]))
-    with pytest.raises(TargetError, match="2 classes of 'stage' have a single training sample") as error:
+    with pytest.raises(TargetError, match="2 classes of 'stage' with a single training sample") as error:
         aam.Classification("stage").learn(told)
     fix = str(error.value).split("`")[1]
     left = eval(fix, {"study": told})

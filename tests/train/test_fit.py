@@ -14,9 +14,11 @@ from scipy import sparse
 from torch import Tensor, nn
 
 import aam_nb as aam
+from aam_nb.batch import batches, tokens
 from aam_nb.batch.batch import TargetMaker
 from aam_nb.model.encoder import States
 from aam_nb.study.study import Study
+from aam_nb.train import asv_cache, trainer
 from aam_nb.train.trainer import TrainingError
 
 
@@ -343,3 +345,30 @@ def test_a_column_that_a_callback_adds_can_choose_the_best_epoch(sides: tuple[St
 def test_comparing_samples_needs_two_of_them(sides: tuple[Study, Study]) -> None:
     with pytest.raises(aam.ConfigError, match="batch_size is 1 while unifrac compares samples"):
         aam.AAM(TINY).pretrain(sides[0], config=replace(QUICK, batch_size=1))
+
+
+@pytest.mark.parametrize("freeze", ["none", "asvs"])
+def test_a_study_is_hashed_and_tokenized_once_a_fit(
+    sides: tuple[Study, Study], freeze: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The training and the validation side, and vectors of frozen ASVs, share the tokens; the record shares the checkpoint's hash."""
+    model = aam.AAM(TINY).pretrain(sides[0], objectives=["braycurtis"], config=replace(QUICK, epochs=1))
+    tokenized, hashed = [], []
+    for module in (batches, trainer, asv_cache):
+
+        def tokenize_and_count(asv_ids: Any) -> Any:
+            tokenized.append(len(asv_ids))
+            return tokens.tokenize(asv_ids)
+
+        monkeypatch.setattr(module, "tokenize", tokenize_and_count)
+    content_hash = Study.content_hash
+
+    def hash_and_count(study: Study) -> str:
+        hashed.append(study.num_samples)
+        return content_hash(study)
+
+    monkeypatch.setattr(Study, "content_hash", hash_and_count)
+    model.fit(sides[0], target="age", config=replace(QUICK, epochs=2, freeze=freeze))
+    assert tokenized == [sides[0].num_asvs]
+    assert hashed == [sides[0].num_samples]
+    assert model.record["fit"]["input_sha256"] == content_hash(sides[0])

@@ -45,7 +45,7 @@ FITS: dict[str, tuple[Callable[[Study], Study], Any, type[Exception], str]] = {
         lambda s: with_column(s, ["rare", *["a", "b"] * 18][: s.num_samples]),
         "x",
         TargetError,
-        r"1 classes of 'x' have a single training sample \(rare\)",
+        r"1 class of 'x' with a single training sample \(rare\)",
     ),
     "text for numbers": (
         lambda s: s,

@@ -186,10 +186,10 @@ def stopped(sides: tuple[Study, Study], tmp_path: Path) -> Path:
 
 
 def test_an_unfinished_run_is_neither_loaded_nor_started_over(sides: tuple[Study, Study], stopped: Path) -> None:
-    with pytest.raises(RunError, match=r"holds a training that did not end.*aam-nb resume"):
+    with pytest.raises(RunError, match=r"holds an unfinished training.*aam-nb resume"):
         aam.load(stopped)
     before = (stopped / "checkpoints" / "last" / "state.safetensors").read_bytes()
-    with pytest.raises(RunError, match="starting anew would lose it"):
+    with pytest.raises(RunError, match="starting again would lose it"):
         aam.AAM(TINY).fit(sides[0], target="age", config=LONG, out=stopped)
     assert (stopped / "checkpoints" / "last" / "state.safetensors").read_bytes() == before
 
@@ -360,7 +360,7 @@ def test_a_new_training_in_a_finished_run_leaves_that_as_it_is_until_it_is_saved
     loaded = aam.load(run)
     assert loaded.history.columns.tolist() == first.history.columns.tolist()
     assert loaded.predict(sides[1]).equals(first.predict(sides[1]))
-    with pytest.raises(RunError, match="starting anew would lose it"):
+    with pytest.raises(RunError, match="starting again would lose it"):
         aam.AAM(TINY).fit(sides[0], target="diet", config=LONG, out=run)
     model = aam.AAM(TINY).fit(sides[0], target="diet", config=LONG, out=run, resume=True)
     assert aam.load(model.save(run)).predict(sides[1]).columns[0] == "diet"

@@ -233,7 +233,7 @@ DAMAGE: dict[str, tuple[Callable[[Path], object], type[Exception], str]] = {
     "other width": (
         in_json("config.json", lambda c: c["model"].update(width=32)),
         RunError,
-        "are not of the model in its config",
+        "do not fit the model in its config",
     ),
     "unknown setting": (
         in_json("config.json", lambda c: c["model"].update(depth=3)),

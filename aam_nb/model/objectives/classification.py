@@ -16,7 +16,7 @@ from torch import Tensor
 
 from aam_nb.arrays import Array
 from aam_nb.batch.batch import Batch, TargetMaker
-from aam_nb.config import ModelConfig, TargetConfig, convert_list, cut_list, make_config, to_dict
+from aam_nb.config import ModelConfig, TargetConfig, convert_list, count_noun, cut_list, make_config, to_dict
 from aam_nb.model.encoder import States
 from aam_nb.model.objectives.base import Objective, class_names, full, precise
 from aam_nb.model.objectives.heads import make_head
@@ -122,8 +122,9 @@ class Classification(Objective):
         if len(rare):
             single = values[names.isin(rare[:5])].tolist()  # as the column holds them: numbers are not in quotes
             raise TargetError(
-                f"{len(rare)} classes of {self.target!r} have a single training sample ({cut_list(rare)}). A class needs two or more. Drop "
-                f"them with `study.keep_samples(~study.metadata[{self.target!r}].isin({single!r}))` (`--min-class-size 2`)."
+                f"{count_noun(len(rare), 'class', 'classes')} of {self.target!r} with a single training sample ({cut_list(rare)}). A class "
+                "needs two or more. "
+                f"Drop them with `study.keep_samples(~study.metadata[{self.target!r}].isin({single!r}))` (`--min-class-size 2`)."
             )
         self.classes = sorted(sizes.index)
         self.balance = [1.0] * len(self.classes)
@@ -139,7 +140,7 @@ class Classification(Objective):
         unknown = names[(number < 0) & names.notna().to_numpy()].unique()
         if len(unknown):
             raise TargetError(
-                f"{len(unknown)} classes of {self.target!r} were not in training ({cut_list(unknown)}). The model knows "
+                f"{count_noun(len(unknown), 'class', 'classes')} of {self.target!r} not in training ({cut_list(unknown)}). The model knows "
                 f"{cut_list(self.classes)}. Leave those samples out, or fit again with them."
             )
         balance_C = np.array(self.balance)

@@ -115,8 +115,12 @@ class Taxonomy(Objective):
 
     Examples
     --------
+    >>> from dataclasses import replace
+    >>> import pandas as pd
     >>> import aam_nb as aam
     >>> study = aam.simulate_study(n_samples=24, n_asvs=60, seed=0)
+    >>> taxonomy = pd.DataFrame({"phylum": ["Bacillota", "Bacteroidota"] * 30}, index=study.asv_ids)
+    >>> study = replace(study, taxonomy=taxonomy)
     >>> config = aam.TrainConfig(epochs=1, progress=False, device="cpu")
     >>> model = aam.AAM(aam.ModelConfig(width=16, num_layers=1))
     >>> history = model.pretrain(study, objectives=[aam.Taxonomy(ranks=['phylum'])], config=config).history
@@ -212,7 +216,7 @@ class Taxonomy(Objective):
         unknown = [rank for rank in self.ranks if rank not in names.columns]
         if unknown:
             raise ObjectiveError(
-                f"{cut_list(unknown)} is no rank of the study's taxonomy. It has {cut_list(names.columns, 8)}. Name some of those: "
+                f"{cut_list(unknown)} is not a rank of the study's taxonomy. It has {cut_list(names.columns, 8)}. Name some of those: "
                 f"`aam.Taxonomy(ranks={list(names.columns[-2:])!r})`."
             )
         text = names.fillna("").astype(str)
