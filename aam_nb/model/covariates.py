@@ -1,8 +1,8 @@
-"""What is known of samples besides their ASVs: metadata columns that go into the model.
+"""Covariates: metadata columns that the model sees besides the ASVs of a sample.
 
-A categorical column's value is a vector from a table; a numeric one's is a small network's view of the standardised number. A value that
-is missing, or a category that was not seen in training, is "missing", for which each column has a vector of its own; it is learned from
-samples that lack the value and from values hidden on purpose (`dropout`). Dates count in days.
+The value of a categorical column becomes a vector from a table, that of a numeric one the output of a small network. A value that is
+missing, or a category that was not seen in training, counts as missing, for which each column has its own vector, learned from samples
+that lack the value and from values hidden at random (`dropout`). Dates count in days.
 
 Shape letters: B samples, C columns, D width.
 """
@@ -15,10 +15,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
+from aam_nb.arrays import Floats
 from aam_nb.batch.batch import Batch, TargetMaker
 from aam_nb.config import UserError, cut_list
 from aam_nb.study.errors import UnknownIdError
@@ -81,10 +81,10 @@ class Covariates:
         CovariateError
             A column is named twice, has no known value, or holds an infinite number.
         """
-        twice = sorted({n for n in names if list(names).count(n) > 1})
-        if twice:
+        repeated = sorted({n for n in names if list(names).count(n) > 1})
+        if repeated:
             raise CovariateError(
-                f"Covariates name {cut_list(twice)} twice. Expected each column once. Leave one of them out."
+                f"Covariates name {cut_list(repeated)} twice. Expected each column once. Leave one of them out."
             )
         categories: dict[str, tuple[str, ...]] = {}
         numbers: dict[str, tuple[float, float]] = {}
@@ -96,9 +96,9 @@ class Covariates:
                     "check the join in `study.provenance`."
                 )
             if _is_numeric(values):
-                known = _as_numbers(values)
-                known = known[~np.isnan(known)]
-                numbers[name] = (float(known.mean()), float(known.std()) or 1.0)
+                column = _as_numbers(values)
+                column = column[~np.isnan(column)]
+                numbers[name] = (float(column.mean()), float(column.std()) or 1.0)
             else:
                 categories[name] = tuple(sorted(set(_as_text(values)) - {""}))
         return cls(names=tuple(names), categories=categories, numbers=numbers)
@@ -124,7 +124,7 @@ class Covariates:
         CovariateError
             A numeric column holds text or an infinite number.
         """
-        self._require(study)
+        self._require_columns(study)
         codes = np.zeros((study.num_samples, len(self)), dtype=np.int64)
         numbers = np.full((study.num_samples, len(self)), np.nan, dtype=np.float32)
         for c, name in enumerate(self.names):
@@ -146,12 +146,12 @@ class Covariates:
 
         return make
 
-    def _require(self, study: Study) -> None:
-        lost = [n for n in self.names if n not in study.metadata.columns]
-        if lost:
+    def _require_columns(self, study: Study) -> None:
+        missing = [n for n in self.names if n not in study.metadata.columns]
+        if missing:
             raise UnknownIdError(
-                f"`study.metadata` lacks {len(lost)} of the model's {len(self)} covariates ({cut_list(lost)}). Expected the columns that "
-                f"the model was trained with ({cut_list(self.names)}). Read the study with metadata that has them; a cell whose value is "
+                f"`study.metadata` lacks {len(missing)} of the model's {len(self)} covariates ({cut_list(missing)}). Expected the columns "
+                f"of training ({cut_list(self.names)}). Read the study with metadata that has them; a cell whose value is "
                 "not known is left empty."
             )
 
@@ -172,10 +172,10 @@ class Covariates:
         CovariateError
             It is not that.
         """
-        wrong = _what_is_wrong(saved)
-        if wrong:
+        damage = _describe_damage(saved)
+        if damage:
             raise CovariateError(
-                f"Saved covariates are damaged: {wrong}. Expected what `Covariates.to_dict()` gives. Take the run folder from a backup, "
+                f"Saved covariates are damaged: {damage}. Expected what `Covariates.to_dict()` gives. Take the run folder from a backup, "
                 "or fit again."
             )
         return cls(
@@ -235,13 +235,13 @@ def _is_numeric(values: pd.Series) -> bool:
     return values.dtype.kind in "iufM" or str(values.dtype) in ("Int64", "Float64")
 
 
-def _as_numbers(values: pd.Series) -> npt.NDArray[np.float64]:
+def _as_numbers(values: pd.Series) -> Floats:
     """Numbers with NaN where missing; dates in days since 1970."""
     if not _is_numeric(values):
-        known = values.dropna()
-        if len(known):
+        texts = values.dropna()
+        if len(texts):
             raise CovariateError(
-                f"Covariate {values.name!r} holds text such as {known.iloc[0]!r}. The model was trained with numbers there. Correct "
+                f"Covariate {values.name!r} holds text such as {texts.iloc[0]!r}. The model was trained with numbers there. Correct "
                 "the column, or read it with `types={...: 'numeric'}`."
             )
         return np.full(len(values), np.nan)
@@ -259,14 +259,14 @@ def _as_numbers(values: pd.Series) -> npt.NDArray[np.float64]:
 
 def _as_text(values: pd.Series) -> list[str]:
     """Categories as text, "" where missing; whole numbers lose their '.0', so that 1 is the same category as 1.0."""
-    texts = ["" if lost else str(v) for v, lost in zip(values, values.isna(), strict=True)]
+    texts = ["" if is_missing else str(v) for v, is_missing in zip(values, values.isna(), strict=True)]
     if values.dtype.kind == "f":
         return [t.removesuffix(".0") for t in texts]
     return texts
 
 
-def _what_is_wrong(saved: Mapping[str, Any]) -> str:
-    """What makes a saved form unreadable, or nothing."""
+def _describe_damage(saved: Mapping[str, Any]) -> str:
+    """What makes saved covariates unreadable; an empty text where they can be read."""
     if not isinstance(saved, Mapping) or set(saved) != {"names", "categories", "numbers"}:
         return f"they have the fields {cut_list(saved)}" if isinstance(saved, Mapping) else f"they are {saved!r}"
     names, categories, numbers = saved["names"], saved["categories"], saved["numbers"]

@@ -128,8 +128,8 @@ class AsvEncoder(nn.Module):
             )
         # Reference ASVs first, then those of the batch, all padded to whole positions of the coarsest scale.
         longest += -longest % self.config.scales[-1]
-        both = (self.reference_RL, tokens_NL)
-        tokens_NL = torch.cat([F.pad(t, (0, longest - t.shape[1]), value=PAD) for t in both])
+        to_encode = (self.reference_RL, tokens_NL)
+        tokens_NL = torch.cat([F.pad(t, (0, longest - t.shape[1]), value=PAD) for t in to_encode])
         # On a CPU, as many at once as fit its cache.
         rows = len(tokens_NL)
         if tokens_NL.device.type == "cpu" and maps is None:
@@ -301,19 +301,19 @@ class Fusion(nn.Module):
     def __init__(self, width: int, num_covariates: int, *, gated: bool) -> None:
         super().__init__()
         self.gated = gated
-        both = (1 + num_covariates) * width
+        joint_width = (1 + num_covariates) * width
         if gated:
-            self.sample, self.covariate = nn.Linear(width, width), nn.Linear(both - width, width)
-            self.gate = nn.Linear(both, width)
+            self.sample, self.covariate = nn.Linear(width, width), nn.Linear(joint_width - width, width)
+            self.gate = nn.Linear(joint_width, width)
         else:
-            self.mix = nn.Linear(both, width)
+            self.mix = nn.Linear(joint_width, width)
 
     def forward(self, sample_BD: Tensor, covariate_BCD: Tensor) -> Tensor:
         covariate = covariate_BCD.flatten(1).to(sample_BD.dtype)
-        both = torch.cat([sample_BD, covariate], dim=-1)
+        joint = torch.cat([sample_BD, covariate], dim=-1)
         if not self.gated:
-            return self.mix(both)
-        return torch.lerp(self.covariate(covariate).tanh(), self.sample(sample_BD).tanh(), self.gate(both).sigmoid())
+            return self.mix(joint)
+        return torch.lerp(self.covariate(covariate).tanh(), self.sample(sample_BD).tanh(), self.gate(joint).sigmoid())
 
 
 class Encoder(nn.Module):

@@ -40,7 +40,7 @@ class AsvVectors:
     def __init__(self, *, disk: bool = False) -> None:
         self.disk = disk
         self.digest = ""
-        self.known: pd.Index = pd.Index([], dtype=object)
+        self.asv_ids: pd.Index = pd.Index([], dtype=object)
         self.vectors = torch.empty(0, 0)
 
     def of(
@@ -56,23 +56,23 @@ class AsvVectors:
         made_with = weights_digest(network)
         if made_with != self.digest:
             self.digest, self.vectors = made_with, torch.empty(0, 0)
-            self.known = pd.Index([], dtype=object)
+            self.asv_ids = pd.Index([], dtype=object)
             if self.disk:
                 self._read()
         wanted = pd.Index(asv_ids, dtype=object)
-        is_new = ~wanted.isin(self.known) & ~wanted.duplicated()
+        is_new = ~wanted.isin(self.asv_ids) & ~wanted.duplicated()
         if is_new.any():
             new = wanted[is_new]
             tokens_NL = tokenize(new) if tokens_AL is None else tokens_AL[is_new]
             made = encode_asvs(network, tokens_NL, device, progress=progress).float().cpu()
-            self.vectors = torch.cat([self.vectors, made]) if len(self.known) else made
-            self.known = self.known.append(new)
+            self.vectors = torch.cat([self.vectors, made]) if len(self.asv_ids) else made
+            self.asv_ids = self.asv_ids.append(new)
             if self.disk:
                 self._write()
-        return self.vectors[self.known.get_indexer(wanted)].to(device)
+        return self.vectors[self.asv_ids.get_indexer(wanted)].to(device)
 
     def __len__(self) -> int:
-        return len(self.known)
+        return len(self.asv_ids)
 
     @property
     def path(self) -> Path:
@@ -90,10 +90,10 @@ class AsvVectors:
         except (SafetensorError, OSError, ValueError, KeyError) as error:
             log.warning("The ASV vectors in %s cannot be read (%s), so they are computed again.", self.path, error)
             return
-        self.known, self.vectors = pd.Index(ids, dtype=object), vectors
+        self.asv_ids, self.vectors = pd.Index(ids, dtype=object), vectors
 
     def _write(self) -> None:
-        dna = torch.from_numpy(np.frombuffer("\n".join(self.known).encode(), dtype=np.uint8).copy())
+        dna = torch.from_numpy(np.frombuffer("\n".join(self.asv_ids).encode(), dtype=np.uint8).copy())
         try:
             with whole_file(self.path) as fresh:
                 fresh.write_bytes(save({"dna": dna, "vectors": self.vectors.contiguous()}))

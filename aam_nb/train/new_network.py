@@ -112,7 +112,7 @@ def objective_spec(objective: Objective) -> dict[str, Any]:
             f"{kind.__name__} is not a known objective, so it could not be loaded again. Expected one of {', '.join(OBJECTIVES)}. Add it: "
             f"`aam_nb.model.objectives.OBJECTIVES['my_name'] = {kind.__name__}`."
         )
-    return {"name": next(name for name, known in OBJECTIVES.items() if known is kind), **objective.spec()}
+    return {"name": next(name for name, of_name in OBJECTIVES.items() if of_name is kind), **objective.spec()}
 
 
 def _without_head(objective: ObjectiveT) -> ObjectiveT:

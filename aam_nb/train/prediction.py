@@ -77,8 +77,8 @@ class Predictor:
         # Each ASV of the study is encoded once, or was encoded before.
         device, tokens_AL = self.device, batches.tokens
         asv_AD = self.vectors.of(network, study.asv_ids, device, tokens_AL=tokens_AL, progress=config.progress)
-        for whole in tqdm(batches, desc=desc, unit="batch", delay=2, disable=not config.progress):
-            for batch in cut_batch(whole, config.max_tokens, patch=network.encoder.patch, encode=False):
+        for full_batch in tqdm(batches, desc=desc, unit="batch", delay=2, disable=not config.progress):
+            for batch in cut_batch(full_batch, config.max_tokens, patch=network.encoder.patch, encode=False):
                 yield batch.to(device), asv_AD[torch.from_numpy(batch.asv_N).to(device)]
 
     @torch.no_grad()

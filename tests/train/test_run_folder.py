@@ -217,9 +217,9 @@ DAMAGE: dict[str, tuple[Callable[[Path], object], type[Exception], str]] = {
     "extra weight": (
         in_weights(lambda w: w.update(extra=torch.zeros(2))),
         RunError,
-        r"1 differ \(extra is \(2,\), expected no such",
+        r"in 1 place \(extra is \(2,\), expected no such",
     ),
-    "weight lacks": (in_weights(lambda w: w.pop(HEAD)), RunError, rf"1 differ \({HEAD} is absent"),
+    "weight lacks": (in_weights(lambda w: w.pop(HEAD)), RunError, rf"in 1 place \({HEAD} is absent"),
     "wrong shape": (
         in_weights(lambda w: w.update({HEAD: torch.zeros(1, 3)})),
         RunError,
@@ -228,7 +228,7 @@ DAMAGE: dict[str, tuple[Callable[[Path], object], type[Exception], str]] = {
     "pretrained lacks": (
         in_weights(lambda w: w.pop(f"pretrained.{STEM.removeprefix('encoder.')}")),
         RunError,
-        "1 differ",
+        "in 1 place",
     ),
     "other width": (
         in_json("config.json", lambda c: c["model"].update(width=32)),

@@ -1,4 +1,4 @@
-"""What a model learns from: one class is one head with its target, its loss and its metrics.
+"""What a model learns: each class is a head with its target, its loss and its metrics.
 
 Add your own by subclassing `Objective`; give an instance to `pretrain(objectives=[...])` or `fit(target=...)`.
 """
@@ -13,7 +13,8 @@ from aam_nb.model.objectives.classification import Classification
 from aam_nb.model.objectives.community import Counts, FaithPD, Taxonomy
 from aam_nb.model.objectives.distances import BetaDiversity, Contrastive, UniFrac
 from aam_nb.model.objectives.nucleotides import MaskedNucleotides
-from aam_nb.model.objectives.regression import Quantiles, Regression
+from aam_nb.model.objectives.quantiles import Quantiles
+from aam_nb.model.objectives.regression import Regression
 from aam_nb.model.objectives.tasks import Task, averaged, task_for
 
 __all__ = [
@@ -71,8 +72,8 @@ def make_objective(name: str, **spec: Any) -> Objective:
     kind, settings = SHORT[name] if short else (name, {})
     spec = settings | spec
     if not isinstance(kind, str) or kind not in OBJECTIVES:
-        known = ", ".join([*(n for n, k in OBJECTIVES.items() if not issubclass(k, Task)), *SHORT])
-        raise ObjectiveError(f"{cut_repr(kind)} is not an objective. There are {known}. Name one of those.")
+        names = ", ".join([*(n for n, k in OBJECTIVES.items() if not issubclass(k, Task)), *SHORT])
+        raise ObjectiveError(f"{cut_repr(kind)} is not an objective. There are {names}. Name one of those.")
     if issubclass(OBJECTIVES[kind], Task) and "target" not in spec:
         raise ObjectiveError(
             f"{name!r} cannot be made without a target. It predicts a column, and belongs to `fit`. Use `model.fit(study, target='age')`."

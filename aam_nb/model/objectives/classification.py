@@ -190,8 +190,8 @@ class Classification(Objective):
     def metrics(self, prediction: Array, truth: Array) -> dict[str, float]:
         if truth.ndim == 2:
             truth = truth.argmax(1)
-        known = truth >= 0
-        return {"accuracy": float((prediction.argmax(-1) == truth)[known].mean())} if known.any() else {}
+        has_label = truth >= 0
+        return {"accuracy": float((prediction.argmax(-1) == truth)[has_label].mean())} if has_label.any() else {}
 
     def outputs(self, prediction: Tensor, batch: Batch | None = None) -> Tensor:
         """Log-odds of each class against all others, B x C: what is explained. Probabilities are their logistic."""
