@@ -74,7 +74,7 @@ def test_confusions_open_their_samples(study, sides, tmp_path, from_disk):
             page.page.keyboard.press(key)
         truth, said = analysis.confusion.index[row], analysis.confusion.columns[column]
         both = (analysis.samples["truth"] == truth) & (analysis.samples["prediction"] == said)
-        page.page.get_by_text(f"{both.sum()} of {len(both)} samples chosen").first.wait_for()
+        page.page.get_by_text(f"{both.sum()} of {len(both)} samples selected").first.wait_for()
         as_it_should_be(page, f"page_confusions_{look['width']}_{'dark' if look['dark'] else 'light'}")
 
 
@@ -85,13 +85,13 @@ def test_keys_and_lasso_work_without_a_kernel(study, fitted, tmp_path, from_disk
     before = page.picture(canvas)
     lasso(page.page, canvas)
     page.page.wait_for_timeout(200)
-    assert "48 samples chosen" in page.page.locator(".aam-heard").inner_text()
+    assert "48 samples selected" in page.page.locator(".aam-heard").inner_text()
     assert page.picture(canvas) != before
     panel.locator("canvas.aam-over").focus()
     page.page.keyboard.press("ArrowRight")
     page.page.keyboard.press("Enter")
     page.page.wait_for_timeout(200)
-    assert "1 sample chosen" in page.page.locator(".aam-heard").inner_text()
+    assert "1 sample selected" in page.page.locator(".aam-heard").inner_text()
     svg = page.save(panel.locator("[data-save=svg]")).decode()
     assert svg.startswith("<svg")
     assert svg.count("<circle") >= 48

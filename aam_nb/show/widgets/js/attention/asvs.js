@@ -12,13 +12,13 @@ function drawHeadMaps({ view, data, sample, folded }) {
         of: (layer, head) => folded().heads[(layer - 1) * data.heads + head - 1],
       },
     title: () => `Attention among the ASVs of ${sample() ? sample().id : "a sample"}, all layers and heads`,
-    describe: "A small map a head: rows look, columns are looked at. Enter shows a head.",
+    describe: "One small map for each head: rows attend to columns. Enter shows a head.",
   });
   view.panel("All layers and heads", {
     plot,
     wide: data.heads > MANY,
     help:
-      "Among the ASVs: rows look, columns are looked at, in the order of the bars below. Each map's colours go up to its own largest number, which stands under it; the others' column, where there is one, goes beyond. Click one to show it.",
+      "Attention among the ASVs: rows attend to columns, in the order of the bars below. The colours of each map go up to its own largest number; the column of all other ASVs, where there is one, may be above it. Click a map to show it below.",
   });
 }
 
@@ -28,14 +28,14 @@ function drawAsvs(state) {
   view.panel("From the ASVs to the sample", {
     plot: pooling,
     help:
-      "How much of each ASV the sample's vector is pooled from. Dashed: even attention. Grey: no ASV of its own; ▸ where a bar or a head goes on. Click an ASV to look into it.",
+      "Pooling attention: how much each ASV adds to the vector of the sample. Dashed line: even attention. Grey bars are not single ASVs; ▸ marks values beyond the axis. Click an ASV to see its nucleotides.",
   });
   const average = headMeans();
   state.asvMap = () => asvMap(state, average);
   const grid = squareMap(view, {
     map: state.asvMap,
     title: () => `Among the ASVs of ${state.sample() ? state.sample().id : "the sample"}, ${mapName()}`,
-    describe: "Rows look, columns are looked at. Enter looks into the ASV of a column, with Shift into that of a row.",
+    describe: "Rows attend to columns. Enter opens the ASV of a column, with Shift that of a row.",
     chosen: state.chosenKey,
     hot: link.hot,
     heat: link.heat,
@@ -44,14 +44,14 @@ function drawAsvs(state) {
   link.plots.push(pooling, grid);
   const noMap = view.note(
     () => (mode() === "rollout"
-      ? `Rollout follows attention through all layers to one number an ASV, so it has no map; this is ${mapName()}.`
+      ? `Rollout follows attention through all layers and gives one number for each ASV, so it has no map. Shown here: ${mapName()}.`
       : ""),
   );
   const panel = view.panel("Among the ASVs", {
     plot: grid,
     more: [noMap],
     help:
-      "Each row sums to 1. Click a cell to look into the ASV that is looked at, with Shift (or on a name) into the one that looks.",
+      "Rows attend to columns; each row sums to 1. Click a cell to open the ASV of its column, with Shift (or on a name) that of its row.",
   });
   updates.push(() => noMap.update(), () => state.sample() && panel.retitle(`Among the ASVs, ${mapName()}`));
 }
@@ -73,7 +73,7 @@ function poolingPlot(state, { hot, heat }) {
   return keyBars(view, {
     keys,
     title: () => `From the ASVs to ${sample() ? sample().id : "the sample"}: ${poolingName()}`,
-    describe: "A bar an ASV. Enter looks into it.",
+    describe: "One bar for each ASV. Enter opens it.",
     chosen: state.chosenKey,
     hot,
     heat,
@@ -137,7 +137,7 @@ function asvMap(state, average) {
     whole: (k) => keyWords(state, k),
     tip: (r, c, v) =>
       [
-        `${f.labels[r]} looks at ${r === c ? "itself" : f.labels[c]}: ${number(v)}`,
+        `${f.labels[r]} attends to ${r === c ? "itself" : f.labels[c]}: ${number(v)}`,
         f.lineages[c],
         isAsv(c) ? f.ids[c] : "",
       ].filter(Boolean),
@@ -179,10 +179,10 @@ function drawStrongest(state) {
   });
   view.panel("Table of ASVs", { table: keyTable });
   const pairTable = view.table({
-    caption: () => `Who looks most at whom, ${mapName()} (the 50 largest)`,
-    columns: [{ key: "looks", label: "looks", left: true, long: true }, {
+    caption: () => `The 50 largest values of the map, ${mapName()}`,
+    columns: [{ key: "from", label: "from", left: true, long: true }, {
       key: "at",
-      label: "is looked at",
+      label: "to",
       left: true,
       long: true,
     }, { key: "value", label: "attention" }],
@@ -190,7 +190,7 @@ function drawStrongest(state) {
     pick: (r) => state.openAsv(r.c),
     most: 10,
   });
-  view.panel("Strongest looks", { table: pairTable });
+  view.panel("Strongest attention", { table: pairTable });
   updates.push(keyTable.update, pairTable.update);
 }
 
@@ -202,7 +202,7 @@ function largestCells(map, folded) {
   );
   return cells.slice(0, 50).map((i) => ({
     c: i % n,
-    looks: rows[row(i)],
+    from: rows[row(i)],
     at: row(i) === i % n ? "itself" : rows[i % n],
     value: values[i],
   }));

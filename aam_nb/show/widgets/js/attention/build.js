@@ -1,4 +1,5 @@
-// Where a model looks: a sample's ASVs, each other's, and the nucleotides of one of them. What points at one drawing points at all.
+// Where a model looks: a sample's ASVs, each other's, and the nucleotides of one of them. What points at one drawing
+// points at all.
 
 function build(view) {
   const state = attentionState(view);
@@ -19,14 +20,14 @@ function follow({ view, sample, asv, updates }) {
     updates.forEach((f) => f());
     view.redraw();
   };
-  let asked = 0;
+  let frame = 0;
   view.watch(["maps", "inside", "sample", "asv", "layer", "head", "mode", "top", "selected"], () => {
-    asked ||= requestAnimationFrame(() => {
-      asked = 0;
+    frame ||= requestAnimationFrame(() => {
+      frame = 0;
       view.guard(update);
     });
   });
-  view.watch("maps", () => sample() && view.say(`${sample().id}: ${number(sample().numAsvs)} ASVs`));
+  view.watch("maps", () => sample() && view.say(`${sample().id}: ${count(sample().numAsvs, "ASV")}`));
   view.watch("asv", () => asv() && view.say(`Inside ${asv().label}`));
   update();
 }

@@ -10,7 +10,7 @@ const LEVELS = {
 function drawHeadTable({ view, sample, asv, mode, layer, head, updates }) {
   const row = (r) => ({ ...r, words: LEVELS[r.level] || r.level, even: isNumber(r.keys) ? 1 / r.keys : null });
   const table = view.table({
-    caption: "Layers and heads in numbers, of whole maps",
+    caption: "Numbers of each layer and head, from whole maps",
     columns: () => [
       { key: "words", label: "level", left: true },
       { key: "layer", label: "layer", format: (v) => v || "pooling" },
@@ -33,7 +33,7 @@ function drawHeadTable({ view, sample, asv, mode, layer, head, updates }) {
     table,
     wide: true,
     help:
-      "distance: how far a head looks, in substitutions per site among ASVs (along the tree), in nucleotides inside one. evenness: entropy as a share of the largest there can be, 1 where attention is even. largest: share of what is most attended, beside 1 / keys, which it is where attention is even.",
+      "distance: how far away a head attends, in substitutions per site among ASVs (along the tree), in nucleotides inside an ASV. evenness: entropy divided by its largest possible value, 1 where attention is even. largest: the largest share; where attention is even it is 1 / keys.",
   });
   updates.push(table.update);
 }

@@ -1,4 +1,5 @@
-// Keys of a sample as bars: `keys()` gives {rows: [{label, rank, value, dots, tip, plain}], even, label, shape} or null.
+// Keys of a sample as bars: `keys()` gives {rows: [{label, rank, value, dots, tip, plain}], even, label, shape} or
+// null.
 
 const KEY = 17; // pixels of a bar
 

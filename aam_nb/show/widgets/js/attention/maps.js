@@ -55,7 +55,7 @@ function foldMaps(sample, top) {
     rolled: gathered(sample.rolled),
     reads: gathered(sample.keys.reads),
     ids: named(sample.keys.ids, ""),
-    labels: named(sample.keys.labels, `(${number(rest)} other ASVs)`),
+    labels: named(sample.keys.labels, `(${count(rest, "other ASV")})`),
     lineages: named(sample.keys.lineages, ""),
   };
 }

@@ -21,16 +21,20 @@ function shownWords({ data, sample, folded }) {
   const f = folded();
   if (!f) return "";
   const { id, tokens, numAsvs, unseen } = sample();
-  const rest = `${unseen ? ` The model does not see ${number(unseen)} other ASVs of it.` : ""} ${data.naming}`;
-  return f.rest === 0
-    ? `All ${number(numAsvs)} ASVs of ${id} are shown, by pooling attention (mean over heads).${rest}`
-    : `Of the ${number(numAsvs)} ASVs in ${id} the ${
-      f.single - tokens
-    } with most pooling attention (mean over heads) are shown one by one; they hold ${
-      percent(f.share)
-    } of the pooling attention on ASVs. The ${
-      number(f.rest)
-    } others are one row (their mean) and one column (their sum).${rest}`;
+  const rest = `${
+    unseen ? ` The model does not see ${count(unseen, "other ASV")} of this sample.` : ""
+  } ${data.naming}`;
+  if (f.rest === 0) {
+    return `${
+      numAsvs === 1 ? "The 1 ASV" : `All ${number(numAsvs)} ASVs`
+    } of ${id}, sorted by pooling attention (mean over heads).${rest}`;
+  }
+  const others = f.rest === 1 ? "The other one is" : `The ${number(f.rest)} others are`;
+  return `Of the ${number(numAsvs)} ASVs in ${id}, the ${
+    number(f.single - tokens)
+  } with most pooling attention (mean over heads) are shown one by one; they have ${
+    percent(f.share)
+  } of the pooling attention on ASVs. ${others} one row (their mean) and one column (their sum).${rest}`;
 }
 
 function waitingWords(view) {
@@ -38,5 +42,5 @@ function waitingWords(view) {
     key && !view.get(name)[key]
   );
   const names = late.map(([name, key]) => (name === "maps" ? key : "the ASV"));
-  return view.live && names.length ? `Looking at ${names.join(" and ")}; the kernel is at work.` : "";
+  return view.live && names.length ? `Computing the attention of ${names.join(" and ")} …` : "";
 }

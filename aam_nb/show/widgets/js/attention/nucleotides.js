@@ -9,19 +9,19 @@ function drawNucleotides(state) {
     more: [view.bar(picker), absent, about],
     wide: true,
     help:
-      "How much of each position the ASV's vector is pooled from; the same in every sample. Dashed: even attention.",
+      "Pooling attention: how much each position adds to the vector of the ASV; the same in every sample. Dashed line: even attention.",
   });
   const positions = positionsPlot(state, inner, link);
   link.plots.push(sequence, positions);
   const joined = view.note(
     () => (asv() && asv().together > 1
-      ? `${asv().together} neighbouring positions are drawn as one: columns are sums, rows are means.`
+      ? `${asv().together} neighbouring positions are drawn as one: their columns are summed, their rows averaged.`
       : ""),
   );
   const among = view.panel("Among the nucleotides", {
     plot: positions,
     more: [joined],
-    help: "Labels count nucleotides from the 5' end. Point at a position to find it among the letters.",
+    help: "Positions are counted from the 5' end. Point at one to mark it among the letters.",
   });
   const heads = drawNucleotideHeads(state, inner);
   updates.push(() => {
@@ -58,7 +58,7 @@ function nucleotidesState({ asv, mode, head }) {
 
 function absentWords(view) {
   const id = view.get("asv");
-  if (!id) return "Click an ASV above to look into it.";
+  if (!id) return "Click an ASV above to see its nucleotides.";
   if (view.live || view.get("inside")[id]) return "";
   const labels = Object.values(view.get("inside")).map((a) => a.label), more = labels.length - 6;
   return `This page does not hold the nucleotides of this ASV; a notebook shows any. It holds those of ${
@@ -82,7 +82,7 @@ function asvFacts({ data, asv, folded, chosenKey }) {
   return [
     ["ASV", label],
     ["length", `${id.length} nt`],
-    ["found in", `${number(prevalence)} of ${number(data.samples.length)} samples`],
+    ["found in", `${number(prevalence)} of ${countSamples(data.samples.length)}`],
     ["in this sample", chosenKey() >= 0 ? reads(folded().reads[chosenKey()]) : "not shown one by one"],
     ...(lineage ? [["lineage", cut(lineage, 90)]] : []),
   ];
@@ -107,7 +107,7 @@ function sequencePlot({ view, asv, head, poolingName }, { span, bases, mean, ofH
         tip,
       },
     title: () => `From the nucleotides to ${asv() ? asv().label : "the ASV"}: ${poolingName()}`,
-    describe: "A bar a position, above its letters, from the 5' end.",
+    describe: "One bar for each position, above its letters, from the 5' end.",
     hot,
     heat,
     rows: () => ({
@@ -133,12 +133,12 @@ function positionsPlot({ view, data, asv, mode, layer, head, mapName }, { map, s
         over: false,
         rows: spans.map((_, k) => span(k)),
         ticks: spans.map(([first]) => String(first)),
-        tip: (r, c, v) => [`${span(r)} ${bases(r)}`, `looks at ${span(c)} ${bases(c)}: ${number(v)}`],
+        tip: (r, c, v) => [`${span(r)} ${bases(r)}`, `attends to ${span(c)} ${bases(c)}: ${number(v)}`],
         whole: (r) => [`${span(r)} ${bases(r)}`],
       };
     },
     title: () => `Among the nucleotides of ${asv() ? asv().label : "the ASV"}, ${mapName()}`,
-    describe: "Rows look, columns are looked at; positions from the 5' end.",
+    describe: "Rows attend to columns; positions are counted from the 5' end.",
     hot,
     heat,
     pick: (k) => view.say(`nucleotides ${span(k)}: ${bases(k)}`),
@@ -151,7 +151,7 @@ function drawNucleotideHeads({ view, data, asv, head, updates }, { map, span, ba
     heads: data.heads,
     maps: () => asv() && { n: asv().spans.length, single: asv().spans.length, of: map },
     title: () => `Attention among the nucleotides of ${asv() ? asv().label : "an ASV"}, all layers and heads`,
-    describe: "A small map a head: rows look, columns are looked at. Enter shows a head.",
+    describe: "One small map for each head: rows attend to columns. Enter shows a head.",
   });
   const table = view.table({
     caption: "The bars above the letters as a table",

@@ -36,13 +36,12 @@ function samplesTable({ view, data, held }, rows) {
     key: `prediction${k}`,
     label: `predicted${several ? ` ${o.name}` : ""}`,
   }];
-  const all = number(data.samples.length);
   return view.table({
     caption: () =>
       (view.live
-        ? `${all} samples`
-        : `The ${number(held().length)} of ${all} samples that this page holds; a notebook shows all`) +
-      (data.outcomes.some((o) => !o.prediction) ? "; predictions of those looked at" : ""),
+        ? countSamples(data.samples.length)
+        : `This page has ${number(held().length)} of ${countSamples(data.samples.length)}; a notebook shows all`) +
+      (data.outcomes.some((o) => !o.prediction) ? "; predictions only of samples that were opened" : ""),
     columns: [{ key: "id", label: "sample", left: true, long: true }, ...data.outcomes.flatMap(outcome), {
       key: "asvs",
       label: "ASVs",

@@ -1,4 +1,5 @@
-// Small maps of all layers and heads, each with colours up to its own largest number. `maps()` gives {n, single, of(layer, head)} or null.
+// Small maps of all layers and heads, each with colours up to its own largest number. `maps()` gives {n, single,
+// of(layer, head)} or null.
 
 const GAP = 8; // pixels between maps
 const MANY = 8; // heads, of which more take the width of the page

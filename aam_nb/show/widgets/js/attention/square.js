@@ -1,4 +1,5 @@
-// A square map: `map()` gives {n, values, high, rows, ticks, tip(r, c), over} or null. Rows look, columns are looked at.
+// A square map: `map()` gives {n, values, high, rows, ticks, tip(r, c), over} or null. Rows look, columns are looked
+// at.
 
 const TOP = 6; // pixels above the map
 
@@ -69,7 +70,7 @@ function drawSquareNames(pen, { m, n, left, cell, slant, side, below }, mark, in
       pen.text(fitted(m.rows[c], Math.min(below * 1.25, x / 0.65), style), x + 3, y, style);
     } else pen.text(m.ticks[c], x, y, { anchor: "middle", baseline: "top", size: 10, fill: ink.soft });
   }
-  pen.text("columns are looked at, rows look", left + side / 2, TOP + side + below + 4, {
+  pen.text("rows attend to columns", left + side / 2, TOP + side + below + 4, {
     anchor: "middle",
     baseline: "top",
     size: 11.5,
@@ -128,5 +129,5 @@ function squareRows(m) {
   const rows = m
     ? m.rows.flatMap((looks, r) => m.rows.map((at, c) => [looks, at, +m.values[r * m.n + c].toPrecision(4)]))
     : [];
-  return { columns: ["looks", "is looked at", "attention"], rows };
+  return { columns: ["from", "to", "attention"], rows };
 }

@@ -27,7 +27,7 @@ function attentionState(view) {
     isAsv, // of the keys of a sample, which are tokens first, then ASVs, then all others as one
     rank: (k) => (isAsv(k) ? k - sample().tokens + 1 : ""),
     chosenKey: () => (folded() && view.get("asv") ? folded().ids.indexOf(view.get("asv")) : -1),
-    openAsv: (k) => (isAsv(k) ? view.set({ asv: folded().ids[k] }) : view.say("This is not an ASV")),
+    openAsv: (k) => (isAsv(k) ? view.set({ asv: folded().ids[k] }) : view.say("This bar is not a single ASV")),
     updates: [], // what is to be done after a change
   };
 }

@@ -1,4 +1,5 @@
-// Attributions: what moved predictions, from ASVs to taxa and clades, sample by sample, on the tree, letter by letter; and the verdict.
+// Attributions: what moved predictions, from ASVs to taxa and clades, sample by sample, on the tree, letter by
+// letter; and the verdict.
 
 function build(view) {
   const state = attributionsState(view), { data } = state;
@@ -15,5 +16,5 @@ function build(view) {
   if (state.ids.length > 1) drawPair(state);
   drawSamples(state);
   view.watch("group", () => view.say(groupWords(state)));
-  view.watch("selected", () => view.say(`${view.get("selected").length} samples chosen`));
+  view.watch("selected", () => view.say(`${countSamples(view.get("selected").length)} selected`));
 }

@@ -3,7 +3,7 @@
 function drawControls({ view, data, level, current }) {
   const ranks = view.select("rank", "Rank", data.ranks), waiting = node("span", { class: "aam-help" });
   const clear = view.button(
-    "Clear choice",
+    "Clear selection",
     () => view.set({ asv: data.ownLevel === "nucleotide" ? view.get("asv") : "", group: "", selected: [] }),
   );
   view.body.append(
@@ -17,7 +17,7 @@ function drawControls({ view, data, level, current }) {
   );
   const update = () => {
     ranks.hidden = level() !== "taxon" || !data.ranks.length;
-    waiting.textContent = current() ? "" : "Adding up …";
+    waiting.textContent = current() ? "" : "Computing …";
   };
   update();
   view.watch(["level", "rank", "levels", "top", "group"], update);
@@ -44,7 +44,7 @@ function drawFeatures(state) {
   const plot = bars(view, {
     title: () => `${state.levelName()} that moved predictions of ${data.target} most`,
     describe:
-      "A bar a feature: its mean attribution with its interval, to the right where it raises the prediction. Enter chooses it.",
+      "One bar for each feature: its mean attribution with its interval, to the right where it raises the prediction. Enter selects it.",
     labels: 230,
     x: { label: `mean ${state.unit}` },
     items: () => {
@@ -63,7 +63,7 @@ function drawFeatures(state) {
     name: "Features",
     plot,
     help:
-      `By mean absolute attribution; thin lines are 95% bootstrap intervals of the mean over samples. Right and vermilion raises, left and blue lowers.${stars} ● in the taxon or clade chosen.`,
+      `Sorted by mean absolute attribution; thin lines are 95% bootstrap intervals of the mean over samples. Right (orange-red) raises the prediction, left (blue) lowers it.${stars} ● in the taxon or clade selected.`,
   });
   view.watch(FEATURES, () => view.redraw(plot));
 }
@@ -73,7 +73,7 @@ function drawSampleStrips(state) {
   const plot = strips(view, {
     title: () => `Attributions of each sample, ${state.levelName()}`,
     describe:
-      "A row a feature, a dot a sample. Draw around dots to choose samples; Enter compares a sample with another.",
+      "One row for each feature, one dot for each sample. Draw around dots to select samples; Enter compares a sample with another.",
     rows: () => {
       const group = groupAsvs(state);
       return items().slice(0, data.strips).filter((r) => r.strip).map((r) => ({
@@ -92,13 +92,13 @@ function drawSampleStrips(state) {
     pick: (t) => view.set({ sample_a: ids[t.i] }),
   });
   const drawn = data.dots < ids.length
-    ? `${number(data.dots)} of ${number(ids.length)} samples, drawn by chance. `
+    ? `${number(data.dots)} of ${number(ids.length)} samples, drawn at random. `
     : "";
   view.panel("Sample by sample", {
     plot,
-    help: `${drawn}Dots are samples that have the feature. Drag to lasso${
+    help: `${drawn}Dots are samples that have the feature. Drag around dots to select samples${
       view.live ? "; the ids are in explorer.selected" : ""
-    }. A click makes a sample the first of the pair below. At most ${data.strips} rows.`,
+    }. Click a dot to make its sample the first of the pair below. At most ${data.strips} rows.`,
   });
   view.watch([...FEATURES, "selected"], () => view.redraw(plot));
 }

@@ -1,4 +1,5 @@
-// Letters as high as what their positions were given, above 0 where they raise the prediction: `asv()` gives {letters, mean, low, high}, from..to.
+// Letters as high as what their positions were given, above 0 where they raise the prediction: `asv()` gives
+// {letters, mean, low, high}, from..to.
 
 const MONOSPACE = '"DejaVu Sans Mono", Menlo, Consolas, monospace', GLYPH = 20; // pixels of a letter before it is stretched
 

@@ -1,7 +1,7 @@
 // One ASV, letter by letter: what each position was given, and what a mutation of it would take.
 
 const METHODS = {
-  integrated_gradients: "from hidden letters (integrated gradients)",
+  integrated_gradients: "integrated gradients, from hidden letters",
   occlusion: "each letter mutated",
   gradient_x_input: "gradient x input",
 };
@@ -21,7 +21,7 @@ function drawNucleotides(state) {
   const mutationsHelp = node(
     "p",
     { class: "aam-help" },
-    "What a mutation takes from the prediction: vermilion where the ASV's own letter raises it above the other letter.",
+    "How much a mutation changes the prediction: orange-red where the ASV's own letter gives a higher prediction than the other letter.",
   );
   const { slider, show } = positionSlider(view, asv);
   const controls = [
@@ -90,12 +90,12 @@ function asvState({ view }) {
 function absentWords({ view, data }, { inside, kept }) {
   if (data.noLetters) return data.noLetters;
   const id = view.get("asv"), asv = inside();
-  if (!id) return "Choose an ASV: a bar, a row or a tip of the tree.";
+  if (!id) return "Select an ASV: click a bar, a row or a tip of the tree.";
   if (asv) return asv.missing || asv.warning;
-  if (view.live) return "Asking the model for each letter …";
+  if (view.live) return "Computing the attribution of each letter …";
   const labels = [...new Set(kept().map((k) => k.label))];
-  return `Not on this page. In a notebook: \`aam.widgets.attributions(found, asvs=["${cut(id, 12)}"])\`.${
-    labels.length ? ` On it: ${labels.join(", ")}.` : ""
+  return `This ASV is not on the page. In a notebook: \`aam.widgets.attributions(found, asvs=["${cut(id, 12)}"])\`.${
+    labels.length ? ` On this page: ${labels.join(", ")}.` : ""
   }`;
 }
 
@@ -103,8 +103,8 @@ function asvWords({ view, data }, { inside, length }) {
   if (!length()) return view.get("asv");
   const { id, label, lineage, samples, holders, reference } = inside();
   const some = samples < holders
-    ? `${number(samples)} of the ${number(holders)} samples that hold it, drawn by chance`
-    : `the ${number(holders)} samples that hold it`;
+    ? `${number(samples)} of the ${number(holders)} samples with this ASV, drawn at random`
+    : `${holders === 1 ? "the 1 sample" : `all ${number(holders)} samples`} with this ASV`;
   return `${label}${lineage ? ` (${lineage})` : ""}, ${some}; compared with ${reference}. In ${data.unit}. ${id}`;
 }
 
@@ -120,7 +120,7 @@ function lettersPlot({ view }, asv, choose) {
   return logo(view, {
     title: () => `Nucleotides of ${asv.label()}`,
     describe:
-      "A letter a position, as high as its mean attribution: above 0 it raises the prediction, below it lowers it.",
+      "One letter for each position, as high as its mean attribution: above 0 it raises the prediction, below 0 it lowers it.",
     asv: asv.inside,
     from: asv.first,
     to: asv.last,
@@ -140,7 +140,7 @@ function mutationsPlot({ view, data }, asv) {
   return heatmap(view, {
     title: () => `Mutations of ${asv.label()}`,
     describe:
-      "A column a position, a row the letter put there: prediction minus prediction with that letter, mean over samples.",
+      "Columns are positions, rows are the letters put there: prediction minus prediction with that letter, mean over samples.",
     matrix: () => {
       const from = asv.first() - 1,
         to = from + asv.span(),
@@ -155,9 +155,10 @@ function mutationsPlot({ view, data }, asv) {
     },
     tip: (r, c, v) => {
       const p = asv.first() - 1 + c, own = asv.inside().letters[p];
-      return own === "ACGT"[r]
-        ? [`${own} at ${p + 1}: its own letter`]
-        : [`${own} at ${p + 1} made ${"ACGT"[r]}`, `loses ${signed(v)} ${data.unit}`];
+      return own === "ACGT"[r] ? [`${own} at ${p + 1}: its own letter`] : [
+        `${own} at ${p + 1} made ${"ACGT"[r]}`,
+        `prediction changes by ${isNumber(v) ? signed(-v) : ""} ${data.unit}`,
+      ];
     },
     square: false,
     room: 48,

@@ -9,7 +9,7 @@ function drawPair(state) {
       ? ""
       : view.live
       ? "Comparing …"
-      : "This page does not hold all samples: only the pair it was saved with."),
+      : "This page has only the pair of samples that was shown when it was saved."),
     "beware",
   );
   const mixed = view.note(() => mixedWords(state), "beware");
@@ -42,7 +42,7 @@ function drawPair(state) {
       sums,
     ],
   });
-  view.panel("Difference", { table, help: "0 where a sample lacks the feature." });
+  view.panel("Difference", { table, help: "0 where a sample does not have the feature." });
   const update = () => {
     sums.replaceChildren(...pairFacts(state, pair()).map(([name, value]) => fact(name, value)));
     absent.update();
@@ -58,7 +58,8 @@ function drawPair(state) {
   });
 }
 
-// The pair as the kernel sent it, or worked out from all samples where they are at hand: {rows, others, total}, or null.
+// The pair as the kernel sent it, or worked out from all samples where they are at hand: {rows, others, total}, or
+// null.
 function pairOf({ view, data, places }) {
   let made = ["", null];
   return () => {
@@ -113,9 +114,9 @@ function pairPlot({ view, unit, ownAsvs, toggleAsv }, pair, shown) {
     ],
   });
   return bars(view, {
-    title: () => `${a()} less ${b()}`,
+    title: () => `${a()} minus ${b()}`,
     describe:
-      "A bar a feature: its attribution in the first sample less that in the second. To the right it makes the first sample's prediction the larger.",
+      "One bar for each feature: its attribution in the first sample minus that in the second. Bars to the right make the prediction of the first sample larger.",
     labels: 230,
     x: { label: `difference of ${unit}` },
     items: () => shown().map(item),
@@ -138,11 +139,11 @@ function pairFacts({ view, data, ids, places, ownAsvs }, pair) {
   const matters = Math.abs(referenceGap) > 1e-4 * Math.max(1e-9, Math.abs(gap));
   return [
     ...[i, j].map((k) => [cut(`prediction of ${ids[k]}${explained(k)}`, 44), number(prediction[k], 4)]),
-    ["predictions differ by", signed(gap)],
+    ["difference of predictions", signed(gap)],
     ...(pair && data.adds
-      ? [[`attributions differ by, over all ${ownAsvs ? "ASVs" : "features"}`, signed(pair.total)]]
+      ? [[`difference of attributions, all ${ownAsvs ? "ASVs" : "features"}`, signed(pair.total)]]
       : []),
-    ...(pair && data.adds && matters ? [["what they are compared with differs by", signed(referenceGap)]] : []),
+    ...(pair && data.adds && matters ? [["difference of the references", signed(referenceGap)]] : []),
   ];
 }
 
@@ -150,5 +151,5 @@ function mixedWords({ view, data, places }) {
   const [first, second] = [view.get("sample_a"), view.get("sample_b")].map((id) => data.check.output[places.get(id)]);
   return first === second
     ? ""
-    : `The first is explained for ${first}, the second for ${second}: their difference mixes the two.`;
+    : `The first sample is explained for ${first}, the second for ${second}: their difference mixes both.`;
 }

@@ -25,7 +25,8 @@ function pruned(nodes, keep) {
   return kept;
 }
 
-// `nodes()` gives a pruned tree, `labels()` gives {of(node), tip(node)}, `equal()` whether all branches are drawn alike.
+// `nodes()` gives a pruned tree, `labels()` gives {of(node), tip(node)}, `equal()` whether all branches are drawn
+// alike.
 function phylogram(view, { nodes, labels, equal, key, ...more }) {
   const draw = (pen, w, h, ink) => {
     const tree = nodes();

@@ -15,8 +15,8 @@ function drawSamples({ view, data, ids, selected }) {
   const table = view.table({
     caption: () =>
       (view.get("selected").length
-        ? `The ${number(view.get("selected").length)} samples chosen`
-        : `All ${number(ids.length)} samples`) + "; a row makes one the first of the pair",
+        ? `${countSamples(view.get("selected").length)} selected`
+        : `All ${number(ids.length)} samples`) + "; click a row to make it the first of the pair",
     columns: [
       { key: "id", label: "sample", left: true, long: true },
       ...(new Set(output).size > 1 ? [{ key: "output", label: "explained", left: true, long: true }] : []),

@@ -1,4 +1,5 @@
-// What all panels of attributions know: the level looked at, its features, the feature or group chosen, and how a number is told.
+// What all panels of attributions know: the level looked at, its features, the feature or group chosen, and how a
+// number is told.
 
 function attributionsState(view) {
   const data = view.get("data"), ids = data.samples, level = () => view.get("level"), isAsv = () => level() === "asv";
@@ -45,7 +46,7 @@ function featureTip({ data, ids }, r) {
   return [...new Set([r.label, r.lineage, r.id])].filter(Boolean).concat(
     `mean ${withInterval(r)} ${data.unit}`,
     `mean |attribution| ${number(r.mean_abs)}`,
-    `in ${number(r.samples)} of ${number(ids.length)} samples; raises ${percent(r.positive)} of these`,
+    `in ${number(r.samples)} of ${countSamples(ids.length)}; raises ${percent(r.positive)} of these`,
     ...(r.marked ? [data.planted ? "★ planted" : "★ marked"] : []),
   );
 }
@@ -67,12 +68,12 @@ function tipsBelow(nodes, id) {
 
 function groupWords({ view, data }) {
   const group = view.get("group");
-  if (!group) return "A click on a branch marks its ASVs and tells what they were given together.";
+  if (!group) return "Click a branch to mark its ASVs and to see their attributions added up.";
   const inTree = data.tree && data.tree.nodes.find((r) => r.id === group);
   const n = inTree || Object.values(view.get("levels")).flatMap((l) => l.items).find((r) => r.id === group);
   return n
-    ? `${n.label}, ${group}: ${number(n.asvs)} ASVs, together mean ${
+    ? `${n.label}, ${group}: ${count(n.asvs, "ASV")}, together mean ${
       withInterval(n)
-    } ${data.unit}. Those among the ASVs shown are marked ●; all are in \`explorer.asvs\`.`
+    } ${data.unit}. Those that are shown are marked ●; all are in \`explorer.asvs\`.`
     : `${group}: its ASVs are in \`explorer.asvs\`.`;
 }

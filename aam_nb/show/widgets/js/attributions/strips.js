@@ -1,4 +1,5 @@
-// Dots of samples, a row a feature: rows {key, label, mark, bold, dots: [{i, x, share, tip}]}. Of more abundance a dot is larger and lighter.
+// Dots of samples, a row a feature: rows {key, label, mark, bold, dots: [{i, x, share, tip}]}. Of more abundance a
+// dot is larger and lighter.
 
 const STRIP = 30; // pixels of a row
 

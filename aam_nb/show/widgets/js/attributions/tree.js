@@ -7,10 +7,10 @@ function drawTree(state) {
   update();
   view.panel("Tree", {
     plot,
-    more: view.bar(view.select("branches", "Branches", [["lengths", "by length"], ["equal", "all alike"]])),
+    more: view.bar(view.select("branches", "Branches", [["lengths", "by length"], ["equal", "all equal"]])),
     below: about,
     help:
-      `The ${data.mostTop} ASVs with the largest mean |attribution| at most, as many as are shown above. A branch has what all ASVs of its clade were given together, those not drawn included.${absent}`,
+      `The ASVs with the largest mean |attribution|, as many as are shown above, at most ${data.mostTop}. A branch has the sum over all ASVs of its clade, also those that are not drawn.${absent}`,
   });
   view.watch(FEATURES, update);
   view.watch([...FEATURES, "branches"], () => view.redraw(plot));
@@ -19,34 +19,36 @@ function drawTree(state) {
 function treePlot(state) {
   const { view, data, toggleAsv, toggleGroup } = state;
   const nodes = () => pruned(data.tree.nodes, (k) => k < view.get("top")),
-    known = (n) => (n.tip >= 0 ? data.asvs[n.tip] : n);
+    featureOf = (n) => (n.tip >= 0 ? data.asvs[n.tip] : n);
   const withAsv = (
     n,
-  ) => (n.tip >= 0 ? { ...n, mean: known(n).mean, low: known(n).low, high: known(n).high, id: known(n).id } : n);
+  ) => (n.tip >= 0
+    ? { ...n, mean: featureOf(n).mean, low: featureOf(n).low, high: featureOf(n).high, id: featureOf(n).id }
+    : n);
   return phylogram(view, {
     title: () =>
       `Tree of the ${
         number(nodes().filter((n) => n.tip >= 0).length)
       } ASVs with the largest attributions of ${data.target}`,
     describe:
-      "Branches are coloured by what their clades were given. Enter on a branch marks its ASVs, on a tip looks into the ASV.",
+      "Branches have the colour of the attribution of their clade. Enter on a branch marks its ASVs, on a tip it opens the ASV.",
     nodes: () => nodes().map(withAsv),
     labels: () => treeLabels(state),
     equal: () => view.get("branches") === "equal",
     key: () => view.get("group") || view.get("asv"),
     pick: (t) => (t.tip >= 0 ? toggleAsv(t.id) : t.id && toggleGroup(t.id)),
     rows: () => {
-      const tree = nodes(), name = (n) => n.id || (n.tip >= 0 ? known(n).id : "root");
+      const tree = nodes(), name = (n) => n.id || (n.tip >= 0 ? featureOf(n).id : "root");
       const row = (
         n,
       ) => [
         name(n),
         n.parent < 0 ? "" : tree[n.parent].id || "root",
         n.length,
-        known(n).label || "",
-        known(n).mean,
-        known(n).low,
-        known(n).high,
+        featureOf(n).label || "",
+        featureOf(n).mean,
+        featureOf(n).low,
+        featureOf(n).high,
       ];
       return { columns: ["node", "parent", "branch_length", "label", "mean", "low", "high"], rows: tree.map(row) };
     },
@@ -61,7 +63,7 @@ function treeLabels(state) {
     n.label,
     n.id,
     `all its ASVs together: mean ${withInterval(n)} ${data.unit}`,
-    `in ${number(n.samples)} samples`,
+    `in ${countSamples(n.samples)}`,
   ];
   return {
     of: (n) => {

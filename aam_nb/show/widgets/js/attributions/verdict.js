@@ -46,14 +46,14 @@ function drawVerdict({ view, data }) {
 
 // The first sentence, which is bold, and the rest.
 function splitVerdict(words) {
-  const at = words.search(/ (Passed|Failed|Not measured): /), lead = at < 0 ? words.length : at;
+  const at = words.search(/ (Passed|Failed|Not measured|Does not apply): /), lead = at < 0 ? words.length : at;
   return [words.slice(0, lead), words.slice(lead)];
 }
 
 function checksTable(view) {
   return view.table({
     caption:
-      "Each check; values against an order are differences of areas under the curve, positive where the attributions do better",
+      "Every check. Where attributions are compared with another order, the value is a difference of areas under curves: above 0 the attributions are better",
     columns: [
       { key: "check", label: "check", left: true },
       { key: "outcome", label: "outcome", left: true, format: (v) => `${{ passed: "✔", failed: "✘" }[v] || "–"} ${v}` },

@@ -23,11 +23,11 @@ function comparisonState(view) {
     errors: () => view.get("show") === "errors", // or predictions
     compareWith: (
       name,
-    ) => (name === view.get("a") ? view.say(`${name} is the first of the pair already`) : view.set({ b: name })),
+    ) => (name === view.get("a") ? view.say(`${name} is already the first of the pair`) : view.set({ b: name })),
   };
 }
 
 function selectionWords({ data, selected }) {
   const n = selected().size;
-  return n ? `The ${number(n)} sample${n === 1 ? "" : "s"} chosen` : `All ${number(data.samples.length)} samples`;
+  return n ? `${countSamples(n)} selected` : `All ${number(data.samples.length)} samples`;
 }

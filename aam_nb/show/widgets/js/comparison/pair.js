@@ -23,10 +23,10 @@ function drawPair(state) {
 
 function pairHelp({ view, data, errors }) {
   const diagonal = errors()
-    ? `Above the dashed line ${view.get("a")} errs less, below it ${view.get("b")}.`
-    : "On the dashed line both predict the same.";
+    ? `Above the dashed line ${view.get("a")} has the smaller error, below it ${view.get("b")}.`
+    : "On the dashed line both predictions are the same.";
   const repeats = data.repeats > 1 ? ` Each dot is the mean of ${data.repeats} repeats.` : "";
-  return `${diagonal}${repeats} Drag to lasso; the ids are in explorer.selected.`;
+  return `${diagonal}${repeats} Drag around dots to select samples; their ids are in explorer.selected.`;
 }
 
 function pairPlot({ view, data, selected, contender, errors }) {
@@ -50,7 +50,7 @@ function pairPlot({ view, data, selected, contender, errors }) {
   });
   return scatter(view, {
     title: () => `${view.get("a")} and ${view.get("b")}, sample by sample`,
-    describe: "A dot a sample; on the dashed line both models do alike. Draw around dots to choose samples.",
+    describe: "One dot for each sample; on the dashed line both models are equal. Draw around dots to select samples.",
     points,
     x: axis("a"),
     y: axis("b"),
@@ -85,7 +85,7 @@ function drawDisagreement(state) {
       .sort((p, q) => q.gap - p.gap);
   };
   const table = view.table({
-    caption: () => `${selectionWords(state)}, by how differently the two models err (${data.errorLabel})`,
+    caption: () => `${selectionWords(state)}, sorted by the difference of the two errors (${data.errorLabel})`,
     columns: () => [
       { key: "id", label: "sample", left: true, long: true },
       { key: "truth", label: "true", long: true },

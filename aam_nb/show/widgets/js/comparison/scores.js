@@ -24,7 +24,7 @@ function drawScores({ view, data, compareWith }) {
   const plot = bars(view, {
     title: () => `${data.metrics[metric()]} of each model`,
     describe:
-      "A dot a model, with its bootstrap interval; the best is on top. Enter makes a model the second of the pair below.",
+      "One dot for each model, with its bootstrap interval; the best is on top. Enter makes a model the second of the pair below.",
     dots: true,
     zero: null,
     labels: 260,
@@ -54,7 +54,7 @@ function drawDifferences({ view, data, compareWith }) {
     ],
   });
   const plot = bars(view, {
-    title: `${data.reference} less each other, ${metric}`,
+    title: `${data.reference} minus each other model, ${metric}`,
     describe: "Paired differences with bootstrap intervals; to the right of 0 the reference is better.",
     dots: true,
     labels: 260,
@@ -67,14 +67,14 @@ function drawDifferences({ view, data, compareWith }) {
     view.panel("Paired differences", {
       plot,
       help:
-        `A blue diamond where ${data.reference} is told apart from the other: the interval excludes 0 and the corrected test agrees.`,
+        `A blue diamond: ${data.reference} differs from the other model (the interval excludes 0 and the corrected test agrees).`,
     });
   }
 }
 
 function drawTable({ view, data, compareWith }) {
   const table = view.table({
-    caption: "Every model: metrics with intervals, difference from the reference, what it cost",
+    caption: "Every model: metrics with intervals, difference from the reference, time",
     columns: data.table.columns.map((c, k) => ({ key: c, label: c, left: k === 0 })),
     rows: data.table.rows,
     pick: (r) => compareWith(r.contender),

@@ -2,7 +2,7 @@
 
 function drawAssociations({ view, data, column }) {
   const table = view.table({
-    caption: "Errors against everything known of the samples, by p; a row colours the dots by it",
+    caption: "Errors tested against every known column, sorted by p; click a row to colour the dots by it",
     columns: [
       { key: "outcome", label: "of", left: true },
       { key: "column", label: "with", left: true, long: true },
@@ -23,7 +23,7 @@ function drawAssociations({ view, data, column }) {
   view.panel("Associations", {
     table,
     help:
-      "Spearman's ρ for numbers (-1 to 1); for categories the share of the ranks' variance they explain. Whole groups are permuted.",
+      "Numbers: Spearman's ρ (-1 to 1). Categories: share of the variance of ranks that they explain. Whole groups are permuted.",
   });
   view.watch("color", () => table.update());
 }
@@ -38,7 +38,7 @@ function drawLearningCurve({ view, data }) {
   ];
   const plot = intervalCurves(view, {
     title: "Learning curve",
-    describe: "A dot a share of the training samples, with its interval.",
+    describe: "One dot for each share of the training samples, with its interval.",
     series: [{
       label: name,
       shape: 0,
@@ -61,7 +61,7 @@ function drawLearningCurve({ view, data }) {
   });
   view.panel("Learning curve", {
     plot,
-    help: "Still rising at the right end: more samples would help. One fit each.",
+    help: "If the curve still improves at the right end, more samples would help. One fit for each dot.",
     below: table.el,
   });
 }

@@ -1,4 +1,5 @@
-// Errors: predicted against true or confusions, every sample by its error, one sample closely, slices, calibration, associations.
+// Errors: predicted against true or confusions, every sample by its error, one sample closely, slices, calibration,
+// associations.
 
 function build(view) {
   const state = errorsState(view), { data } = state;

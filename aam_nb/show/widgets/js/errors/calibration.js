@@ -3,12 +3,12 @@
 function drawCalibration({ view, data, regression }) {
   const plot = data.reliability.length ? reliabilityPlot(view, data, regression) : null;
   const temperature = data.temperature
-    ? `; temperature ${number(data.temperature)}, above 1 where the model is too sure`
+    ? `; temperature ${number(data.temperature)}, above 1 where the model is overconfident`
     : "";
   const names = { ece: "ECE", brier: "Brier", log_loss: "log loss" };
   const scores = view.table({
     caption: regression
-      ? "Truth on prediction: slope 1, intercept 0 and bias 0 are calibrated"
+      ? "Regression of truth on prediction: calibrated where slope is 1, intercept 0 and bias 0"
       : `Smaller is better${temperature}`,
     columns: [
       { key: "name", label: "", left: true },
@@ -20,11 +20,11 @@ function drawCalibration({ view, data, regression }) {
     rows: data.calibration,
   });
   const question = regression
-    ? "Does an interval that promises 80% hold 80% of the judged samples?"
-    : "Of predictions made with 80%, are 80% right?";
+    ? "Do 80% intervals contain 80% of the test samples?"
+    : "Are 80% of the predictions with probability 80% right?";
   view.panel("Calibration", {
     plot,
-    help: plot ? question : "No curve: it needs validation samples.",
+    help: plot ? question : "No curve: there are no validation samples.",
     below: scores.el,
   });
 }
@@ -40,7 +40,7 @@ function reliabilityPlot(view, data, regression) {
     high: r.high,
     tip: [
       label,
-      `${regression ? "asked" : "predicted"} ${percent(promised(r), 1)}, measured ${percent(r.observed, 1)} [${
+      `${regression ? "expected" : "predicted"} ${percent(promised(r), 1)}, measured ${percent(r.observed, 1)} [${
         percent(r.low, 1)
       }, ${percent(r.high, 1)}]`,
       `n ${number(r.n)}`,
@@ -59,21 +59,21 @@ function reliabilityPlot(view, data, regression) {
     data.reliability.filter((r) => r.version === version).sort((a, b) => a.mean_predicted - b.mean_predicted);
   return intervalCurves(view, {
     title: regression ? "Coverage of intervals" : "Reliability of probabilities",
-    describe: "On the dashed line what is said is what happens; bars are intervals.",
+    describe: "On the dashed line the predicted value equals the measured one; bars are intervals.",
     series: regression ? [line(data.reliability, "measured coverage", 0)] : versions.map((v, k) => line(of(v), v, k)),
     diagonal: true,
-    x: { label: regression ? "coverage asked for" : "probability of the predicted class", domain, format },
-    y: { label: regression ? "share inside, measured" : "share that was right", domain, format },
+    x: { label: regression ? "expected coverage" : "probability of the predicted class", domain, format },
+    y: { label: regression ? "measured coverage" : "share of right predictions", domain, format },
   });
 }
 
 // The curve as a table.
 function reliabilityTable({ view, data, regression }) {
   const first = regression
-    ? [{ key: "nominal", label: "asked" }, { key: "half_width", label: "± width" }]
+    ? [{ key: "nominal", label: "expected" }, { key: "half_width", label: "± width" }]
     : [{ key: "version", label: "", left: true }, { key: "mean_predicted", label: "predicted" }];
   return view.table({
-    caption: regression ? "Intervals of one half width, from validation errors" : "Bins of the curve",
+    caption: regression ? "Intervals of equal width, from validation errors" : "Bins of the curve",
     columns: [...first, { key: "observed", label: "measured" }, { key: "low", label: "low" }, {
       key: "high",
       label: "high",
@@ -85,9 +85,11 @@ function reliabilityTable({ view, data, regression }) {
 function drawConformal({ view, data, regression }, bins) {
   const share = (v) => percent(v, 1);
   const table = view.table({
-    caption: regression ? "One half width around every prediction" : "Sets of all classes that cannot be ruled out",
+    caption: regression
+      ? "Intervals of equal width around every prediction"
+      : "Sets of all classes that remain possible",
     columns: [
-      { key: "level", label: "asked", format: (v) => percent(v) },
+      { key: "level", label: "expected", format: (v) => percent(v) },
       { key: "coverage", label: "measured", format: share },
       { key: "low", label: "low", format: share },
       { key: "high", label: "high", format: share },
@@ -99,7 +101,8 @@ function drawConformal({ view, data, regression }, bins) {
   });
   view.panel("Conformal prediction", {
     table,
-    help: "Bounds fitted to validation samples so that they hold the share asked for. Empty where those are too few.",
+    help:
+      "Bounds fitted on validation samples so that they contain the expected share of true values. Empty where there are too few validation samples.",
     below: bins ? bins.el : [],
   });
 }

@@ -4,7 +4,7 @@ function drawConfusions({ view, data, ids, select }) {
   const places = new Map(data.classes.map((c, k) => [c, k]));
   const plot = confusionMatrix(view, {
     title: `Confusions of ${data.target}`,
-    describe: "Rows are true classes, columns predicted ones. Enter chooses the samples of a cell.",
+    describe: "Rows are true classes, columns are predicted classes. Enter selects the samples of a cell.",
     classes: data.classes,
     counts: data.counts,
     target: data.target,
@@ -16,7 +16,7 @@ function drawConfusions({ view, data, ids, select }) {
     },
   });
   const table = view.table({
-    caption: "Precision, recall and F1 (0 to 1) of each class; support is its samples",
+    caption: "Precision, recall and F1 (0 to 1) of each class; support is its number of samples",
     columns: [
       { key: "class", label: "class", left: true, long: true },
       ...["precision", "recall", "f1", "support"].map((k) => ({ key: k, label: k === "f1" ? "F1" : k })),
@@ -26,7 +26,7 @@ function drawConfusions({ view, data, ids, select }) {
   view.panel("Confusions", {
     plot,
     more: view.bar(view.select("show", "Show", [["counts", "samples"], ["shares", "share of the true class"]])),
-    help: "Colour is the share of the true class. A click on a cell chooses its samples; they are listed below.",
+    help: "Colour is the share of the true class. Click a cell to select its samples; they are listed below.",
     below: table.el,
   });
 }
@@ -78,7 +78,7 @@ function drawConfusionCells(pen, { classes, counts, sums, shares }, { left, top,
       const tip = () => [
         `true ${classes[r]}`,
         `predicted ${classes[c]}`,
-        `${number(v)} of ${number(sums[r])} samples (${percent(share, 1)})`,
+        `${number(v)} of ${countSamples(sums[r])} (${percent(share, 1)})`,
       ];
       return { x, y, w: cell, h: cell, r, c, tip };
     })

@@ -1,4 +1,5 @@
-// A chart of points with intervals, joined by lines: series {label, shape, color, dash, bars, points: [{x, y, low, high, tip}]}.
+// A chart of points with intervals, joined by lines: series {label, shape, color, dash, bars, points: [{x, y, low,
+// high, tip}]}.
 
 function intervalCurves(view, { series, x, y, diagonal = false, ...more }) {
   const draw = (pen, w, h, ink) => {

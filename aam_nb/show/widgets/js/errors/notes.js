@@ -8,7 +8,7 @@ function drawNotes(state) {
     const summary = node(
       "summary",
       {},
-      `Beware: ${data.notes.length} ${data.notes.length === 1 ? "note" : "notes"} on this analysis`,
+      `${count(data.notes.length, "warning")} about this analysis`,
     );
     view.body.append(node("details", { class: "aam-note aam-beware", open: true }, summary, list));
   }

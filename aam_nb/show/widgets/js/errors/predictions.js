@@ -21,7 +21,7 @@ function drawPredictions(state) {
   const span = padded(extent([...data.truth, ...data.prediction]));
   const plot = sampleDots(state, {
     title: () => (residuals() ? `Residuals of ${data.target}` : `Predicted against true ${data.target}`),
-    describe: "A dot a sample. Draw around dots to choose samples; Enter looks at one closely.",
+    describe: "One dot for each sample. Draw around dots to select samples; Enter shows one in detail.",
     points: () =>
       flaggedLast.map((i) => ({
         i,
@@ -40,16 +40,16 @@ function drawPredictions(state) {
     }),
   });
   const band = data.band
-    ? ` The grey band is ±${number(data.band.threshold)}: split conformal prediction asks it to hold ${
+    ? ` The grey band is ±${number(data.band.threshold)}: by split conformal prediction it should contain ${
       percent(data.band.level)
-    } of samples; it holds ${percent(data.band.coverage)} here.`
+    } of samples; here it contains ${percent(data.band.coverage)} here.`
     : "";
   view.panel("Predictions", {
     plot,
     more: view.bar(
       view.select("show", "Show", [["predictions", "predicted against true"], ["residuals", "residuals"]]),
     ),
-    help: `On the dashed line a prediction is right. The ring is the sample looked at closely.${band}`,
+    help: `On the dashed line the prediction equals the true value. The ring marks the sample shown in detail.${band}`,
   });
 }
 
@@ -71,7 +71,7 @@ function drawErrorsAgainst(state) {
     ({ distance: "distance to the nearest training samples (embedding)", depth: "depth (reads)" })[column] || column;
   const plot = sampleDots(state, {
     title: () => `Error by ${name()}`,
-    describe: "A dot a sample. Draw around dots to choose samples; Enter looks at one closely.",
+    describe: "One dot for each sample. Draw around dots to select samples; Enter shows one in detail.",
     points: () => {
       const known = values(), samples = flaggedLast.filter((i) => isNumber(known[i]));
       return samples.map((i) => ({

@@ -1,4 +1,5 @@
-// Samples by their error, and one of them closely: what is known of it, what moved its prediction, and what lies near it.
+// Samples by their error, and one of them closely: what is known of it, what moved its prediction, and what lies near
+// it.
 
 function drawWorstSamples(state) {
   const { view, data, regression, total, listed, look, current } = state;
@@ -6,8 +7,8 @@ function drawWorstSamples(state) {
     caption: () => {
       const n = listed().length;
       return `${
-        n < total ? `The ${countSamples(n)} chosen${selectionOrigin(view)}` : `All ${countSamples(total)}`
-      }, the largest error first; a row opens one`;
+        n < total ? `${countSamples(n)} selected${selectionOrigin(view)}` : `All ${countSamples(total)}`
+      }, the largest error first; click a row to see the sample`;
     },
     columns: [
       { key: "id", label: "sample", left: true, long: true },
@@ -17,7 +18,7 @@ function drawWorstSamples(state) {
       ...(regression ? [{ key: "residual", label: "residual", format: signed }] : []),
       ...(data.outside ? [{ key: "far", label: "distance percentile" }] : []),
       { key: "depth", label: "reads" },
-      { key: "flags", label: "beware", left: true },
+      { key: "flags", label: "warnings", left: true },
     ],
     rows: listed,
     pick: (r) => look(r.i),
@@ -44,7 +45,7 @@ function drawOneSample(state) {
   const walk = view.bar(
     view.button("◂ larger error", () => step(-1)),
     view.button("smaller error ▸", () => step(1)),
-    view.button("Choose only this", () => select([current()])),
+    view.button("Select only this", () => select([current()])),
   );
   const panel = view.panel("One sample", {
     name: "One sample",
@@ -77,14 +78,14 @@ function doubtWords({ data, suspects, current }) {
   const i = current(), s = suspects.get(i), doubts = [];
   if (data.outside && data.outside[i]) {
     doubts.push(
-      "It lies outside the training data: farther from it than 99% of the training samples are from each other.",
+      "It is outside the training data: farther from it than 99% of the training samples are from each other.",
     );
   }
   if (s) {
     doubts.push(
       `Its label is suspect: the model says ${number(s.model)}, the random forest ${number(s.forest)}, the label ${
         number(s.truth)
-      } (score ${number(s.score)}). A question, not a verdict.`,
+      } (score ${number(s.score)}). Check this label; it may still be right.`,
     );
   }
   return doubts.join(" ");
@@ -92,12 +93,12 @@ function doubtWords({ data, suspects, current }) {
 
 // Why something is not known of the sample looked at, where it is known of others or of none.
 function missingWords({ data, total, current }, name, all) {
-  if (!all.length) return `${name}: none in this analysis${data.notes.length ? "; the notes above say why" : ""}.`;
+  if (!all.length) return `${name}: none in this analysis${data.notes.length ? "; see the notes above" : ""}.`;
   if (data.looked.includes(current())) return "";
   const n = data.looked.length, more = Math.min(total, Math.max(50, 2 * n));
-  return `${name}: Kept for the ${
+  return `${name}: only for the ${
     number(n)
-  } samples with the largest error, not for this one. For more: aam.errors(result, study, num_worst=${more}).`;
+  } samples with the largest errors, not for this one. For more samples: aam.errors(result, study, num_worst=${more}).`;
 }
 
 function drawReasons(state) {
@@ -122,7 +123,7 @@ function drawReasons(state) {
   });
   const plot = !data.reasons.length ? null : bars(view, {
     title: () => `ASVs that moved the prediction of ${view.get("sample")}`,
-    describe: "A bar an ASV: to the right it raises the output, to the left it lowers it.",
+    describe: "One bar for each ASV: to the right it raises the output, to the left it lowers it.",
     x: () => ({
       label: regression
         ? `attribution (units of ${data.target})`
@@ -141,7 +142,7 @@ function drawReasons(state) {
     { class: "aam-help" },
     `Its ${
       number(data.topAsvs)
-    } strongest ASVs by integrated gradients. Check aam.explain.faithfulness before you believe them.`,
+    } ASVs with the largest attributions (integrated gradients). Check them with aam.explain.faithfulness before you use them.`,
   );
   view.panel("What moved its prediction", { plot, more: [missing, strongest], below: table.el });
   const update = () => {
@@ -174,7 +175,7 @@ function drawNeighbours(state) {
   view.panel("Its nearest training samples", {
     below: [missing, ...tables.map(({ table }) => table.el)],
     help:
-      "Training samples that look like it and differ in their true value say that the target cannot be read from these ASVs, or that a label is wrong.",
+      "If training samples that are close to it have other true values, these ASVs do not determine the target, or a label is wrong.",
   });
   const update = () => {
     missing.update();

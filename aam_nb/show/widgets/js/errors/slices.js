@@ -7,7 +7,7 @@ function drawSlices(state) {
   const open = (slice) => {
     if (slice.members) return select(unpackMembers(slice.members, total), { slice: slice.slice });
     select([]);
-    words.textContent = `Which samples are ${slice.slice} is not known here: give the study.`;
+    words.textContent = `The samples of slice ${slice.slice} are not known here: give the study.`;
     view.say(words.textContent);
   };
   const update =
@@ -19,7 +19,7 @@ function drawSlices(state) {
   const closed = shut
     ? ` ${number(shut)} of ${
       number(data.slices.length)
-    } slices cannot be opened: their samples are told by metadata, which aam.widgets.errors(analysis, study=study) brings.`
+    } slices cannot be opened without metadata: use aam.widgets.errors(analysis, study=study).`
     : "";
   view.panel("Slices", {
     plot: slicesPlot(view, data, open),
@@ -27,9 +27,9 @@ function drawSlices(state) {
     below: words,
     help: `The first ${
       Math.min(FIRST, data.slices.length)
-    } of ${data.slices.length}; n in brackets. Diamonds are worse than the rest (adjusted p up to ${
+    } of ${data.slices.length}; n in brackets. Diamonds: larger errors than in the rest (adjusted p at most ${
       number(data.falseDiscovery)
-    }), grey dots are not told from chance.${closed}`,
+    }); grey dots: no clear difference.${closed}`,
   });
   const table = slicesTable(view, data, shut < data.slices.length ? open : null);
   view.panel("Table of slices", { table, wide: true });
@@ -55,7 +55,7 @@ function slicesPlot(view, data, open) {
   return bars(view, {
     title: "Slices by excess error",
     describe:
-      "A mark a slice, with its interval; right of 0 its samples err more than all others. Enter chooses its samples.",
+      "One mark for each slice, with its interval; to the right of 0 its samples have larger errors than all others. Enter selects its samples.",
     dots: true,
     labels: 470,
     x: { label: `excess error (${data.errorLabel})` },
@@ -80,7 +80,7 @@ function slicesPlot(view, data, open) {
 
 function slicesTable(view, data, open) {
   return view.table({
-    caption: `All ${data.slices.length} slices: excess is mean error less that of all other samples, with its ${
+    caption: `All ${data.slices.length} slices: excess is the mean error minus that of all other samples, with its ${
       percent(data.confidence)
     } interval`,
     columns: [

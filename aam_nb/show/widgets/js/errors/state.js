@@ -1,4 +1,5 @@
-// What all panels of an error analysis know: its samples by their places, the one looked at, those selected, and what is doubtful about them.
+// What all panels of an error analysis know: its samples by their places, the one looked at, those selected, and what
+// is doubtful about them.
 
 function errorsState(view) {
   const data = view.get("data"), ids = data.samples, regression = data.kind === "regression";
@@ -61,9 +62,9 @@ function selectionWords({ view, data, regression, total, selected }) {
   const samples = [...selected()], origin = selectionOrigin(view);
   const mean = samples.reduce((sum, i) => sum + data.error[i], 0) / samples.length;
   if (samples.length) {
-    return `${number(samples.length)} of ${countSamples(total)} chosen${origin}; mean error ${number(mean)}`;
+    return `${number(samples.length)} of ${countSamples(total)} selected${origin}; mean error ${number(mean)}`;
   }
   return origin
-    ? `No samples chosen${origin}`
-    : "No samples chosen: drag around dots, or open a slice" + (regression ? "" : " or a cell");
+    ? `No samples selected${origin}`
+    : "No selection: drag around dots, or click a slice" + (regression ? "" : " or a cell");
 }

@@ -134,7 +134,8 @@ function histogram(view, { bins, x, y, shade = () => false, tip = null, ...more 
   return plot;
 }
 
-// Horizontal bars, or dots with intervals: {label, value, low, high, color, tip, key, mark, bold}. `zero` is where bars start.
+// Horizontal bars, or dots with intervals: {label, value, low, high, color, tip, key, mark, bold}. `zero` is where
+// bars start.
 function bars(view, { items, x, dots = false, zero = 0, labels = 190, selected = () => null, ...more }) {
   const line = 22;
   const draw = (pen, w, h, ink) => {

@@ -60,7 +60,7 @@ class View {
     this.theme.disconnect();
     this.dark.removeEventListener("change", this.again);
     this.plots.forEach((p) => p.sized.disconnect());
-    cancelAnimationFrame(this.asked);
+    cancelAnimationFrame(this.frame);
     for (const [event, f] of this.hooks) this.model.off(event, f);
   }
 
@@ -81,8 +81,8 @@ class View {
     for (const name of [].concat(names)) {
       const event = `change:${name}`,
         safe = () => {
-          if (this.stumbled) this.fail(this.get("error"));
-          this.stumbled = false;
+          if (this.failed) this.fail(this.get("error"));
+          this.failed = false;
           this.guard(f);
         };
       this.model.on(event, safe);
@@ -94,9 +94,9 @@ class View {
   redraw(...some) {
     const wanted = (this.wanted ||= new Set());
     (some.length ? some : this.plots).forEach((p) => wanted.add(p));
-    if (this.asked) return;
-    this.asked = requestAnimationFrame(() => {
-      this.asked = 0;
+    if (this.frame) return;
+    this.frame = requestAnimationFrame(() => {
+      this.frame = 0;
       this.wanted = null;
       wanted.forEach((p) => p.redraw());
     });
@@ -105,18 +105,18 @@ class View {
   // -- words ------------------------------------------------------------------------------------------------------------
 
   guard(f) {
-    const stumble = (error) => {
+    const fail = (error) => {
       console.error(error);
-      this.stumbled = true;
+      this.failed = true;
       this.fail(
-        `The explorer stumbled: ${error.message}. Its figure and table are at hand in Python: \`explorer.figure()\`, \`explorer.to_frame()\`.`,
+        `The explorer failed: ${error.message}. Its figure and table are still there in Python: \`explorer.figure()\`, \`explorer.to_frame()\`.`,
       );
     };
     try {
-      const found = f();
-      return found instanceof Promise ? found.catch(stumble) : found;
+      const result = f();
+      return result instanceof Promise ? result.catch(fail) : result;
     } catch (error) {
-      stumble(error);
+      fail(error);
     }
   }
 
@@ -257,7 +257,8 @@ class View {
       this.set({ [name]: Math.min(max, Math.max(min, from(+box.value))) });
       oninput && oninput();
     });
-    // JupyterLab takes the arrows of sliders; and a step of a log slider is a twentieth of the value, not a share of the whole range.
+    // JupyterLab takes the arrows of sliders; and a step of a log slider is a twentieth of the value, not a share of
+    // the whole range.
     box.addEventListener("keydown", (e) => {
       const way = { ArrowRight: 1, ArrowUp: 1, ArrowLeft: -1, ArrowDown: -1 }[e.key];
       if (!way) return;
@@ -286,7 +287,8 @@ class View {
     return node("button", { type: "button", class: "aam-button", ...props, onclick: () => this.guard(f) }, label);
   }
 
-  // A table: columns [{key, label, format, left}], rows of objects; `pick(row)` on click or Enter, `picked(row)` marks rows.
+  // A table: columns [{key, label, format, left}], rows of objects; `pick(row)` on click or Enter, `picked(row)`
+  // marks rows.
   // Sorted by a click on a heading; the first 100 rows are shown until more are asked for.
   table(options) {
     return new Table(this, options);

@@ -1,6 +1,7 @@
 // Labels that fit into the room they have, measured as they are drawn.
 
-// What stands at the end of a name and is kept when it is cut: the number of an ASV, or how many ASVs or samples there are.
+// What stands at the end of a name and is kept when it is cut: the number of an ASV, or how many ASVs or samples
+// there are.
 const TAIL = / (#\d+|\([\d,]+( ASVs)?\))$/;
 
 let measuring = null; // a canvas that is never shown

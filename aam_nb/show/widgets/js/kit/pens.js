@@ -1,4 +1,5 @@
-// Two pens with the same strokes: one draws on a canvas, one writes SVG. A plot is drawn by either, so what is saved is what is seen.
+// Two pens with the same strokes: one draws on a canvas, one writes SVG. A plot is drawn by either, so what is saved
+// is what is seen.
 
 const FONT = 'system-ui, "DejaVu Sans", sans-serif';
 const BASELINES = { middle: "central", top: "text-before-edge", bottom: "text-after-edge", alphabetic: "alphabetic" };

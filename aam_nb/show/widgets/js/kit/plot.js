@@ -1,7 +1,9 @@
 // A drawing that can be pointed at, walked through with the arrow keys, lassoed and saved.
 //
-// `draw(pen, width, height, ink)` draws and gives its targets: {x, y, r} or {x, y, w, h}, each with `tip` (lines of text,
-// or a function that gives them) and what else the plot wants back. A second canvas on top holds what follows the pointer, so that moving it redraws nothing else.
+// `draw(pen, width, height, ink)` draws and gives its targets: {x, y, r} or {x, y, w, h}, each with `tip` (lines of
+// text,
+// or a function that gives them) and what else the plot wants back. A second canvas on top holds what follows the
+// pointer, so that moving it redraws nothing else.
 
 class Plot {
   constructor(
@@ -40,7 +42,7 @@ class Plot {
       this.targets = this.draw(new CanvasPen(context), w, h, this.view.ink()) || [];
       if (this.at >= this.targets.length) this.at = -1;
       const label = `${text(this.title)}. ${text(this.describe)} ${
-        this.targets.length ? "Arrow keys walk through it, Enter chooses." : ""
+        this.targets.length ? "Arrow keys move through it, Enter selects." : ""
       }`;
       this.over.setAttribute("aria-label", label);
       this._mark();

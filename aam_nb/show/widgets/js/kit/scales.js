@@ -9,7 +9,8 @@ const DOWN = "#0072B2"; // pushes it downwards
 const LIGHT = { text: "#1b1b1b", soft: "#555555", faint: "#e3e3e3", paper: "#ffffff", main: PALETTE[0] };
 const LETTER_COLORS = { A: "#009E73", C: "#0072B2", G: "#E69F00", T: "#D55E00" };
 
-// Stops of cividis (Nuñez et al. 2018, https://doi.org/10.1371/journal.pone.0199239), and a ramp from blue over grey to vermilion.
+// Stops of cividis (Nuñez et al. 2018, https://doi.org/10.1371/journal.pone.0199239), and a ramp from blue over grey
+// to vermilion.
 const CIVIDIS = [
   [0, 34, 78],
   [18, 53, 112],
@@ -72,22 +73,22 @@ function ticks([low, high], most = 6) {
   const raw = (high - low) / Math.max(1, most);
   const power = 10 ** Math.floor(Math.log10(raw));
   const step = [1, 2, 5, 10].map((k) => k * power).find((s) => (high - low) / s <= most) || raw;
-  const found = [];
+  const values = [];
   for (let k = Math.ceil(low / step - 1e-9); k * step <= high + step * 1e-9; k++) {
-    found.push(+(k * step).toPrecision(12));
+    values.push(+(k * step).toPrecision(12));
   }
-  return found.length < 3 && most < 5 ? ticks([low, high], most + 1) : found; // one or two ticks tell no scale
+  return values.length < 3 && most < 5 ? ticks([low, high], most + 1) : values; // one or two ticks tell no scale
 }
 
 function logTicks([low, high]) {
-  const found = [];
+  const values = [];
   for (let p = Math.floor(Math.log10(low)); p <= Math.ceil(Math.log10(high)); p++) {
     for (const k of high / low > 1e4 ? [1] : [1, 2, 5]) {
       const t = +(k * 10 ** p).toPrecision(3);
-      if (t >= low * 0.999 && t <= high * 1.001) found.push(t);
+      if (t >= low * 0.999 && t <= high * 1.001) values.push(t);
     }
   }
-  return found;
+  return values;
 }
 
 // -- axes ---------------------------------------------------------------------------------------------------------------
@@ -105,8 +106,10 @@ function scale([d0, d1], [r0, r1], log = false) {
   return to;
 }
 
-// Draw a frame of axes and give the scales. `box`: {x, y, w, h}. An axis: {domain, label, log, ticks, format, grid}; the
-// ticks of one that is `named` stand for things of their own, so that all have a label, in two lines where one is too short.
+// Draw a frame of axes and give the scales. `box`: {x, y, w, h}. An axis: {domain, label, log, ticks, format, grid};
+// the
+// ticks of one that is `named` stand for things of their own, so that all have a label, in two lines where one is too
+// short.
 function axes(pen, box, { x, y }, ink) {
   const sx = scale(x.domain, [box.x, box.x + box.w], x.log);
   const sy = scale(y.domain, [box.y + box.h, box.y], y.log);
@@ -165,7 +168,8 @@ function tickLabels(axis, values, sx, width) {
 }
 
 // How a column colours and shapes points: {color(i), shape(i), items}, where `items` make the legend.
-// A column: {name, kind: "numbers" | "categories", values, levels}; categories hold places in `levels`, -1 where missing.
+// A column: {name, kind: "numbers" | "categories", values, levels}; categories hold places in `levels`, -1 where
+// missing.
 function encoding(column) {
   if (!column) return { color: () => PALETTE[0], shape: () => 0, items: [], numbers: null };
   if (column.kind === "numbers") {
@@ -192,7 +196,7 @@ function encoding(column) {
   const others = order.slice(shown.length);
   if (others.length) {
     items.push({
-      label: `${others.length} others`,
+      label: count(others.length, "other"),
       color: GREY,
       shape: 0,
       count: others.reduce((n, v) => n + counts.get(v), 0),

@@ -29,14 +29,14 @@ function drawCurves(state) {
       ? view.bar(
         view.select("curves_by", "Curves of", [["samples", "single samples"], [
           "levels",
-          "levels of the colour, means",
+          "levels of the colour (means)",
         ]]),
       )
       : [],
     below: table.el,
     help:
-      `Where a curve is flat, more reads would find no more ASVs (exact expectation). The dashed line is the depth.${
-        view.live ? "" : " The curves are those of the time when the page was saved."
+      `Where a curve is flat, more reads would find no more ASVs (exact expected values). The dashed line is the depth.${
+        view.live ? "" : " The curves are as they were when the page was saved."
       }`,
   });
   view.watch(["selected", "color", "shape", "depth"], () => view.redraw(plot));
@@ -51,7 +51,7 @@ function curvesPlot(state, sent) {
   const longest = () => Math.max(2, ...sent().map((s) => s.points[s.points.length - 1][0]));
   return lines(view, {
     title: "Rarefaction curves",
-    describe: "ASVs expected among so many reads drawn from a sample. The line is the rarefaction depth.",
+    describe: "ASVs expected among a number of reads drawn from a sample. The line is the rarefaction depth.",
     series: () => styledCurves(state, sent()),
     x: () => ({ label: "reads drawn", domain: [0, longest()] }),
     y: { label: "ASVs expected" },
@@ -70,7 +70,8 @@ function curvesPlot(state, sent) {
   });
 }
 
-// Curves in the colours of their levels; of each level the first has its name in the legend. A curve of a level has no sample: its `i` is -1.
+// Curves in the colours of their levels; of each level the first has its name in the legend. A curve of a level has
+// no sample: its `i` is -1.
 function styledCurves({ view, colour, selected }, sent) {
   const column = colour(), encoded = encoding(column), named = new Set();
   return sent.map((s, n) => {

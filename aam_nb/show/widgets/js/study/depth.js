@@ -33,7 +33,7 @@ function drawDepth(state) {
       node("label", { class: "aam-control" }, exact, " reads"),
     ),
     below: [words, table.el],
-    help: `Drag the line. Samples with fewer reads are dropped, of the others so many are drawn${
+    help: `Drag the line. Samples with fewer reads are dropped; from each of the others this many reads are drawn${
       view.live ? " (explorer.rarefied)" : ""
     }.${empty ? ` ${countSamples(empty)} without reads are not in the histogram.` : ""}`,
   });
@@ -89,7 +89,7 @@ function depthPlot(state, depths, drag) {
   const plot = histogram(view, {
     title: "Reads per sample",
     describe:
-      "A histogram of depths with the line of the rarefaction depth. Shift and an arrow key move the line; Enter moves it to a bar.",
+      "Histogram of reads per sample, with a line at the rarefaction depth. Shift and an arrow key move the line; Enter moves it to a bar.",
     bins: { edges, counts },
     x: { label: "reads per sample", log: true },
     y: { label: "samples" },
@@ -157,7 +157,7 @@ function depthControls(state, depths, drag) {
   });
   const show = (depth) => {
     if (Math.round(10 ** +slider.value) !== depth) slider.value = Math.log10(depth);
-    slider.setAttribute("aria-valuetext", `${number(depth)} reads`);
+    slider.setAttribute("aria-valuetext", count(depth, "read"));
     exact.value = depth;
   };
   return { slider, exact, show };
@@ -168,12 +168,12 @@ function depthWords({ view, data, total, selected, draft }, { reaching, held, re
   const n = reaching(draft), expected = view.get("retained")[draft];
   const dropped = [...selected()].filter((i) => data.depth[i] < draft).length;
   return (
-    `At ${number(draft)} reads, ${number(n)} of ${countSamples(total)} are kept (${
-      percent(n / total, 1)
-    }), which hold ${number(held(draft))} of ${number(asvs)} ASVs; ` +
+    `At ${number(draft)} reads, ${number(n)} of ${countSamples(total)} are kept (${percent(n / total, 1)}) with ${
+      number(held(draft))
+    } of ${number(asvs)} ASVs; ` +
     `${number(n * draft)} reads are drawn (${percent((n * draft) / reads, 1)} of all). ` +
     (expected === undefined
-      ? (view.live ? "" : "How many ASVs are expected among them is told in a notebook. ")
+      ? (view.live ? "" : "A notebook also shows how many ASVs are expected among them. ")
       : `Of the ASVs, ${number(Math.round(expected))} are expected among the reads drawn. `) +
     (selected().size ? `Of the ${number(selected().size)} selected, ${number(dropped)} would be dropped.` : "")
   );

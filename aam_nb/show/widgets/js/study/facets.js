@@ -1,5 +1,7 @@
-// The chart of a metadata column: bars of its levels, or of bins of its numbers, of all samples and of the selection, as shares of either.
-// `groups()` gives {label, all, some, members, missing}, `sizes()` how many samples there are and how many are selected.
+// The chart of a metadata column: bars of its levels, or of bins of its numbers, of all samples and of the selection,
+// as shares of either.
+// `groups()` gives {label, all, some, members, missing}, `sizes()` how many samples there are and how many are
+// selected.
 
 const FACET = 26; // pixels of a level
 

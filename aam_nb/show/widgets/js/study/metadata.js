@@ -10,7 +10,7 @@ function drawMetadata(state) {
   const plot = facets(view, {
     title: () => `Samples by ${view.get("facet")}`,
     describe:
-      "A bar for each level or bin: grey for all samples, coloured for the selection. Enter adds its samples to the selection, or takes them away.",
+      "One bar for each level or bin: grey for all samples, coloured for the selection. Enter adds its samples to the selection, or removes them.",
     groups: () => split().groups,
     sizes: () => [total, selected().size],
     numbers: () => current().kind === "numbers",
@@ -20,7 +20,7 @@ function drawMetadata(state) {
   const table = view.table({
     caption: () =>
       `${view.get("facet")}: ${
-        split().missing ? `missing in ${countSamples(split().missing)}` : "known in all samples"
+        split().missing ? `missing for ${countSamples(split().missing)}` : "known for all samples"
       }`,
     columns: () => [
       { key: "label", label: "level", left: true },
@@ -41,7 +41,7 @@ function drawMetadata(state) {
     more: view.bar(view.select("facet", "Column", named)),
     below: table.el,
     help:
-      `Grey: share of all samples; colour: share of the selection. A click on a bar or a row selects its samples, another unselects them. ${data.leftOut}`,
+      `Grey: share of all samples; colour: share of the selection. Click a bar or a row to select its samples, click again to remove them. ${data.leftOut}`,
   });
   view.watch(["facet", "selected"], () => {
     table.update();
@@ -84,7 +84,7 @@ function splitLevels({ values, levels }, group) {
   if (!numbered || order.length > LEVELS) order.sort((a, b) => members[b].length - members[a].length);
   const groups = order.slice(0, LEVELS).map((k) => group(levels[k], members[k])), rest = order.slice(LEVELS);
   if (rest.length) {
-    groups.push(group(`${number(rest.length)} others`, rest.flatMap((k) => members[k]), { missing: true }));
+    groups.push(group(count(rest.length, "other"), rest.flatMap((k) => members[k]), { missing: true }));
   }
   if (missing.length) groups.push(group("missing", missing, { missing: true }));
   return { groups, missing: missing.length };

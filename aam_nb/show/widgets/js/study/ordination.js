@@ -7,9 +7,7 @@ function drawOrdination(state) {
     const { drawn, current } = ordination;
     if (drawn()) return [current().note, data.drawn].filter(Boolean).join(" ");
     if (current()) return current().note;
-    return view.live
-      ? "Distances are being computed …"
-      : "This PCoA is not on the page: it was saved without it. Choose another distance, or leave the study as it is.";
+    return view.live ? "Computing distances …" : "This PCoA is not on the page. Choose another distance or depth.";
   });
   const update = () => {
     plot.el.hidden = !ordination.drawn();
@@ -18,12 +16,12 @@ function drawOrdination(state) {
     view.redraw(plot);
   };
   update();
-  view.panel("Samples among one another (PCoA)", {
+  view.panel("Sample ordination (PCoA)", {
     plot,
     name: "pcoa",
     more: ordinationControls(state),
     below: note,
-    help: `Drag around dots to select samples, with Shift to add some.${
+    help: `Drag around dots to select samples, with Shift to add more.${
       view.live ? " Their ids are in explorer.selected, their study in explorer.selection." : ""
     }`,
   });
@@ -46,11 +44,11 @@ function ordinationPlot(state, { current, drawn, axis }) {
   const { view, data, ids, total, colour, column, selected, select, toggle } = state;
   const form = () => column(view.get("shape"));
   const tip = (i) => {
-    const columns = [colour(), form()].filter((c, k, both) => c && both.indexOf(c) === k);
+    const columns = [colour(), form()].filter((c, k, all) => c && all.indexOf(c) === k);
     return [
       ids[i],
       ...columns.map((c) => `${c.name}: ${valueText(c, i)}`),
-      `${number(data.depth[i])} reads, ${number(data.richness[i])} ASVs`,
+      `${count(data.depth[i], "read")}, ${count(data.richness[i], "ASV")}`,
     ];
   };
   const points = remembered(
@@ -71,7 +69,8 @@ function ordinationPlot(state, { current, drawn, axis }) {
   });
   return scatter(view, {
     title: () => `PCoA, ${drawn() ? current().label : ""}`,
-    describe: "A dot a sample. Draw around dots to select samples; Enter selects one; Escape clears the selection.",
+    describe:
+      "One dot for each sample. Draw around dots to select samples; Enter selects one; Escape clears the selection.",
     points,
     x: label(0),
     y: label(1),

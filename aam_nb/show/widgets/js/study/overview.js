@@ -4,10 +4,10 @@ function drawOverview({ view, data }) {
   const steps = node(
     "details",
     {},
-    node("summary", {}, `How it came about (${data.provenance.length} steps)`),
+    node("summary", {}, `Provenance (${count(data.provenance.length, "step")})`),
     node("ol", { class: "aam-list" }, data.provenance.map((s) => node("li", {}, s))),
   );
-  view.panel("At a glance", { more: [facts(data.facts), steps], wide: true });
+  view.panel("Overview", { more: [facts(data.facts), steps], wide: true });
 }
 
 function drawControls({ view, data, named, selected, select, total }) {
@@ -17,7 +17,7 @@ function drawControls({ view, data, named, selected, select, total }) {
     const n = selected().size;
     count.textContent = n
       ? `${number(n)} of ${countSamples(total)} selected`
-      : `none of ${countSamples(total)} selected: all are looked at`;
+      : `No selection: ${total === 1 ? "the 1 sample is" : `all ${countSamples(total)}`} shown`;
   };
   update();
   view.body.append(

@@ -13,11 +13,11 @@ function drawPrevalence({ view, data }) {
     const least = view.get("min_prevalence"), [n, r] = common(least);
     return `${number(n)} of ${number(allAsvs)} ASVs (${percent(n / allAsvs, 1)}) are found in at least ${
       countSamples(least)
-    }; they hold ${percent(r / allReads, 2)} of the reads.`;
+    }; they have ${percent(r / allReads, 2)} of the reads.`;
   });
   const table = view.table({
-    caption: "ASVs that are kept",
-    columns: [{ key: "least", label: "at least so many samples" }, { key: "n", label: "ASVs" }, {
+    caption: "ASVs kept by a filter on prevalence",
+    columns: [{ key: "least", label: "in at least … samples" }, { key: "n", label: "ASVs" }, {
       key: "share",
       label: "of all ASVs",
       format: (v) => percent(v, 1),
@@ -38,7 +38,9 @@ function drawPrevalence({ view, data }) {
     name: "prevalence",
     more: view.bar(view.slider("min_prevalence", "At least", { min: 1, max: most, log: true, format: countSamples })),
     below: [words, table.el],
-    help: `ASVs of few samples are many, and hold few reads.${view.live ? " Without them: explorer.filtered." : ""}`,
+    help: `Many ASVs are found in few samples and have few reads.${
+      view.live ? " Without them: explorer.filtered." : ""
+    }`,
   });
   view.watch("min_prevalence", () => {
     words.update();
@@ -57,7 +59,7 @@ function prevalencePlot(view, inSamples, asvs, most) {
   const range = (k) => (starts[k] === ends[k] ? `${number(ends[k])}` : `${number(starts[k])}–${number(ends[k])}`);
   return histogram(view, {
     title: "Prevalence of ASVs",
-    describe: "How many ASVs are found in how many samples. Enter filters at a bar.",
+    describe: "Numbers of ASVs by how many samples they are found in. Enter filters at a bar.",
     bins: { edges: [...ends.map((_, k) => k), ends.length], counts },
     x: {
       label: "samples in which an ASV is found",
@@ -67,7 +69,7 @@ function prevalencePlot(view, inSamples, asvs, most) {
     },
     y: { label: "ASVs" },
     shade: (k) => ends[k] < view.get("min_prevalence"),
-    tip: (k) => [`found in ${range(k)} sample${ends[k] === 1 ? "" : "s"}`, `${number(counts[k])} ASVs`],
+    tip: (k) => [`found in ${range(k)} sample${ends[k] === 1 ? "" : "s"}`, count(counts[k], "ASV")],
     pick: (t) => view.set({ min_prevalence: starts[t.k] }),
     rows: () => ({ columns: ["from", "to", "asvs"], rows: starts.map((start, k) => [start, ends[k], counts[k]]) }),
   });

@@ -5,7 +5,7 @@ function drawSamples({ view, data, ids, named, column, selected, shown, select }
     [...new Set([view.get("color"), view.get("shape"), view.get("facet"), ...named])].filter(Boolean).slice(0, 6);
   const value = (c, i) => (c.kind === "numbers" ? c.values[i] : valueText(c, i));
   const table = view.table({
-    caption: () => (selected().size ? `The ${countSamples(selected().size)} selected` : "All samples"),
+    caption: () => (selected().size ? `${countSamples(selected().size)} selected` : "All samples"),
     columns: () => [
       { key: "id", label: "sample", left: true, long: true },
       { key: "reads", label: "reads" },

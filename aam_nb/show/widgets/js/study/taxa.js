@@ -9,13 +9,13 @@ function drawTaxa(state) {
   const plot = composition(view, {
     title: () => `Composition by ${view.get("rank")}`,
     describe:
-      "Bars of the mean shares of reads, of all samples and of the selection; the numbers are those of the legend.",
+      "Bars of mean shares of reads, for all samples and for the selection; the numbers are those of the legend.",
     parts: () => composed().parts,
     groups: () => composed().groups,
   });
   const difference = (v) => (v > 0 ? "+" : "") + percent(v, 2);
   const table = view.table({
-    caption: () => `Mean share of reads, the largest ${composed().list.length} of ${number(taxa() ? taxa().taxa : 0)}`,
+    caption: () => `Mean share of reads: the largest ${composed().list.length} of ${number(taxa() ? taxa().taxa : 0)}`,
     columns: () => [
       { key: "name", label: view.get("rank"), left: true, long: true },
       { key: "all", label: "all", format: (v) => percent(v, 2) },
@@ -33,18 +33,18 @@ function drawTaxa(state) {
     rows: () => composed().list,
     most: 8,
   });
-  const waiting = view.note(() => (taxa() ? "" : "Shares are being computed …"));
+  const waiting = view.note(() => (taxa() ? "" : "Computing shares …"));
   view.panel("Taxa", {
     plot,
     name: "taxa",
     more: view.bar(
       view.select("rank", "Rank", data.ranks),
-      view.toggle("by_level", "a bar for each level of the colour"),
+      view.toggle("by_level", "one bar for each level of the colour"),
     ),
     below: [waiting, table.el],
     help: `${
-      data.ranks.length > 1 ? "" : "The study has no taxonomy: ASVs are shown, by both ends of their DNA. "
-    }The ${TAXA} largest, in all samples or in the selection, are drawn; a sample counts as much as any other.`,
+      data.ranks.length > 1 ? "" : "The study has no taxonomy: ASVs are shown, named by both ends of their DNA. "
+    }The ${TAXA} largest, in all samples or in the selection, are drawn; every sample counts the same.`,
   });
   const update = () => {
     plot.el.hidden = !taxa();
@@ -117,7 +117,7 @@ function composeTaxa(state, table) {
   }
   const names = (k) => ({ name: table.names[k], full: table.full[k] });
   return {
-    parts: [...top.map(names), ...(others ? [{ name: `${number(others)} others` }] : [])],
+    parts: [...top.map(names), ...(others ? [{ name: count(others, "other") }] : [])],
     groups,
     list: rank.map((k) => ({
       ...names(k),
