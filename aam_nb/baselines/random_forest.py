@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+# Imported here and not where it is used: Ctrl-C in the middle of its import is no clean stop of a comparison.
+from sklearn.ensemble import RandomForestClassifier, RandomForestRegressor
+
 DEFAULTS: dict[bool, dict[str, Any]] = {False: {"max_features": 1 / 3}, True: {"max_features": "sqrt"}}
 """Of the baseline without tuning, for numbers (False) and for classes (True)."""
 GRIDS: dict[bool, dict[str, list[Any]]] = {
@@ -37,8 +40,6 @@ def make_forest(
     settings
         Named settings of this file, by default `DEFAULTS`.
     """
-    from sklearn.ensemble import RandomForestClassifier, RandomForestRegressor
-
     settings = DEFAULTS[classes] if settings is None else settings
     kind = RandomForestClassifier if classes else RandomForestRegressor
     return kind(n_estimators=num_trees, n_jobs=threads or -1, random_state=seed, **settings)
