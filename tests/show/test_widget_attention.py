@@ -243,9 +243,9 @@ def test_a_reader_is_told_what_attention_is_not_and_what_is_left_out(explorer, t
     asvs = explorer.attention.pooling[sample]["mean"].drop("(sample token)")
     assert lines[0] == NOT_IMPORTANCE == explorer.data["notImportance"]
     assert lines[1].startswith(
-        f"Of the {len(asvs)} ASVs in {sample}, the 3 with the most pooling attention (mean over heads)"
+        f"Of the {len(asvs)} ASVs in {sample}, the 3 with most pooling attention (mean over heads)"
     )
-    assert f"they hold {asvs.iloc[:3].sum() / asvs.sum():.0%} of" in lines[1]
+    assert f"they have {asvs.iloc[:3].sum() / asvs.sum():.0%} of" in lines[1]
     assert "aam.widgets.attributions" in lines[2]
     assert NOT_IMPORTANCE in repr(explorer)
 

@@ -200,16 +200,18 @@ class AttentionExplorer(Explorer):
         attention = self.attention.pooling[self.sample]["mean"]
         of_asvs = attention[[not is_token(name) for name in attention.index]]
         share = of_asvs.iloc[:num_shown].sum() / of_asvs.sum()
+        num_others = num_asvs - num_shown
+        others = "The other one is" if num_others == 1 else f"The {num_others:,} others are"
+        # The words are those of js/attention/notes.js.
         rule = (
             f"All ASVs of {self.sample} are shown ({num_asvs:,})."
-            if num_shown == num_asvs
-            else f"Of the {num_asvs:,} ASVs in {self.sample}, the {num_shown} with the most pooling attention (mean over heads) are shown "
-            f"one by one; they hold {share:.0%} of the pooling attention on ASVs. The others are one row (their mean) and one column "
-            "(their sum)."
+            if not num_others
+            else f"Of the {num_asvs:,} ASVs in {self.sample}, the {num_shown} with most pooling attention (mean over heads) are shown one "
+            f"by one; they have {share:.0%} of the pooling attention on ASVs. {others} one row (their mean) and one column (their sum)."
         )
-        unseen = (
-            f"The model does not see {count_noun(payload['unseen'], 'other ASV')} of it." if payload["unseen"] else ""
-        )
+        unseen = ""
+        if payload["unseen"]:
+            unseen = f"The model does not see {count_noun(payload['unseen'], 'other ASV')} of this sample."
         return "\n".join(filter(None, [NOT_IMPORTANCE, rule, unseen, self.data["moves"]]))
 
     def __repr__(self) -> str:
@@ -249,7 +251,7 @@ def attention(
     asvs
         ASVs whose maps are made at the start, likewise.
     most
-        ASVs of a sample that can be shown one by one: those with the most pooling attention (mean over heads).
+        ASVs of a sample that can be shown one by one: those with most pooling attention (mean over heads).
 
     Returns
     -------
