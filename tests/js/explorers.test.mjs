@@ -4,7 +4,16 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { load } from "./load.mjs";
 
-const study = load("study", ["composeTaxa", "depthsOf", "splitColumn", "styledCurves", "unpackShares"]);
+const study = load("study", [
+  "TAXA",
+  "composeTaxa",
+  "depthsOf",
+  "onTaxon",
+  "splitColumn",
+  "styledCurves",
+  "taxonColour",
+  "unpackShares",
+]);
 const attention = load("attention", ["findCell", "foldMaps", "lettersLayout", "unpackHalves"]);
 const attributions = load("attributions", ["comparePair", "pruned", "splitVerdict", "tipsBelow", "treeLayout"]);
 const errors = load("errors", ["unpackMembers"]);
@@ -19,6 +28,18 @@ const near = (actual, expected) => {
 
 test("shares are sent as whole numbers of two bytes, the low one first", () => {
   near([...study.unpackShares(coded([0xff, 0xff, 0, 0, 0x33, 0x33]))], [1, 0, 0.2]);
+});
+
+test("numbers on the bars of taxa can be read on every colour", () => {
+  const linear = (v) => (v <= 0.03928 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4);
+  const luminance = (hex) => {
+    const [r, g, b] = [1, 3, 5].map((i) => linear(parseInt(hex.slice(i, i + 2), 16) / 255));
+    return 0.2126 * r + 0.7152 * g + 0.0722 * b;
+  };
+  for (let k = 0; k <= study.TAXA; k++) {
+    const [low, high] = [study.taxonColour(k), study.onTaxon(k)].map(luminance).sort((a, b) => a - b);
+    assert.ok((high + 0.05) / (low + 0.05) >= 4.5, `colour ${k}`); // as WCAG asks of text
+  }
 });
 
 test("a column of numbers is split into bins, those missing counted", () => {

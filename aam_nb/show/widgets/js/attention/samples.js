@@ -23,7 +23,7 @@ function drawSamples(state) {
       node("label", { class: "aam-control" }, only, " only those selected"),
     ]
     : [];
-  view.panel("Samples", { table, more: [view.bar(...picker, ...filters), about] });
+  view.panel("Samples", { table, wide: data.heads > MANY, more: [view.bar(...picker, ...filters), about] });
   updates.push(table.update, () => state.sample() && about.replaceChildren(facts(sampleFacts(state))));
 }
 
