@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 from scipy import sparse
 
-from aam_nb.config import cut_list
+from aam_nb.config import count_noun, cut_list
 from aam_nb.study.base import StudyBase
 from aam_nb.study.errors import StudyError
 from aam_nb.study.filtering import StudyT, keep_samples
@@ -167,14 +167,16 @@ def join_metadata(study: StudyT, rows: pd.DataFrame, table: object, metadata: ob
             f"the metadata has {cut_list(rows.index, 3)}. {hint}Make the first metadata column hold the table's sample ids."
         )
     steps.append(
-        f"joined {len(kept)} samples with {metadata}; {len(lost)} samples of the table had no metadata"
+        f"joined {count_noun(len(kept), 'sample')} with {metadata}; {count_noun(len(lost), 'sample')} of the table had no metadata"
         + (f" ({cut_list(lost, 3)})" if len(lost) else "")
-        + f", {len(extra)} metadata rows had no sample"
+        + f", {count_noun(len(extra), 'metadata row')} had no sample"
         + (f" ({cut_list(extra, 3)})" if len(extra) else "")
         + (f". Some would match but for {near}" if near else "")
     )
     if study.metadata.shape[1]:
-        steps.append(f"the metadata in {table} ({study.metadata.shape[1]} columns) gave way to that of {metadata}")
+        steps.append(
+            f"the metadata in {table} ({count_noun(study.metadata.shape[1], 'column')}) was replaced by that of {metadata}"
+        )
     return replace(keep_samples(study, shared), metadata=rows.loc[kept])
 
 

@@ -88,7 +88,7 @@ def recover_folder(folder: Path, *, own: bool = False) -> None:
 
 
 def _to_disk(path: Path) -> None:
-    """Have the system write a file out, so that after a power cut its name does not stand for nothing."""
+    """Have the system write a file out, so that after a power cut it is not empty."""
     if path.is_file():
         with path.open("rb+") as file:
             os.fsync(file.fileno())

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from aam_nb.arrays import Bools, Ints
-from aam_nb.config import FilterConfig, cut_list
+from aam_nb.config import FilterConfig, count_noun, cut_list
 from aam_nb.study.base import StudyBase
 from aam_nb.study.errors import StudyError, UnknownIdError
 from aam_nb.study.readers.checks import refuse_duplicates
@@ -97,7 +97,7 @@ def keep_asvs(study: StudyT, asvs: Iterable[str] | Bools) -> StudyT:
     taxonomy = None if study.taxonomy is None else study.taxonomy[keep]
     kept = replace(study, table=table, asv_ids=study.asv_ids[keep], taxonomy=taxonomy)
     lost = int(study.depth.sum() - kept.depth.sum())
-    return add_step(kept, f"kept {int(keep.sum())} of {study.num_asvs} ASVs ({lost:,} reads fell out)")
+    return add_step(kept, f"kept {int(keep.sum())} of {study.num_asvs} ASVs ({count_noun(lost, 'read')} dropped)")
 
 
 def filter_study(study: StudyT, config: FilterConfig) -> StudyT:
@@ -157,7 +157,8 @@ def rarefy(study: StudyT, depth: int, seed: int) -> StudyT:
             f"Try `study.rarefy({max(1, int(study.depth.quantile(0.1)))})`, which keeps nine samples in ten."
         )
     require_drawable(study)
-    step = f"rarefied to {depth} reads with seed {seed}: {study.num_samples - len(deep)} shallower samples dropped"
+    dropped = count_noun(study.num_samples - len(deep), "shallower sample")
+    step = f"rarefied to {depth} reads with seed {seed}: {dropped} dropped"
     kept, draw = take_rows(study, deep, step), Rarefaction(int(depth), int(seed))
     if isinstance(kept.table, DiskTable):
         return replace(kept, table=kept.table.then(draw))

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from pandas.api.types import is_datetime64_any_dtype
 
-from aam_nb.config import UserError, cut_list
+from aam_nb.config import UserError, count_noun, cut_list
 from aam_nb.study.alignment import NeedsSequencesError, build_study
 from aam_nb.study.columns import is_numeric_column
 from aam_nb.study.errors import FormatError
@@ -48,7 +48,7 @@ SAMPLE_CORNERS = {"sampleid", "samplename", "sample", "samples"}
 FEATURE_NAME = re.compile(
     r"[0-9a-f]{32,64}|[dk]__.+|(?:z?otu|asv|s[qv]|denovo|feature)[_.-]?\d+", re.IGNORECASE | re.ASCII
 )
-"""Hashes, numbered names and lineages, behind which sequences stand in another file."""
+"""Hashes, numbered names and lineages, whose sequences are in another file."""
 
 
 def what_is(path: str | Path) -> str:
@@ -100,7 +100,7 @@ def _kinds_of_text(source: Source) -> list[str]:
     The first of these that holds decides:
 
     1. A tree: it starts with a comment and then a bracket, or is one name that ends with a semicolon. NEXUS is refused.
-    2. Distances: the same names stand above the columns as in front of the rows.
+    2. Distances: the same names are above the columns and in front of the rows.
     3. A feature table: features are named on an axis (see `_axis_of_features`); at least half of the cells beside ids and lineages are
        numbers; and there is no column of confidence, nor two of ranks, nor a lineage above one of two or three columns. Whole
        numbers beside short DNA may be metadata as well, of samples that are named by barcodes.
@@ -194,11 +194,11 @@ def _taxonomy(source: Source) -> str:
     known = ", ".join(
         f"{n} of {name}" for name, n in ranks.drop(columns="confidence", errors="ignore").nunique().items()
     )
-    return _with(f"taxonomy, lineages of {len(ranks)} features ({known})", notes)
+    return _with(f"taxonomy, lineages of {count_noun(len(ranks), 'feature')} ({known})", notes)
 
 
 def _text_table(source: Source) -> str:
-    """A feature table as text; one whose axes only the sequences could tell apart is read with the names that seem to be features."""
+    """A feature table as text; one whose axes only the sequences could distinguish is read with the names that seem to be features."""
     try:
         return _table(source)
     except FormatError as error:
@@ -221,10 +221,8 @@ def _is_table(source: Source) -> bool:
 def _table(source: Source, names: frozenset[str] = frozenset()) -> str:
     table = parse_table(source, sequence_ids=names)
     depth = np.asarray(table.table[:].sum(axis=1))
-    size = (
-        f"feature table ({table.format}), {len(table.sample_ids)} samples x {len(table.feature_ids)} ASVs, {depth.min():,} to "
-        f"{depth.max():,} reads per sample"
-    )
+    samples, asvs = count_noun(len(table.sample_ids), "sample"), count_noun(len(table.feature_ids), "ASV")
+    size = f"feature table ({table.format}), {samples} x {asvs}, {depth.min():,} to {depth.max():,} reads per sample"
     try:
         study = build_study(Study, table, source.name, {}, sum_duplicates=False)
     except NeedsSequencesError:
@@ -259,8 +257,8 @@ def _metadata(source: Source) -> str:
     kinds = rows.dtypes.map(
         lambda t: "numbers" if is_numeric_column(t) else "dates" if is_datetime64_any_dtype(t) else "text"
     )
-    counts = ", ".join(f"{n} columns of {k}" for k, n in kinds.value_counts().items())
-    return _with(f"metadata, {len(rows)} samples, {counts}", notes)
+    counts = ", ".join(f"{count_noun(n, 'column')} of {k}" for k, n in kinds.value_counts().items())
+    return _with(f"metadata, {count_noun(len(rows), 'sample')}, {counts}", notes)
 
 
 def _with(line: str, notes: list[str] | tuple[str, ...]) -> str:

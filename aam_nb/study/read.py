@@ -61,7 +61,7 @@ def read_study(
 
     Returns
     -------
-    The samples that the table and the metadata share, in the table's order. What fell out, and what was changed, is in `provenance`.
+    The samples that the table and the metadata share, in the table's order. What was dropped and what was changed is in `provenance`.
 
     Raises
     ------

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import pandas as pd
 
 from aam_nb.arrays import Bools
-from aam_nb.config import FilterConfig, make_config, to_one_line
+from aam_nb.config import FilterConfig, count_noun, make_config, to_one_line
 from aam_nb.study import filtering
 from aam_nb.study.base import StudyBase
 from aam_nb.study.confounding import warn_if_confounded
@@ -243,7 +243,7 @@ class Study(StudyBase):
         for part, mask in sides.items():
             step = f"{part} side ({int(mask.sum())} of {len(mask)} samples) of {of}"
             step += "" if info.group is None else f", no {info.group} on both sides"
-            step += f"; {left_out} samples without {info.target} left out" if left_out else ""
+            step += f"; {count_noun(left_out, 'sample')} without {info.target} left out" if left_out else ""
             kept = self.keep_samples(mask)
             studies.append(replace(kept, provenance=(*steps, step), split_info=replace(info, part=part)))
         return studies[0], studies[1]
@@ -382,7 +382,8 @@ class Study(StudyBase):
         tree = f"tree of {len(self.tree.tips)} tips" if self.tree else "no tree"
         more = ", taxonomy" if self.taxonomy is not None else ""
         more += ", on disk" if self.lazy else ""
-        head = f"Study({self.num_samples} samples x {self.num_asvs} ASVs, {self.metadata.shape[1]} metadata columns, {tree}{more})"
+        columns = count_noun(self.metadata.shape[1], "metadata column")
+        head = f"Study({count_noun(self.num_samples, 'sample')} x {count_noun(self.num_asvs, 'ASV')}, {columns}, {tree}{more})"
         return "\n".join([head, *(f"  - {to_one_line(step)}" for step in self.provenance)])
 
     def _repr_html_(self) -> str:

@@ -143,11 +143,11 @@ def test_files_of_a_lab_go_in_through_the_flags(tmp_path: Path, capsys: pytest.C
 @pytest.mark.parametrize(
     ("name", "content", "code", "text"),
     [
-        ("t.tsv", "#OTU ID\ta\tb\nACGTACGTAC\t1\t2\n", 0, "feature table (text), 2 samples x 1 ASVs, 1 to 2 reads"),
+        ("t.tsv", "#OTU ID\ta\tb\nACGTACGTAC\t1\t2\n", 0, "feature table (text), 2 samples x 1 ASV, 1 to 2 reads"),
         ("h.tsv", f"#OTU ID\ta\n{7:032x}\t1\n", 0, "give their sequences too (--sequences)"),
         ("s.fasta", ">a\nACGT\n>b\nACGTAC\n", 0, "sequences (FASTA), 2 of 4 to 6 nt"),
-        ("x.tsv", "Feature ID\tTaxon\na\td__Bacteria; p__P\n", 0, "taxonomy, lineages of 1 features"),
-        ("m.csv", "id,ph,when\na,7,2020-01-02\n", 0, "metadata, 1 samples, 1 columns of numbers, 1 columns of dates"),
+        ("x.tsv", "Feature ID\tTaxon\na\td__Bacteria; p__P\n", 0, "taxonomy, lineages of 1 feature"),
+        ("m.csv", "id,ph,when\na,7,2020-01-02\n", 0, "metadata, 1 sample, 1 column of numbers, 1 column of dates"),
         ("r.nwk", "(AC:1,(GT:1,CC:2):1);", 0, "rooted tree (Newick), 3 tips"),
         ("u.nwk", "(AC:1,GT:1,CC:2);", 0, "unrooted tree (Newick), 3 tips; would be refused without --root midpoint"),
         ("e.biom", "", 2, "would be refused. "),
@@ -224,7 +224,7 @@ def test_info_says_what_files_are(run: Path, files: Path, capsys: pytest.Capture
     assert main(["info", *map(str, (files / "table.biom", files / "metadata.tsv", files / "tree.nwk", run))]) == 0
     table, metadata, tree, folder = capsys.readouterr().out.strip().split("\n")
     assert f"{study.num_samples} samples x {study.num_asvs} ASVs" in table
-    assert f"metadata, {study.num_samples} samples, 3 columns of text, 1 columns of numbers" in metadata
+    assert f"metadata, {study.num_samples} samples, 3 columns of text, 1 column of numbers" in metadata
     assert f"{study.num_asvs} tips" in tree
     assert "run folder" in folder
     assert "age" in folder

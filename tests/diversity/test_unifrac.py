@@ -264,7 +264,7 @@ def test_asvs_outside_the_tree_are_dropped_by_the_call_in_the_message(verb, hand
     kept = eval(call[1], {"study": wider})
     assert kept.content_hash() == hand_study.content_hash()
     np.testing.assert_allclose(aam.unifrac(kept).data, HAND_UNIFRAC)
-    assert "6 reads fell out" in kept.provenance[-1]
+    assert "6 reads dropped" in kept.provenance[-1]
 
 
 @pytest.mark.parametrize("verb", VERBS)

@@ -107,9 +107,7 @@ def test_metadata_and_tree_are_joined_as_read_study_joins_them(tmp_path: Path) -
     assert list(study.sample_ids) == ["0012"]
     assert study.metadata["ph"].tolist() == [6.5]
     assert study.tree is not None
-    assert "joined 1 samples with the metadata; 1 samples of the table had no metadata (b)" in "\n".join(
-        study.provenance
-    )
+    assert "joined 1 sample with the metadata; 1 sample of the table had no metadata (b)" in "\n".join(study.provenance)
     rows.to_csv(tmp_path / "m.tsv", sep="\t", index_label="sample-id")
     pd.testing.assert_frame_equal(Study.from_biom(table_of(), metadata=tmp_path / "m.tsv").metadata, study.metadata)
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from test_tables import write_qza
 
 import aam_nb as aam
-from aam_nb.config import UserError
+from aam_nb.config import UserError, count_noun
 from aam_nb.study.info import what_is
 from aam_nb.study.readers.metadata import read_metadata
 from aam_nb.study.readers.taxonomy import read_taxonomy
@@ -50,7 +50,8 @@ TABLES = {
 def test_a_feature_table_is_told_as_read_study_reads_it(case: str, tmp_path: Path) -> None:
     said = told(TABLES[case], tmp_path)
     study = aam.read_study(tmp_path / "file.tsv")
-    assert said.startswith(f"feature table (text), {study.num_samples} samples x {study.num_asvs} ASVs")
+    size = f"{count_noun(study.num_samples, 'sample')} x {count_noun(study.num_asvs, 'ASV')}"
+    assert said.startswith(f"feature table (text), {size}, ")
 
 
 @pytest.mark.parametrize(
@@ -134,22 +135,24 @@ METADATA = {
 @pytest.mark.parametrize("case", TAXONOMIES)
 def test_a_taxonomy_is_told_as_its_reader_reads_it(case: str, tmp_path: Path) -> None:
     said = told(TAXONOMIES[case], tmp_path)
-    assert said.startswith(f"taxonomy, lineages of {len(read_taxonomy(tmp_path / 'file.tsv'))} features")
+    num_features = count_noun(len(read_taxonomy(tmp_path / "file.tsv")), "feature")
+    assert said.startswith(f"taxonomy, lineages of {num_features} (")
 
 
 @pytest.mark.parametrize("case", METADATA)
 def test_metadata_are_told_as_their_reader_reads_them(case: str, tmp_path: Path) -> None:
     said = told(METADATA[case], tmp_path)
-    assert said.startswith(f"metadata, {len(read_metadata(tmp_path / 'file.tsv'))} samples")
+    n = len(read_metadata(tmp_path / "file.tsv"))
+    assert said.startswith("metadata, 1 sample," if n == 1 else f"metadata, {n} samples,")
 
 
 def test_what_could_be_either_is_told_as_both(tmp_path: Path) -> None:
     said = told(rows(["id", "reads"], *([b, 7] for b in BARCODES)), tmp_path)
-    assert said.startswith("could be table or metadata: as table (--table) feature table (text), 1 samples x 3 ASVs")
-    assert "; as metadata (--metadata) metadata, 3 samples, 1 columns of numbers" in said
+    assert said.startswith("could be table or metadata: as table (--table) feature table (text), 1 sample x 3 ASVs")
+    assert "; as metadata (--metadata) metadata, 3 samples, 1 column of numbers" in said
     said = told(rows(["id", "order", "genus"], ["a", "Chiroptera", "Myotis"]), tmp_path)
-    assert said.startswith("could be metadata or taxonomy: as metadata (--metadata) metadata, 1 samples")
-    assert "; as taxonomy (--taxonomy) taxonomy, lineages of 1 features" in said
+    assert said.startswith("could be metadata or taxonomy: as metadata (--metadata) metadata, 1 sample,")
+    assert "; as taxonomy (--taxonomy) taxonomy, lineages of 1 feature" in said
 
 
 def test_what_could_be_either_and_is_refused_as_one_is_told_so(tmp_path: Path) -> None:

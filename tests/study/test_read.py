@@ -125,7 +125,7 @@ def test_the_join_follows_the_table_and_tells_what_fell_out(tmp_path: Path) -> N
     assert study.metadata["ph"].tolist() == [1, 3]
     step = study.provenance[-1]
     assert "joined 2 samples" in step
-    assert "1 samples of the table had no metadata (y)" in step
+    assert "1 sample of the table had no metadata (y)" in step
     assert "2 metadata rows had no sample" in step
 
 

@@ -62,7 +62,7 @@ def test_summary(hand_study: Study) -> None:
 def test_repr_gives_sizes_and_steps(hand_study: Study) -> None:
     shown = repr(hand_study.keep_samples(["two"]))
     assert shown.splitlines() == [
-        "Study(1 samples x 4 ASVs, 2 metadata columns, tree of 4 tips)",
+        "Study(1 sample x 4 ASVs, 2 metadata columns, tree of 4 tips)",
         "  - kept 1 of 3 samples",
     ]
 
@@ -165,7 +165,7 @@ def test_keep_asvs_in_the_table_order_counts_what_fell_out(hand_study: Study) ->
     kept = hand_study.keep_asvs(["GGGG", "AACC", "TTTT"])
     assert list(kept.asv_ids) == ["AACC", "GGGG"]
     assert kept.table.toarray().tolist() == [[1, 0], [2, 5], [0, 4]]
-    assert kept.provenance[-1] == "kept 2 of 4 ASVs (7 reads fell out)"  # 3 of AAAA and 4 of GGTT
+    assert kept.provenance[-1] == "kept 2 of 4 ASVs (7 reads dropped)"  # 3 of AAAA and 4 of GGTT
 
 
 def test_keep_asvs_aligns_a_boolean_series_by_its_index(hand_study: Study) -> None:
@@ -193,7 +193,7 @@ def test_filter_by_length() -> None:
     assert list(study.filter(max_length=4).asv_ids) == ["AC", "ACGT"]
     kept = study.filter(min_length=3, max_length=5)
     assert kept.depth.tolist() == [2]
-    assert kept.provenance[-2:] == ("kept 1 of 3 ASVs (5 reads fell out)", "filtered with min_length=3, max_length=5")
+    assert kept.provenance[-2:] == ("kept 1 of 3 ASVs (5 reads dropped)", "filtered with min_length=3, max_length=5")
 
 
 def taxa_study() -> Study:
@@ -298,7 +298,7 @@ def test_rarefying_drops_and_counts_shallow_samples(hand_study: Study) -> None:
     assert rarefied.depth.to_dict() == {"two": 7, "three": 7}
     assert rarefied.table.toarray()[0].tolist() == [0, 2, 5, 0]  # all seven reads of sample two
     assert rarefied.metadata["site"].tolist() == ["b", "b"]
-    assert rarefied.provenance[-1] == "rarefied to 7 reads with seed 3: 1 shallower samples dropped"
+    assert rarefied.provenance[-1] == "rarefied to 7 reads with seed 3: 1 shallower sample dropped"
 
 
 def test_the_same_seed_draws_the_same_reads(study: Study) -> None:

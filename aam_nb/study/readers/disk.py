@@ -1,6 +1,6 @@
 """A feature table that stays on disk: the samples of a BIOM 2.1 file, read by ranges when they are asked for.
 
-A `DiskTable` stands in a `Study` where a `scipy` table stands otherwise. It answers `table[rows]` with those samples in memory, and
+A `Study` holds a `DiskTable` where it otherwise holds a `scipy` table. It answers `table[rows]` with those samples in memory, and
 verbs that change counts (`keep_asvs`, `rarefy`) are remembered as steps and done to whatever is read.
 """
 

@@ -22,7 +22,7 @@ class FeatureTable:
     table
         Counts, samples x features, whole numbers; on disk where it was opened lazily.
     sample_ids, feature_ids
-        Names of rows and columns. Those of samples stand once; features of the same name may be summed.
+        Names of rows and columns. Each sample occurs once; features of the same name may be summed.
     format
         Name of the format, for messages.
     metadata

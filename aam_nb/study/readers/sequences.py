@@ -24,7 +24,7 @@ Sequences = TypeVar("Sequences", pd.Index, pd.Series)
 
 
 class SequenceError(StudyError):
-    """Sequences that are not DNA, or that their ids do not tell apart."""
+    """Sequences that are not DNA, or whose ids are not different."""
 
 
 def read_sequences(path: str | Path) -> pd.Series:

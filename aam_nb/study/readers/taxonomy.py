@@ -41,7 +41,7 @@ class TaxonomyError(FormatError):
 def read_taxonomy(path: str | Path) -> pd.DataFrame:
     """Read a taxonomy: lineages, or a table with a column per rank.
 
-    Lineages stand in a column `Taxon`, as QIIME 2 writes it, or in the second of two columns without a header. Their names have prefixes
+    Lineages are in a column `Taxon`, as QIIME 2 writes it, or in the second of two columns without a header. Their names have prefixes
     such as `p__` (Greengenes, Greengenes2, GTDB, UNITE, SILVA) or `D_1__` (older SILVA); or none, and are then ranks from the domain
     down. Tables are DADA2's (`Kingdom`, `Phylum`, …) and phyloseq's (`Rank1`, …).
 
@@ -191,7 +191,7 @@ def _by_prefix(matches: list[re.Match[str]], beyond: Counter[str]) -> Taxa:
 
 
 def _rank_of(match: re.Match[str]) -> int | None:
-    """Place in `RANKS` that a prefix stands for; None for ranks that are not there, as strains (`t__`)."""
+    """Position in `RANKS` of a prefix; None for ranks that are not there, as strains (`t__`)."""
     if match["level"] is None:
         return PREFIXES.get(match["letters"])
     if int(match["level"]) >= len(RANKS):
