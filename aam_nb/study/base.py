@@ -26,34 +26,7 @@ from aam_nb.study.truth import Truth
 
 @dataclass(frozen=True, eq=False, repr=False)
 class StudyBase:
-    """The data of a study, aligned; see `Study`, which has the same parameters and errors.
-
-    Parameters
-    ----------
-    table
-        Reads, shape (n_samples, n_asvs), whole numbers >= 0; a `DiskTable` where the study was read with `lazy=True`. Either way
-        `table[rows]` gives samples in memory.
-    sample_ids, asv_ids
-        Row and column names, each once; an ASV's id is its DNA.
-    metadata
-        One row per sample, indexed by `sample_ids` in that order; it may have no columns.
-    tree
-        Rooted tree with the ASVs among its tips, or None.
-    taxonomy
-        One row per ASV, indexed by `asv_ids` in that order; a column per rank (`domain` to `species`), missing where it is not known,
-        and `confidence` where the file has it. Or None.
-    provenance
-        What was done to get here, a sentence a step.
-    split_info
-        Which side of which split this is, or None.
-    truth
-        What `simulate_study` planted, or None for a real study.
-
-    Raises
-    ------
-    StudyError
-        Ids occur twice, ids are not DNA, counts are not whole numbers >= 0, or rows and columns do not match.
-    """
+    """The data of a study, aligned. `Study` says what each field holds and what is refused."""
 
     table: sparse.csr_array | DiskTable
     sample_ids: pd.Index

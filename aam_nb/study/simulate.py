@@ -8,11 +8,11 @@ noise. Every quantity that decides a draw is rounded first, so the last bits of 
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 from scipy import sparse
 from scipy.special import expit, ndtri
 
+from aam_nb.arrays import Bools, Floats, Ints
 from aam_nb.config import ConfigError, SimulateConfig
 from aam_nb.study.study import Study
 from aam_nb.study.tree import Tree
@@ -22,8 +22,6 @@ NUCLEOTIDES = np.array(list("AGCT"))
 """Ordered so that a transition flips the lowest bit of the number and a transversion the next."""
 DIGITS = 6
 """Decimals kept of every latent quantity."""
-
-Array = npt.NDArray[np.float64]
 
 
 def simulate_study(
@@ -109,12 +107,12 @@ def simulate_study(
     )
 
 
-def _normal(rng: np.random.Generator, *shape: int) -> Array:
+def _normal(rng: np.random.Generator, *shape: int) -> Floats:
     """Rounded standard normals by inversion of uniforms, whose stream is the same everywhere."""
     return np.round(ndtri(np.clip(rng.random(shape), 1e-12, 1 - 1e-12)), DIGITS)
 
 
-def _shared(rng: np.random.Generator, host: npt.NDArray[np.int64], share: float) -> Array:
+def _shared(rng: np.random.Generator, host: Ints, share: float) -> Floats:
     """Unit-variance values per sample of which `share` of the variance belongs to the host, standardised over samples."""
     value = np.sqrt(share) * _normal(rng, host.max() + 1)[host] + np.sqrt(1 - share) * _normal(rng, len(host))
     return np.round((value - value.mean()) / value.std(), DIGITS)
@@ -166,14 +164,14 @@ def _with_dna(tree: Tree, rng: np.random.Generator, config: SimulateConfig) -> t
 
 def _disjoint_clades(
     tree: Tree, rng: np.random.Generator, *, count: int, smallest: int, largest: int
-) -> dict[int, npt.NDArray[np.int64]]:
+) -> dict[int, Ints]:
     """Nodes of `count` clades of a given size that share no tip, each with its tips' node numbers."""
     below: list[list[int]] = [[] for _ in tree.parent]
     for tip in tree.tip_nodes:
         below[tip].append(int(tip))
     for node in range(len(tree.parent) - 1, 0, -1):
         below[tree.parent[node]].extend(below[node])
-    clades: dict[int, npt.NDArray[np.int64]] = {}
+    clades: dict[int, Ints] = {}
     taken: set[int] = set()
     middle = (smallest + largest) / 2
     nodes = rng.permutation(len(tree.parent))
@@ -190,8 +188,8 @@ def _disjoint_clades(
 def _communities(
     tree: Tree,
     rng: np.random.Generator,
-    host: npt.NDArray[np.int64],
-    signal: dict[str, Array],
+    host: Ints,
+    signal: dict[str, Floats],
     planted: pd.DataFrame,
     config: SimulateConfig,
 ) -> sparse.csr_array:
@@ -232,7 +230,7 @@ def _communities(
     return sparse.csr_array(counts)
 
 
-def _best_scores(age: Array, age_signal: Array, plant: npt.NDArray[np.bool_], diet_signal: Array) -> pd.DataFrame:
+def _best_scores(age: Floats, age_signal: Floats, plant: Bools, diet_signal: Floats) -> pd.DataFrame:
     """Scores of the noise-free signal as a predictor."""
     from scipy.stats import rankdata, spearmanr
 

@@ -14,15 +14,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from scipy import sparse
 
+from aam_nb.arrays import Array, Ints
 from aam_nb.study.errors import FormatError, StudyError
 from aam_nb.study.rarefy import draw_reads
 from aam_nb.study.readers.archives import first_line
 from aam_nb.study.readers.checks import describe_non_counts, find_non_counts
 
-Ints = npt.NDArray[np.int64]
 Step = Callable[[sparse.csr_array, Ints], sparse.csr_array]
 """Counts of a few samples, and the key of each (see `sample_keys`), to counts over other columns or with other values."""
 SAMPLES_PER_BLOCK = 1024
@@ -178,7 +177,7 @@ class DiskTable:
     def shape(self) -> tuple[int, int]:
         return len(self.rows), self.num_columns
 
-    def __getitem__(self, which: slice | npt.NDArray[Any]) -> sparse.csr_array:
+    def __getitem__(self, which: slice | Array) -> sparse.csr_array:
         """The counts of some samples, in memory, whole numbers.
 
         Raises
