@@ -11,7 +11,7 @@ import pytest
 
 import aam_nb as aam
 from aam_nb import config as c
-from aam_nb.study import study
+from aam_nb.study import errors
 
 KINDS = [c.SimulateConfig, c.ModelConfig, c.TrainConfig, c.TargetConfig, c.EvaluateConfig]
 NEW = [c.ErrorsConfig, c.CompareConfig, c.ExplainConfig, c.AttentionConfig, c.FaithfulnessConfig]
@@ -280,7 +280,7 @@ def test_a_value_of_the_wrong_type_is_refused(name: str, value: object, kind: st
 )
 def test_errors_of_a_study_are_the_users_to_mend(error: str) -> None:
     """What the command line shows as one line with exit code 2, and a script may still catch by its builtin kind."""
-    kind = getattr(study, error)
+    kind = getattr(errors, error)
     assert issubclass(kind, c.UserError)
     assert issubclass(kind, (ValueError, KeyError))
     assert str(kind("No tree. Give one.")) == "No tree. Give one."  # a KeyError alone would put it in quotes
