@@ -41,7 +41,13 @@ def fit_pipeline(
         name, classes=settings.is_class, num_asvs=len(asv_ids), config=config, seed=seed, threads=threads
     )
     splits = split_training_side(train, settings, seed) if config.tune else []
-    fitted, facts = tune_model(model, grid, features(train), truth, splits, classes=settings.is_class)
+    fewer = {}
+    if name == "random_forest":
+        forest = "model" if settings.is_class else "regressor__model"
+        fewer = {f"{forest}__n_estimators": min(random_forest.SEARCH_TREES, config.num_trees)}
+    fitted, facts = tune_model(
+        model, grid, features(train), truth, splits, classes=settings.is_class, while_searching=fewer
+    )
     return (lambda study: predict_frame(fitted, features(study), study.sample_ids, task)), facts
 
 

@@ -14,6 +14,8 @@ GRIDS: dict[bool, dict[str, list[Any]]] = {
     True: {"max_features": ["sqrt", 0.1], "min_samples_leaf": [1, 3], "class_weight": [None, "balanced"]},
 }
 """What the baseline is tuned among. Weights of classes are among them since classes are judged by balanced accuracy."""
+SEARCH_TREES = 100
+"""Most trees of a forest while its settings are chosen; the chosen forest has all its trees."""
 SCREENING: dict[str, Any] = {"max_features": 0.2, "min_samples_leaf": 2}
 """Of the small forests that look for leaks through a metadata column."""
 IMPORTANCE: dict[bool, dict[str, Any]] = {False: {"max_features": 1.0}, True: {"max_features": "sqrt"}}

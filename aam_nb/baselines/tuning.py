@@ -59,14 +59,35 @@ def inner_splits(y: Array, group: Array | None, *, classes: bool, folds: int, se
 
 
 def tune_model(
-    model: Any, grid: dict[str, list[Any]], X: Array, y: Array, splits: Rows, *, classes: bool
+    model: Any,
+    grid: dict[str, list[Any]],
+    X: Array,
+    y: Array,
+    splits: Rows,
+    *,
+    classes: bool,
+    while_searching: dict[str, Any] | None = None,
 ) -> tuple[Any, dict[str, Any]]:
     """The model fitted to all of `X`, with the settings that do best over `splits`; as it is where there are none.
+
+    Parameters
+    ----------
+    model, grid
+        An estimator of scikit-learn, and the values to choose among for each of its settings.
+    X, y
+        Features, shape (n_samples, n_features), and target of the training samples.
+    splits
+        Rows to learn from and to judge by.
+    classes
+        Whether the target is a class.
+    while_searching
+        Settings that hold while the grid is searched and not after, such as fewer trees.
 
     Returns
     -------
     The fitted model, and facts about it: `settings` chosen, `converged`.
     """
+    from sklearn.base import clone
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.model_selection import GridSearchCV
 
@@ -74,7 +95,8 @@ def tune_model(
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # reported by `converged`
         if splits:
-            search = GridSearchCV(model, grid, scoring=_scorer(classes), cv=splits, error_score="raise", refit=False)
+            searched = clone(model).set_params(**while_searching or {})
+            search = GridSearchCV(searched, grid, scoring=_scorer(classes), cv=splits, error_score="raise", refit=False)
             settings = search.fit(X, y).best_params_
         fitted = model.set_params(**settings).fit(X, y)
     chosen = {

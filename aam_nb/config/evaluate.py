@@ -34,9 +34,6 @@ class BaselineConfig:
 class EvaluateConfig(BaselineConfig):
     """How a prediction is evaluated."""
 
-    tune: bool = False
-    """Choose each baseline's settings from its grid by cross-validation within the training samples. Off here, since it takes 5 to 30
-    times as long as the default settings; `compare` has it on."""
     num_resamples: int = 500
     """Bootstrap resamples behind each interval."""
     confidence: float = 0.95

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from sklearn.ensemble import RandomForestRegressor
 
 from aam_nb.baselines.tuning import inner_splits, tune_model
 
@@ -46,3 +47,31 @@ def test_what_does_not_converge_is_told() -> None:
     assert not facts["converged"]
     _, facts = tune_model(ElasticNet(alpha=0.5), {}, X, rng.normal(size=30), [], classes=False)
     assert facts["converged"]
+
+
+def test_a_forest_is_chosen_with_fewer_trees_and_fitted_with_all() -> None:
+    """Against the choice made by hand: forests of the smaller size, scored on the same rows."""
+    rng = np.random.default_rng(5)
+    X = rng.normal(size=(60, 8))
+    y = X[:, 0] + rng.normal(scale=0.5, size=60)
+    splits = inner_splits(y, None, classes=False, folds=3, seed=0)
+    grid = {"min_samples_leaf": [1, 3, 10]}
+    forest = RandomForestRegressor(40, random_state=0)
+    fitted, facts = tune_model(forest, grid, X, y, splits, classes=False, while_searching={"n_estimators": 7})
+    errors = {
+        leaf: np.mean(
+            [
+                np.mean(
+                    (
+                        y[b]
+                        - RandomForestRegressor(7, min_samples_leaf=leaf, random_state=0).fit(X[a], y[a]).predict(X[b])
+                    )
+                    ** 2
+                )
+                for a, b in splits
+            ]
+        )
+        for leaf in grid["min_samples_leaf"]
+    }
+    assert facts["settings"]["min_samples_leaf"] == min(errors, key=lambda leaf: errors[leaf])
+    assert len(fitted.estimators_) == 40

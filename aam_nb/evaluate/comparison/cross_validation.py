@@ -29,7 +29,7 @@ from aam_nb.study.splits import Split
 from aam_nb.study.study import Study
 from aam_nb.version import __version__
 
-JOB_FORMAT = 1
+JOB_FORMAT = 2
 """Changes when the same job would give other predictions, so that old ones are not found."""
 DONE_IN = "folds"
 """Folder of the finished jobs within `out`."""
