@@ -25,6 +25,7 @@ from aam_nb.study.study import Study
 from aam_nb.train.estimator import NotFittedError
 
 FAST = aam.EvaluateConfig(num_resamples=40, num_trees=20, seed=3)
+UNTUNED = replace(FAST, tune=False)
 
 
 @settings(deadline=None, max_examples=30)
@@ -185,7 +186,7 @@ def common(study: Study) -> pd.Index:
 
 def test_baselines_of_numbers_are_scikit_learns(sides: tuple[Study, Study], fitted: aam.AAM) -> None:
     train, test = sides
-    found = aam.Evaluation.of(fitted, test, train=train, config=FAST, find_leaks=False)
+    found = aam.Evaluation.of(fitted, test, train=train, config=UNTUNED, find_leaks=False)
     age = train.metadata["age"].to_numpy()
     forest = RandomForestRegressor(n_estimators=20, max_features=1 / 3, random_state=3)
     forest.fit(shares(train, common(train)), (age - age.mean()) / age.std())
@@ -207,7 +208,7 @@ def test_baselines_of_numbers_are_scikit_learns(sides: tuple[Study, Study], fitt
 def test_baselines_of_classes_are_scikit_learns(sides: tuple[Study, Study]) -> None:
     train, test = sides
     model = aam.AAM(TINY).fit(train, target="season", config=replace(QUICK, epochs=1))
-    found = model.evaluate(test, config=FAST, find_leaks=False)
+    found = model.evaluate(test, config=UNTUNED, find_leaks=False)
     forest = RandomForestClassifier(n_estimators=20, random_state=3).fit(
         shares(train, common(train)), train.metadata["season"]
     )
