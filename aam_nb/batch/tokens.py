@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from aam_nb.arrays import Array
-from aam_nb.config import cut_list
+from aam_nb.config import count_noun, cut_list
 from aam_nb.study.errors import StudyError
 from aam_nb.study.letters import DNA_LETTERS
 
@@ -40,7 +40,7 @@ def tokenize(asv_ids: Sequence[str] | pd.Index) -> Array:
     wrong = [str(a) for a, b, n in zip(asv_ids, raw, lengths, strict=True) if n != len(b) or not b]
     if wrong:
         raise StudyError(
-            f"{len(wrong)} sequences are not DNA ({cut_list(wrong)}). Expected capital IUPAC letters ({DNA_LETTERS}). Write them in "
-            "capitals, with T for U, and without gaps."
+            f"{count_noun(len(wrong), 'sequence is', 'sequences are')} not DNA ({cut_list(wrong)}). Expected capital IUPAC letters "
+            f"({DNA_LETTERS}). Write them in capitals, with T for U, and without gaps."
         )
     return tokens

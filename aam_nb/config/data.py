@@ -12,7 +12,7 @@ from aam_nb.config.checks import WIDEST, ConfigError, check, check_types
 
 UnifracMetric = Literal["unweighted", "weighted_normalized", "weighted_unnormalized", "generalized"]
 OrdinationMethod = Literal["exact", "fast"]
-"""How principal coordinates are computed: all eigenvectors, or the first few by a random projection."""
+"""How principal coordinates are computed: all eigenvectors, or only the first ones (Lanczos)."""
 TreeRoot = Literal["given", "midpoint"]
 """Where a tree has its root: where the file says so, or half way between its two farthest tips."""
 

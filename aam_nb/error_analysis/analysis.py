@@ -33,7 +33,7 @@ from aam_nb.error_analysis.learning_curve import make_learning_curve
 from aam_nb.error_analysis.samples import ErrorInputs, attribute_samples, find_neighbours, make_sample_table
 from aam_nb.error_analysis.slices import find_associations, find_slices
 from aam_nb.evaluate.metrics import METRICS, Evaluation
-from aam_nb.evaluate.resampling import number_groups
+from aam_nb.study.columns import number_groups
 from aam_nb.study.study import Study
 
 if TYPE_CHECKING:

@@ -10,9 +10,8 @@ from aam_nb.arrays import Array, Floats, Ints
 from aam_nb.config import ErrorsConfig, EvaluateConfig
 from aam_nb.error_analysis.samples import ErrorsError
 from aam_nb.evaluate.metrics import METRICS, bootstrap, score
-from aam_nb.evaluate.resampling import number_groups
 from aam_nb.model.objectives import Task
-from aam_nb.study.columns import is_numeric_column
+from aam_nb.study.columns import is_numeric_column, number_groups
 from aam_nb.study.study import Study
 from aam_nb.train.estimator import AAM
 from aam_nb.train.refit import refit

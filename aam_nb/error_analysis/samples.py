@@ -22,9 +22,9 @@ from aam_nb.error_analysis.neighbours import (
     rank_as_percentile,
 )
 from aam_nb.evaluate.metrics import Evaluation
-from aam_nb.evaluate.resampling import number_groups
 from aam_nb.explain.attribution.attribute import attribute
 from aam_nb.model.objectives import Task, class_names
+from aam_nb.study.columns import number_groups
 from aam_nb.study.errors import MissingTipError
 from aam_nb.study.study import Study
 

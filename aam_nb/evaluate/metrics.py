@@ -17,8 +17,9 @@ from aam_nb.baselines.scoring import balanced_accuracy, guessing_score
 from aam_nb.baselines.settings import SharedSettings
 from aam_nb.config import EvaluateConfig, count_noun, cut_list
 from aam_nb.evaluate.leaks import Leak, find_leaks
-from aam_nb.evaluate.resampling import draw_resamples, number_groups, percentile_interval, score_resamples
+from aam_nb.evaluate.resampling import draw_resamples, percentile_interval, score_resamples
 from aam_nb.model.objectives import Classification, Task
+from aam_nb.study.columns import number_groups
 from aam_nb.study.confounding import describe_confounding
 from aam_nb.study.errors import TargetError, UnknownIdError
 from aam_nb.study.study import Study
@@ -351,7 +352,7 @@ def _notes(model: AAM, test: Study, train: Study | None, num_unknown: int, all_t
                 "them out with `train, test = study.split(...)`, and train on `train` alone."
             )
     if num_unknown:
-        notes.append(f"{num_unknown} test samples have no value of the target and were left out.")
+        notes.append(f"Without a value of the target, and left out: {count_noun(num_unknown, 'test sample')}.")
     if train is None:
         notes.append(
             "There are no baselines beside this: the training study is not at hand. Give it: `model.evaluate(test, train=train)`."

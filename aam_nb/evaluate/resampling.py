@@ -23,16 +23,6 @@ COLUMNS = 2048
 # -- groups -----------------------------------------------------------------------------------------------------------
 
 
-def number_groups(group: pd.Series | None, num_samples: int) -> Ints:
-    """Number of each sample's group, 0 to G - 1, shape n; without groups, and where a sample has none, it is a group of its own."""
-    if group is None:
-        return np.arange(num_samples)
-    unit = pd.factorize(group)[0].astype(np.int64)
-    alone = unit < 0
-    unit[alone] = unit.max(initial=-1) + 1 + np.arange(alone.sum())
-    return unit
-
-
 def permute_groups(unit: Ints, num: int, seed: int) -> Iterator[Ints]:
     """Permutations of values that keep the values of a group together, in blocks.
 

@@ -81,7 +81,7 @@ def build_study(
         )
     empty = study.sample_ids[(study.depth == 0).to_numpy()]
     if len(empty):
-        steps.append(f"{len(empty)} samples have no reads ({cut_list(empty, 3)})")
+        steps.append(f"{count_noun(len(empty), 'sample has', 'samples have')} no reads ({cut_list(empty, 3)})")
     if table.lineages and not own_taxonomy:
         steps.append(f"left out the taxonomy in {name}: another is given")
     elif table.lineages:
@@ -121,8 +121,8 @@ def _sum_duplicates(
     twice = dna[dna.duplicated()].unique()
     if not sum_duplicates:
         raise StudyError(
-            f"{len(twice)} ASVs occur more than once ({cut_list(twice, 3)}). Each sequence is one ASV. Sum their reads when reading: "
-            "`aam.read_study(..., sum_duplicates=True)` (`--sum-duplicates`)."
+            f"{count_noun(len(twice), 'ASV occurs', 'ASVs occur')} more than once ({cut_list(twice, 3)}). Each sequence is one ASV. Sum "
+            "their reads when reading: `aam.read_study(..., sum_duplicates=True)` (`--sum-duplicates`)."
         )
     steps.append(f"summed {len(dna)} columns of {len(kept)} distinct sequences ({len(twice)} occurred more than once)")
     merge = Columns(position.astype(np.int64), len(kept))

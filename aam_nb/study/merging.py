@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from scipy import sparse
 
-from aam_nb.config import UserError, cut_list, to_one_line
+from aam_nb.config import UserError, count_noun, cut_list, to_one_line
 from aam_nb.study.columns import is_numeric_column
 from aam_nb.study.readers.disk import Columns
 from aam_nb.study.study import Study
@@ -64,8 +64,8 @@ def merge(
     in_both = one.sample_ids.intersection(other.sample_ids)
     if len(in_both):
         raise MergeError(
-            f"{len(in_both)} samples are in both studies ({cut_list(in_both)}). Each sample id must be unique. Leave them out of one: "
-            "`other.keep_samples(~other.sample_ids.isin(one.sample_ids))`."
+            f"{count_noun(len(in_both), 'sample is', 'samples are')} in both studies ({cut_list(in_both)}). Each sample id must be "
+            "unique. Leave them out of one: `other.keep_samples(~other.sample_ids.isin(one.sample_ids))`."
         )
     steps = [f"merged {one.num_samples} and {other.num_samples} samples"]
     sides = [s.in_memory() for s in (one, other)]
@@ -192,6 +192,7 @@ def _taxonomy(sides: list[Study], asvs: pd.Index, steps: list[str]) -> pd.DataFr
         other = first.loc[second.index, second.columns]
         unlike = int(((second != other) & (second.notna() | other.notna())).any(axis=1).sum())
         steps.append(
-            f"{int(twice.sum())} ASVs have a lineage in both studies, {unlike} of them not the same; the first is kept"
+            f"{count_noun(int(twice.sum()), 'ASV has', 'ASVs have')} a lineage in both studies, {unlike} of them not the same; the first "
+            "is kept"
         )
     return ranks[~twice].reindex(asvs).rename_axis("asv_id")

@@ -21,6 +21,7 @@ from aam_nb.study.tree import Tree
 log = logging.getLogger("aam_nb")
 
 
+# One argument for each file and for each choice that a file cannot tell: nine, as the command line has them.
 def read_study(
     table: str | Path,
     *,

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from aam_nb.arrays import Bools, Floats, Ints
-from aam_nb.config import UserError, cut_list
+from aam_nb.config import UserError, count_noun, cut_list
 from aam_nb.study.columns import is_numeric_column
 
 if TYPE_CHECKING:
@@ -270,8 +270,8 @@ def _units(sample_ids: pd.Index, group: pd.Series | None) -> Ints:
     if group.isna().any():
         lost = sample_ids[group.isna().to_numpy()]
         raise SplitError(
-            f"{len(lost)} samples have no {group.name!r} ({cut_list(lost)}). A group split needs it for every sample. Drop them "
-            f"with `study.keep_samples(study.metadata[{group.name!r}].notna())` (`--drop-missing-group`)."
+            f"{count_noun(len(lost), 'sample has', 'samples have')} no {group.name!r} ({cut_list(lost)}). A group split needs it for "
+            f"every sample. Drop them with `study.keep_samples(study.metadata[{group.name!r}].notna())` (`--drop-missing-group`)."
         )
     return pd.factorize(group)[0].astype(np.int64)
 
@@ -305,12 +305,13 @@ def _refuse_rare(target: pd.Series, least: int) -> None:
     drop = f"`study.keep_samples(~study.metadata[{target.name!r}].isin({names[:5]!r}))` (`--min-class-size {least}`)."
     if least == 2:
         raise SplitError(
-            f"{len(rare)} classes of {target.name!r} have a single sample ({cut_list(names)}). Each class needs one on both sides of a "
-            f"split. Drop them with {drop}"
+            f"In {target.name!r}, {count_noun(len(rare), 'class has', 'classes have')} a single sample ({cut_list(names)}). Each class "
+            f"needs one on both sides of a split. Drop them with {drop}"
         )
     raise SplitError(
-        f"{len(rare)} classes of {target.name!r} have fewer than {least} samples ({cut_list(f'{c}: {n}' for c, n in rare.items())}). Each "
-        f"class needs one in each of {least} folds. Ask for fewer folds, or drop them with {drop}"
+        f"In {target.name!r}, {count_noun(len(rare), 'class has', 'classes have')} fewer than {least} samples "
+        f"({cut_list(f'{c}: {n}' for c, n in rare.items())}). Each class needs one in each of {least} folds. Ask for fewer folds, or drop "
+        f"them with {drop}"
     )
 
 
@@ -320,8 +321,8 @@ def _refuse_lone(target: pd.Series, group: pd.Series) -> None:
     lone = list(spread.index[spread < 2])
     if lone:
         raise SplitError(
-            f"{len(lone)} classes of {target.name!r} lie in one value of {group.name!r} each ({cut_list(lone)}). When that one is held "
-            f"out, training never sees them; each class needs two. Drop them with "
+            f"In {target.name!r}, {count_noun(len(lone), 'class occurs', 'classes occur')} in only one value of {group.name!r} "
+            f"({cut_list(lone)}). When that one is held out, training never sees them; each class needs two. Drop them with "
             f"`study.keep_samples(~study.metadata[{target.name!r}].isin({lone[:5]!r}))`, or use another group."
         )
 

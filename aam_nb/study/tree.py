@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from aam_nb.arrays import Floats, Ints
-from aam_nb.config import TreeRoot, UserError, cut_list
+from aam_nb.config import TreeRoot, UserError, count_noun, cut_list
 from aam_nb.study.readers.archives import first_line
 
 if TYPE_CHECKING:
@@ -75,8 +75,8 @@ class Tree:
         if len(self.tip_node) < len(self.tips):
             twice = sorted(tip for tip, count in Counter(self.tips).items() if count > 1)
             raise TreeError(
-                f"{len(twice)} tip names occur more than once (first: {_short(twice[0])}). Each ASV is one tip. Remove the "
-                "duplicates from the tree."
+                f"{count_noun(len(twice), 'tip name occurs', 'tip names occur')} more than once (first: {_short(twice[0])}). Each ASV is "
+                "one tip. Remove the duplicates from the tree."
             )
 
     @cached_property

@@ -9,6 +9,7 @@ import pandas as pd
 
 from aam_nb.arrays import Ints
 from aam_nb.model.objectives import Classification, Task
+from aam_nb.study.columns import number_groups
 from aam_nb.study.splits import Split
 from aam_nb.study.study import Study
 from aam_nb.train.estimator import AAM
@@ -89,7 +90,5 @@ def shuffle_target(study: Study, task: Task, *, seed: int) -> Study:
 
 def _units(group: pd.Series, values: pd.DataFrame) -> Ints:
     """Number of the unit that is permuted, for each sample: its group where every group has one value of each target, else the sample."""
-    unit = pd.factorize(group)[0].astype(np.int64)
-    has_none = unit < 0  # a sample without a group is its own
-    unit[has_none] = unit.max() + 1 + np.arange(has_none.sum())
+    unit = number_groups(group, len(group))
     return unit if (values.groupby(unit).nunique() <= 1).all(axis=None) else np.arange(len(values))

@@ -33,6 +33,6 @@ def test_letters_differ_from_each_other_from_padding_and_from_the_mask() -> None
 
 @pytest.mark.parametrize("wrong", ["acgt", "ACGU", "AC-GT", "AC.GT", "", "ACGT ", "ACÖT", "ACG?"])
 def test_what_is_not_capital_dna_is_refused_and_named(wrong: str) -> None:
-    with pytest.raises(StudyError, match=r"1 sequences are not DNA .*capital IUPAC letters") as caught:
+    with pytest.raises(StudyError, match=r"1 sequence is not DNA .*capital IUPAC letters") as caught:
         tokenize(["ACGT", wrong])
     assert wrong in str(caught.value)

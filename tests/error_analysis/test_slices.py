@@ -13,7 +13,8 @@ from scipy.stats import kruskal, spearmanr
 import aam_nb as aam
 from aam_nb.config import ErrorsConfig
 from aam_nb.error_analysis.slices import Slice, find_associations, find_slices, make_slices, measure_slices
-from aam_nb.evaluate.resampling import draw_groups, number_groups, permute_groups, share_interval
+from aam_nb.evaluate.resampling import draw_groups, permute_groups, share_interval
+from aam_nb.study.columns import number_groups
 
 QUICKLY = ErrorsConfig(num_permutations=1999, num_resamples=300)
 Ints = npt.NDArray[np.int64]

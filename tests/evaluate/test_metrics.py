@@ -248,7 +248,7 @@ def test_samples_without_truth_are_left_out_and_counted(sides: tuple[Study, Stud
     gaps = replace(test, metadata=test.metadata.assign(age=test.metadata["age"].where(np.arange(test.num_samples) > 1)))
     found = fitted.evaluate(gaps, train=train, config=FAST, find_leaks=False)
     assert found.predictions.index.tolist() == test.sample_ids[2:].tolist()
-    assert any(note.startswith("2 test samples have no value of the target") for note in found.notes)
+    assert any(note.startswith("Without a value of the target, and left out: 2 test samples") for note in found.notes)
 
 
 @pytest.mark.parametrize("missing", [3, 12])

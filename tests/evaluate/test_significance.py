@@ -161,7 +161,7 @@ def test_blocks_that_cannot_be() -> None:
     group = pd.Series([1, 1, 2, 2], name="host")
     with pytest.raises(BlockError, match="lie in several of 'batch'"):
         Exchange(truth, group=group, block=pd.Series([1, 2, 1, 1], name="batch"))
-    with pytest.raises(BlockError, match="1 samples have no 'batch'"):
+    with pytest.raises(BlockError, match="1 sample has no 'batch'"):
         Exchange(truth, block=pd.Series(["x", None, "x", "y"], name="batch"))
 
 

@@ -137,10 +137,10 @@ def test_text_of_samples_is_read_as_a_metadata_file_is() -> None:
         (lambda: table_of(np.where(COUNTS, np.nan, 0)), {}, StudyError, r"counts are not whole numbers .*first: nan"),
         (lambda: table_of(COUNTS * 0), {}, StudyError, r"All counts of the biom\.Table are zero"),
         (lambda: table_of(asvs=["otu 1", "otu 2", "otu 3"]), {}, StudyError, r"3 of 3 sequences are names"),
-        (lambda: table_of(asvs=[ASVS[0].lower(), *ASVS[:2]]), {}, StudyError, r"1 ASVs occur more than once"),
+        (lambda: table_of(asvs=[ASVS[0].lower(), *ASVS[:2]]), {}, StudyError, r"1 ASV occurs more than once"),
         (lambda: biom.Table(np.zeros((0, 0)), [], []), {}, StudyError, r"The BIOM table has no samples"),
         (table_of, {"metadata": pd.DataFrame({"a": [1]}, ["c"])}, StudyError, r"None of the 2 samples"),
-        (table_of, {"metadata": pd.DataFrame({"a": [1, 2]}, ["b", "b"])}, StudyError, r"1 sample ids occur more than"),
+        (table_of, {"metadata": pd.DataFrame({"a": [1, 2]}, ["b", "b"])}, StudyError, r"1 sample id occurs more than"),
         (lambda: "table.biom", {}, FormatError, r"table is 'table\.biom', of type str.*`biom\.Table`.*read_study"),
     ],
 )

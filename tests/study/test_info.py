@@ -159,7 +159,7 @@ def test_what_could_be_either_and_is_refused_as_one_is_told_so(tmp_path: Path) -
     said = told(rows(["id", "reads"], *([b, 0] for b in BARCODES)), tmp_path)
     assert "as table (--table) it would be refused: All counts of " in said
     assert "as metadata (--metadata) metadata, 3 samples" in said
-    with pytest.raises(UserError, match=r"ASVs occur more than once"):
+    with pytest.raises(UserError, match=r"1 ASV occurs more than once"):
         told(rows(["id", "reads"], [BARCODES[0], 7], [BARCODES[0], 7]), tmp_path)
 
 

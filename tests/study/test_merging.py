@@ -87,7 +87,7 @@ def test_lineages_of_both_are_kept_and_contradictions_counted() -> None:
     assert both.taxonomy is not None
     assert both.taxonomy["domain"].tolist() == ["B", "B", "A"]
     assert both.taxonomy["phylum"].tolist()[:2] == ["F", "P"]
-    assert any("1 ASVs have a lineage in both studies, 1 of them not the same" in s for s in both.provenance)
+    assert any("1 ASV has a lineage in both studies, 1 of them not the same" in s for s in both.provenance)
 
 
 def test_what_cannot_be_merged_is_refused() -> None:

@@ -97,12 +97,12 @@ def test_a_missing_file_is_named(argument: str, tmp_path: Path) -> None:
         aam.read_study(**files)
 
 
-@pytest.mark.parametrize(("axis", "what", "twice"), [("sample", "sample ids", "0012"), ("observation", "ASVs", "ACGT")])
+@pytest.mark.parametrize(("axis", "what", "twice"), [("sample", "sample id", "0012"), ("observation", "ASV", "ACGT")])
 def test_ids_that_occur_twice_are_refused(axis: str, what: str, twice: str, tmp_path: Path) -> None:
     path = write_biom(tmp_path / "t.biom")
     with h5py.File(path, "a") as file:  # biom-format itself refuses to write this
         file[f"{axis}/ids"][1] = file[f"{axis}/ids"][0]
-    with pytest.raises(StudyError, match=rf"1 {what} occur more than once \({twice}\)"):
+    with pytest.raises(StudyError, match=rf"1 {what} occurs more than once \({twice}\)"):
         aam.read_study(path)
 
 

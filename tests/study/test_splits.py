@@ -141,7 +141,7 @@ def test_a_size_that_is_not_a_share_is_refused(test_size: float, study: Study) -
 
 def test_a_class_of_one_is_dropped_by_the_call_in_the_message() -> None:
     study = with_metadata(y=["a", "a", "b", "c", "c"])
-    with pytest.raises(SplitError, match=r"1 classes of 'y' have a single sample \(b\).*--min-class-size 2") as error:
+    with pytest.raises(SplitError, match=r"In 'y', 1 class has a single sample \(b\).*--min-class-size 2") as error:
         study.split(target="y")
     call = re.search(r"`(study\.[^`]+)`", str(error.value))
     assert call is not None
@@ -152,7 +152,7 @@ def test_a_class_of_one_is_dropped_by_the_call_in_the_message() -> None:
 
 def test_a_missing_group_is_dropped_by_the_call_in_the_message() -> None:
     study = with_metadata(host=["a", None, "b", "b"])
-    with pytest.raises(SplitError, match=r"1 samples have no 'host' \(s1\)") as error:
+    with pytest.raises(SplitError, match=r"1 sample has no 'host' \(s1\)") as error:
         study.split(group="host")
     call = re.search(r"`(study\.[^`]+)`", str(error.value))
     assert call is not None
@@ -261,10 +261,10 @@ def test_the_seed_decides_the_folds(group: pd.Series | None) -> None:
         ({"y": [1.0, 2.0, 3.0]}, 4, r"There are 3 samples for 4 folds.*`folds=3`"),
         ({"host": list("aabbcc")}, 4, r"There are 3 values of 'host' for 4 folds.*`folds=3`"),
         ({"host": list("aaa")}, 2, r"There are 1 value of 'host' for 2 folds.*another group"),
-        ({"host": ["a", "b", None]}, 2, r"1 samples have no 'host' \(s2\).*study\.keep_samples"),
-        ({"y": list("aaaabb")}, 3, r"1 classes of 'y' have fewer than 3 samples \(b: 2\).*--min-class-size 3"),
-        ({"y": list("aaaab")}, 2, r"1 classes of 'y' have a single sample \(b\).*--min-class-size 2"),
-        ({"y": list("aaabb"), "host": list("vwxyy")}, 2, r"1 classes of 'y' lie in one value of 'host' each \(b\)"),
+        ({"host": ["a", "b", None]}, 2, r"1 sample has no 'host' \(s2\).*study\.keep_samples"),
+        ({"y": list("aaaabb")}, 3, r"In .y., 1 class has fewer than 3 samples \(b: 2\).*--min-class-size 3"),
+        ({"y": list("aaaab")}, 2, r"In 'y', 1 class has a single sample \(b\).*--min-class-size 2"),
+        ({"y": list("aaabb"), "host": list("vwxyy")}, 2, r"In 'y', 1 class occurs in only one value of 'host' \(b\)"),
         # Of three hosts in two folds two share a fold, and each two have a class that no other host has.
         ({"y": list("abacbc"), "host": list("vvwwxx")}, 2, r"No way.*leave_one_group_out\('host', target='y'\)"),
     ],
@@ -298,11 +298,11 @@ def test_each_group_is_left_out_once_in_sorted_order() -> None:
     ("group", "y", "said"),
     [
         (["a", "a", "a"], None, r"There is 1 value of 'study'.*at least two.*`study\.split\(\)`"),
-        (["a", None, "b"], None, r"1 samples have no 'study' \(s1\)"),
+        (["a", None, "b"], None, r"1 sample has no 'study' \(s1\)"),
         (
             ["a", "a", "b"],
             ["x", "z", "x"],
-            r"1 classes of 'y' lie in one value of 'study' each \(z\).*keep_samples\(~study",
+            r"In 'y', 1 class occurs in only one value of 'study' \(z\).*keep_samples\(~study",
         ),
     ],
 )
@@ -345,9 +345,7 @@ def test_a_split_by_numbers_of_numpy_can_be_saved(tmp_path: Path) -> None:
 
 def test_samples_without_a_group_are_refused_with_the_flag_that_drops_them() -> None:
     study = with_metadata(y=np.arange(20.0), day=[None, *(f"d{i % 5}" for i in range(19))])
-    with pytest.raises(
-        SplitError, match=r"1 samples have no 'day' \(s0\).*`study\.keep_samples.*`--drop-missing-group`"
-    ):
+    with pytest.raises(SplitError, match=r"1 sample has no 'day' \(s0\).*`study\.keep_samples.*`--drop-missing-group`"):
         study.split(target="y", group="day")
 
 

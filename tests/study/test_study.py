@@ -383,9 +383,9 @@ def test_at_most_five_ids_are_shown() -> None:
 
 
 def test_ids_that_occur_twice_are_refused() -> None:
-    with pytest.raises(StudyError, match=r"1 sample ids occur more than once \(a\)"):
+    with pytest.raises(StudyError, match=r"1 sample id occurs more than once \(a\)"):
         make([[1], [2], [3]], samples=["a", "b", "a"])
-    with pytest.raises(StudyError, match=r"1 ASV ids occur more than once \(AC\)"):
+    with pytest.raises(StudyError, match=r"1 ASV id occurs more than once \(AC\)"):
         make([[1, 2]], asvs=["AC", "AC"])
 
 

@@ -416,7 +416,7 @@ def test_the_same_asv_twice_is_summed_on_request_alone(second: str, tmp_path: Pa
     with h5py.File(path, "a") as file:  # biom-format itself refuses to write the same id twice
         file["observation/ids"][:] = ["ACGTACGTAC", second, "TTTTTTTTTT"]
     with pytest.raises(
-        StudyError, match=r"1 ASVs occur more than once \(ACGTACGTAC\).*sum_duplicates=True.*--sum-duplicates"
+        StudyError, match=r"1 ASV occurs more than once \(ACGTACGTAC\).*sum_duplicates=True.*--sum-duplicates"
     ):
         aam.read_study(path)
     for lazy in (False, True):
@@ -450,10 +450,10 @@ CASES: dict[str, tuple[bytes, str]] = {
     "overflow": (b"#OTU ID\ts1\nACGTACGTAC\t2147483648\n", r"from 0 to 2,147,483,647 \(first: 2\.147"),
     "no axis": (b"id\ts1\ts2\nf1\t1\t2\nf2\t3\t4\n", r"Neither the rows \(f1, f2\) nor the columns \(s1, s2\)"),
     "all zero": (b"#OTU ID\ts1\ts2\nACGTACGTAC\t0\t0\n", r"All counts .* are zero \(2 samples x 1 ASVs\)"),
-    "samples twice": (b"#OTU ID\ts1\ts1\nACGTACGTAC\t1\t2\n", r"1 sample ids occur more than once \(s1\)"),
+    "samples twice": (b"#OTU ID\ts1\ts1\nACGTACGTAC\t1\t2\n", r"1 sample id occurs more than once \(s1\)"),
     "features twice": (
         b"#OTU ID\ts1\nACGTACGTAC\t1\nACGTACGTAC\t2\n",
-        r"1 ASVs occur more than once .*sum_duplicates=True",
+        r"1 ASV occurs more than once .*sum_duplicates=True",
     ),
     "no row names": (b'"ACGTACGTAC","ACGTACGTAG"\n17,0\n5,5\n', r"DNA above all its columns .*row\.names = TRUE"),
     "too long": (b"id,ACGTACGTAC,ACGTACGTAG\ns1,1,2,9,9\ns2,4,5,7,8\n", r"5 fields in row 1 .* and 3 in the header"),
@@ -496,7 +496,7 @@ def biom1(**changes: Any) -> bytes:
         (biom1(data=[[0, 0, 1], [0, 0, 2]]), r"a cell has two counts"),
         (biom1(data=[[0, 0, "x"]]), r"cannot be read as BIOM 1\.0"),
         (biom1(data=[[0, 0, -2]]), r"first: -2 in sample 0012, ASV ACGTACGTAC"),
-        (biom1(columns=[{"id": "a"}, {"id": "a"}]), r"1 sample ids occur more than once \(a\)"),
+        (biom1(columns=[{"id": "a"}, {"id": "a"}]), r"1 sample id occurs more than once \(a\)"),
     ],
 )
 def test_biom_1_that_contradicts_itself_is_refused(content: bytes, said: str, tmp_path: Path) -> None:

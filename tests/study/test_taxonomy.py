@@ -250,7 +250,7 @@ BAD: dict[str, tuple[str, type[FormatError], str]] = {
     "one column": ("k__Bacteria;p__Firmicutes\nk__Archaea\n", FormatError, r"has 1 column"),
     "metadata": ("sample-id\tph\na\t7\n", TaxonomyError, r"no column of taxa; its columns are 'sample-id', 'ph'\. .*`Taxon`"),
     "one rank": ("id\tclass\nACGT\tx\n", TaxonomyError, r"no column of taxa"),
-    "duplicates": ("Feature ID\tTaxon\na\tk__A\na\tk__B\n", TaxonomyError, r"1 feature ids occur more than once .*\(a\)"),
+    "duplicates": ("Feature ID\tTaxon\na\tk__A\na\tk__B\n", TaxonomyError, r"1 feature id occurs more than once .*\(a\)"),
     "no id": ("Feature ID\tTaxon\na\tk__A\n\tk__B\n", TaxonomyError, r"row 2 of 2 has no feature id"),
     "ragged": ("Feature ID\tTaxon\tConfidence\na\tk__A\t1\nb\tk__A\n", FormatError, r"has 2 fields in line 3\. Expected 3"),
     "out of order": ("id\tTaxon\na\tp__B;k__A\n", TaxonomyError, r"'p__B;k__A' of a in .* ranks twice or out of order"),

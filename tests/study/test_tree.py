@@ -97,7 +97,7 @@ def test_small_and_odd_trees_are_trees(text: str, tmp_path: Path) -> None:
         ("(AA:1,CC:inf);", r"\(first: inf above CC\)"),
         ("(AA,CC);", r"2 of 2 branches"),
         ("((AA:1,CC:1),GG:1);", r"nan above an unnamed node"),
-        ("(AA:1,(CC:1,AA:2):1);", r"1 tip names occur more than once \(first: AA\).*Remove"),
+        ("(AA:1,(CC:1,AA:2):1);", r"1 tip name occurs more than once \(first: AA\).*Remove"),
         ("(AA:1,:1);", r"1 of 2 tips have no name.*Export"),
         (";", r"no name"),
         ("", r"tree\.nwk cannot be read as Newick \(it is empty\).*Export it again"),
@@ -239,7 +239,7 @@ def test_tips_are_renamed(tmp_path: Path) -> None:
     assert new.tips == ("ACGT", "GG", "CC")
     assert new.names[1] == "inner"
     assert tree.tips == ("acgu", "CC", "GG")
-    with pytest.raises(TreeError, match=r"1 tip names occur more than once \(first: CC\)"):
+    with pytest.raises(TreeError, match=r"1 tip name occurs more than once \(first: CC\)"):
         tree.renamed({"GG": "CC"})
 
 

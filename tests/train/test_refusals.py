@@ -117,7 +117,7 @@ def test_a_pretrained_model_cannot_predict(sides: tuple[Study, Study]) -> None:
 def test_prediction_refuses_empty_samples_and_wrong_letters(sides: tuple[Study, Study], fitted: aam.AAM) -> None:
     with pytest.raises(EmptySampleError, match="2 of 12 samples have no reads"):
         fitted.predict(emptied(sides[1]))
-    with pytest.raises(ValueError, match=r"1 sequences are not DNA \(acgt\)"):
+    with pytest.raises(ValueError, match=r"1 sequence is not DNA \(acgt\)"):
         fitted.embed_asvs(["acgt"])
 
 

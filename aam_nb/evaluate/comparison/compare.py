@@ -30,8 +30,9 @@ from aam_nb.evaluate.comparison.result import ALPHA, Comparison
 from aam_nb.evaluate.comparison.significance import Exchange, corrected_t_test, fold_score, holm, permutation_null
 from aam_nb.evaluate.leaks import find_leaks_in_folds
 from aam_nb.evaluate.metrics import METRICS, score
-from aam_nb.evaluate.resampling import CELLS, draw_groups, number_groups, percentile_interval, score_resamples
+from aam_nb.evaluate.resampling import CELLS, draw_groups, percentile_interval, score_resamples
 from aam_nb.model.objectives import class_names, task_for
+from aam_nb.study.columns import number_groups
 from aam_nb.study.confounding import SplitWarning, describe_confounding
 from aam_nb.study.errors import TargetError
 from aam_nb.study.study import Study
@@ -127,7 +128,7 @@ def compare(  # nine parameters: users type each of them, and the settings are i
     chosen, notes = make_contenders(contenders, recipe or Recipe(), labelled)
     if labelled.num_samples < study.num_samples:
         notes.append(
-            f"{study.num_samples - labelled.num_samples} samples have no value of {target!r} and were left out."
+            f"Without a value of {target!r}, and left out: {count_noun(study.num_samples - labelled.num_samples, 'sample')}."
         )
     classes = None if task.kind == "regression" else tuple(sorted(class_names(labelled.column(target)).unique()))
     shared = SharedSettings(target=target, classes=classes, group=group, covariates=covariates, config=config)

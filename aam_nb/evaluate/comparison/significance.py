@@ -9,8 +9,8 @@ import pandas as pd
 
 from aam_nb.arrays import Array, Floats, Ints
 from aam_nb.baselines.scoring import leading_score, leading_scores
-from aam_nb.config import UserError
-from aam_nb.evaluate.resampling import number_groups
+from aam_nb.config import UserError, count_noun
+from aam_nb.study.columns import number_groups
 
 PERMUTATIONS_AT_ONCE = 200
 
@@ -108,8 +108,8 @@ class Exchange:
         if block is not None:
             if block.isna().any():
                 raise BlockError(
-                    f"{int(block.isna().sum())} samples have no {block.name!r}. A block is needed for every sample. Drop them with "
-                    f"`study.keep_samples(study.metadata[{block.name!r}].notna())`."
+                    f"{count_noun(int(block.isna().sum()), 'sample has', 'samples have')} no {block.name!r}. A block is needed for every "
+                    f"sample. Drop them with `study.keep_samples(study.metadata[{block.name!r}].notna())`."
                 )
             self.block = pd.factorize(block)[0]
             if self.whole and (pd.Series(self.block).groupby(self.unit).nunique() > 1).any():

@@ -14,10 +14,10 @@ import pandas as pd
 
 from aam_nb.arrays import Bools, Ints
 from aam_nb.config import AttentionConfig, UserError, count_noun, cut_list, make_config
-from aam_nb.evaluate.resampling import number_groups
 from aam_nb.explain.attention.heads import NOT_IMPORTANCE
 from aam_nb.explain.attention.maps import AttentionMaps, attention
 from aam_nb.explain.ids import as_id_list
+from aam_nb.study.columns import number_groups
 from aam_nb.study.errors import UnknownIdError
 from aam_nb.study.study import Study
 from aam_nb.train.estimator import AAM

@@ -13,11 +13,12 @@ from scipy import sparse
 
 from aam_nb.arrays import Floats
 from aam_nb.config import ExplainConfig, count_noun, cut_list, make_config
-from aam_nb.evaluate.resampling import bootstrap_mean_interval, number_groups
+from aam_nb.evaluate.resampling import bootstrap_mean_interval
 from aam_nb.explain.attribution.methods import PRECISION
 from aam_nb.explain.attribution.probe import ExplainError
 from aam_nb.explain.attribution.query import PLURALS, SINGULARS, AttributionQuery
 from aam_nb.study.atomic import whole_file
+from aam_nb.study.columns import number_groups
 from aam_nb.study.errors import UnknownIdError
 from aam_nb.study.study import Study
 

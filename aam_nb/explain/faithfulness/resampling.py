@@ -9,7 +9,8 @@ import numpy as np
 
 from aam_nb.arrays import Floats, Ints
 from aam_nb.config import FaithfulnessConfig
-from aam_nb.evaluate.resampling import bootstrap_mean_interval, number_groups
+from aam_nb.evaluate.resampling import bootstrap_mean_interval
+from aam_nb.study.columns import number_groups
 from aam_nb.study.study import Study
 from aam_nb.train.estimator import AAM
 

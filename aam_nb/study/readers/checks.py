@@ -10,7 +10,7 @@ import pandas as pd
 from scipy import sparse
 
 from aam_nb.arrays import Array, Ints
-from aam_nb.config import cut_list
+from aam_nb.config import count_noun, cut_list
 from aam_nb.study.errors import StudyError
 from aam_nb.study.letters import DNA_LETTERS
 
@@ -24,8 +24,8 @@ def refuse_duplicates(ids: pd.Index, noun: str) -> None:
     if ids.has_duplicates:
         twice = ids[ids.duplicated()].unique()
         raise StudyError(
-            f"{len(twice)} {noun} ids occur more than once ({cut_list(twice)}). Each id must be unique. Sum or rename the "
-            "duplicates before reading."
+            f"{count_noun(len(twice), f'{noun} id occurs', f'{noun} ids occur')} more than once ({cut_list(twice)}). Each id must be "
+            "unique. Sum or rename the duplicates before reading."
         )
 
 

@@ -13,7 +13,7 @@ from typing import Any, get_args
 import numpy as np
 import pandas as pd
 
-from aam_nb.config import UserError, cut_list
+from aam_nb.config import UserError, count_noun, cut_list
 from aam_nb.study.atomic import whole_file
 from aam_nb.study.columns import is_numeric_column
 from aam_nb.study.readers.archives import Source, unpacked
@@ -115,8 +115,8 @@ def _check_names(header: list[str], name: str) -> None:
     twice = [quoted(column) for column, times in Counter(header).items() if times > 1]
     if twice:
         raise MetadataError(
-            f"{len(twice)} column names occur more than once in {name} ({cut_list(twice)}). Expected each once. Rename or remove the extra "
-            "columns."
+            f"{count_noun(len(twice), 'column name occurs', 'column names occur')} more than once in {name} ({cut_list(twice)}). Expected "
+            "each once. Rename or remove the extra columns."
         )
 
 
@@ -143,13 +143,14 @@ def _ids(
         notes.append(f"took the sample ids from the first column, {quoted(first)}, not from {quoted(column)}")
     if empty:
         raise MetadataError(
-            f"{len(empty)} rows of {name} have no sample id (line {cut_list(empty)}). Each sample has one row, named in the first column, "
-            f"here {quoted(first)}. Fill in the ids, or remove the rows."
+            f"In {name}, {count_noun(len(empty), 'row has', 'rows have')} no sample id (line {cut_list(empty)}). Each sample has one row, "
+            f"named in the first column, here {quoted(first)}. Fill in the ids, or remove the rows."
         )
     if twice:
         raise MetadataError(
-            f"{len(twice)} sample ids occur more than once ({cut_list(twice)}) in {name}, column {quoted(first)}. Each sample has one row, "
-            "named in the first column. Remove the extra rows, or put the column of sample ids first."
+            f"{count_noun(len(twice), 'sample id occurs', 'sample ids occur')} more than once ({cut_list(twice)}) in {name}, column "
+            f"{quoted(first)}. Each sample has one row, named in the first column. Remove the extra rows, or put the column of sample ids "
+            "first."
         )
     if not first:
         notes.append("took the sample ids from the first column, which has no name")

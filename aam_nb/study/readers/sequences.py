@@ -9,7 +9,7 @@ from typing import TypeVar
 
 import pandas as pd
 
-from aam_nb.config import cut_list
+from aam_nb.config import count_noun, cut_list
 from aam_nb.study.errors import FormatError, StudyError
 from aam_nb.study.readers.archives import Source, unpacked
 
@@ -161,6 +161,6 @@ def _check_ids(ids: list[str], name: str) -> None:
     twice = [i for i, times in Counter(ids).items() if times > 1]
     if twice:
         raise SequenceError(
-            f"{len(twice)} feature ids occur more than once in {name} ({cut_list(twice)}). Each sequence has its own. Remove the extra "
-            "ones."
+            f"{count_noun(len(twice), 'feature id occurs', 'feature ids occur')} more than once in {name} ({cut_list(twice)}). Each "
+            "sequence has its own. Remove the extra ones."
         )

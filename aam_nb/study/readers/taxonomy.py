@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from aam_nb.config import cut_list
+from aam_nb.config import count_noun, cut_list
 from aam_nb.study.errors import FormatError
 from aam_nb.study.readers.archives import Source, unpacked
 from aam_nb.study.readers.sheets import HASHED_NAMES, Row, Sheet, plain, quoted, read_sheet
@@ -295,5 +295,6 @@ def _check_ids(ids: list[str], name: str) -> None:
         )
     if twice:
         raise TaxonomyError(
-            f"{len(twice)} feature ids occur more than once in {name} ({cut_list(twice)}). Each feature has one row. Remove the extra ones."
+            f"{count_noun(len(twice), 'feature id occurs', 'feature ids occur')} more than once in {name} ({cut_list(twice)}). Each "
+            "feature has one row. Remove the extra ones."
         )
