@@ -51,7 +51,18 @@ STAGES = (
 """What a reader should meet on the way, as module:name."""
 
 INK, GREY, PALE, BLUE, ORANGE = "#1b1f23", "#57606a", "#f3f6f9", "#0b5c8f", "#b45309"
-WIDTH, MARGIN, STACK, ROW = 1360, 24, 560, 40
+LEGEND_DOWN = (
+    "Blue, right: imports from; wider where more modules do. Nearly all import from study/ and config/: not drawn."
+)
+LEGEND_UP = (
+    "Orange, left: upward, only within a function, as for result.plot(). Below all floors: arrays.py and version.py."
+)
+EVERYWHERE = ("config", "study")
+"""Floors that nearly every other one imports from: their arrows are left out."""
+WIDTH, MARGIN, ROW, ROOM = 1480, 24, 50, 100
+BOX, BOX_WIDTH = MARGIN + ROOM, 450
+STACK = ROOM + BOX_WIDTH + ROOM
+"""Widths in pixels: the page, its edge, a stage, the room for arrows on either side, the boxes."""
 FONT = "font-family='Helvetica, Arial, DejaVu Sans, sans-serif'"
 
 
@@ -84,10 +95,15 @@ def read_floors() -> list[Floor]:
 
 
 def modules_of(folder: Path) -> list[str]:
-    """The modules of a folder; a folder within it as `name/`."""
-    files = {p.stem for p in folder.glob("*.py") if not p.stem.startswith("__")}
-    folders = {f"{p.name}/" for p in folder.iterdir() if p.is_dir() and any(p.glob("*.py"))}
-    return sorted(files | folders)
+    """The modules of a folder, a line; those of each folder within it, a line each."""
+    lines = [modules_in(folder)] if modules_in(folder) else []
+    folders = sorted(p for p in folder.iterdir() if p.is_dir() and any(p.glob("*.py")))
+    return [*lines, *(f"{p.name}/  {modules_in(p)}" for p in folders)]
+
+
+def modules_in(folder: Path) -> str:
+    """The modules of one folder."""
+    return "  ".join(sorted(p.stem for p in folder.glob("*.py") if not p.stem.startswith("__")))
 
 
 def imported_floors(path: Path, known: set[str]) -> tuple[set[str], set[str]]:
@@ -165,35 +181,37 @@ def draw_floors(floors: list[Floor], top: float) -> tuple[list[str], float]:
     """Boxes from the highest floor to the lowest, with arcs to the floors that each imports from."""
     parts, middles, y = list[str](), dict[str, float](), top
     for floor in floors:
-        lines = textwrap.wrap("  ".join(m.replace(" ", "\u00a0") for m in floor.modules), 74)
+        lines = [part for line in floor.modules for part in textwrap.wrap(line, 76, subsequent_indent="    ")]
         height = 26 + 15 * len(lines)
         parts.append(
-            f"<rect x='{MARGIN}' y='{y:g}' width='{STACK - 130}' height='{height}' rx='6' fill='{PALE}' stroke='#d0d7de'/>"
+            f"<rect x='{BOX}' y='{y:g}' width='{BOX_WIDTH}' height='{height}' rx='6' fill='{PALE}' stroke='#d0d7de'/>"
         )
-        parts.append(text(MARGIN + 10, y + 18, floor.name + "/", 14, BLUE, "font-weight='bold'"))
-        parts += [text(MARGIN + 10, y + 35 + 15 * i, line, 11, GREY) for i, line in enumerate(lines)]
+        parts.append(text(BOX + 10, y + 18, floor.name + "/", 14, BLUE, "font-weight='bold'"))
+        parts += [text(BOX + 10, y + 35 + 15 * i, line, 11, GREY) for i, line in enumerate(lines)]
         middles[floor.name] = y + height / 2
         y += height + 8
     places = list(middles)
     for floor in floors:
         for other, number in sorted({**floor.imports_late, **floor.imports}.items()):
             below = places.index(other) > places.index(floor.name)
-            if other in floor.imports and below:
-                parts.append(arc(middles[floor.name], middles[other], number, BLUE, ""))
+            if below and other not in EVERYWHERE:
+                parts.append(arc(middles[floor.name], middles[other], number, up=False))
             elif not below:
-                parts.append(arc(middles[floor.name], middles[other], number, ORANGE, "stroke-dasharray='4 3'"))
+                parts.append(arc(middles[floor.name], middles[other], number, up=True))
     return parts, y
 
 
-def arc(start: float, end: float, number: int, color: str, dashes: str) -> str:
-    """An arc from one floor to another, on the right of the boxes; wider where more modules import."""
-    x = MARGIN + STACK - 130
-    reach = x + 14 + min(108, abs(end - start) * 0.22)
+def arc(start: float, end: float, number: int, *, up: bool) -> str:
+    """An arc between two floors, wider where more modules import: downward on the right of the boxes, upward on their left."""
+    side, color = (-1, ORANGE) if up else (1, BLUE)
+    x = BOX if up else BOX + BOX_WIDTH
+    reach = x + side * (14 + min(ROOM - 30, abs(end - start) * 0.2))
     width = min(3.5, 0.7 + 0.16 * number)
-    shift = 4 if end > start else -4
+    shift = -4 if up else 4
+    dashes = " stroke-dasharray='4 3'" if up else ""
     return (
-        f"<path d='M {x:g} {start + shift:g} C {reach:g} {start + shift:g}, {reach:g} {end - shift:g}, {x + 2:g} {end - shift:g}' "
-        f"fill='none' stroke='{color}' stroke-opacity='0.55' stroke-width='{width:.2g}' {dashes} marker-end='url(#{color[1:]})'/>"
+        f"<path d='M {x:g} {start + shift:g} C {reach:g} {start + shift:g}, {reach:g} {end - shift:g}, {x + 2 * side:g} {end - shift:g}' "
+        f"fill='none' stroke='{color}' stroke-opacity='0.6' stroke-width='{width:.2g}'{dashes} marker-end='url(#{color[1:]})'/>"
     )
 
 
@@ -213,8 +231,7 @@ def draw_fit(stages: list[tuple[str, str, str]], top: float) -> tuple[list[str],
         points.append(f"{x:g},{y:g}")
         parts.append(f"<circle cx='{x:g}' cy='{y:g}' r='5' fill='{BLUE}'/>")
         parts.append(text(words, y + 1, name, 13, INK, "font-weight='bold'"))
-        shown = textwrap.shorten(line, 82, placeholder=" …")
-        parts.append(text(words, y + 16, shown, 11, GREY))
+        parts += [text(words, y + 15 + 13 * i, part, 11, GREY) for i, part in enumerate(textwrap.wrap(line, 84)[:2])]
     parts.insert(
         0, f"<polyline points='{' '.join(points)}' fill='none' stroke='{BLUE}' stroke-opacity='0.45' stroke-width='2'/>"
     )
@@ -223,7 +240,7 @@ def draw_fit(stages: list[tuple[str, str, str]], top: float) -> tuple[list[str],
 
 def draw() -> str:
     """The whole picture, SVG."""
-    top = 84
+    top = 92
     floors, low = draw_floors(read_floors(), top)
     stages, low_of_fit = draw_fit(stages_of_fit(), top + 16)
     height = max(low, low_of_fit) + MARGIN
@@ -234,13 +251,8 @@ def draw() -> str:
     )
     titles = [
         text(MARGIN, 34, "The floors", 18, INK, "font-weight='bold'"),
-        text(
-            MARGIN,
-            54,
-            "Blue: imports from, the wider the more modules. Orange, dashed: upward, within a function only.",
-            11,
-            GREY,
-        ),
+        text(MARGIN, 54, LEGEND_DOWN, 11, GREY),
+        text(MARGIN, 69, LEGEND_UP, 11, GREY),
         text(MARGIN + STACK + 20, 34, "A study on its way through fit", 18, INK, "font-weight='bold'"),
         text(
             MARGIN + STACK + 20,
@@ -252,7 +264,8 @@ def draw() -> str:
     ]
     body = "\n".join([*titles, *floors, *stages])
     return (
-        f"<svg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 {WIDTH} {height:g}' width='{WIDTH}' height='{height:g}' {FONT}>\n"
+        f"<svg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 {WIDTH} {height:g}' width='{WIDTH}' height='{height:g}' {FONT} role='img'>\n"
+        "<title>The floors of aam_nb and what each imports, and the stages that a study passes in a fit</title>\n"
         f"<defs>{heads}</defs>\n<rect width='100%' height='100%' fill='#ffffff'/>\n{body}\n</svg>\n"
     )
 

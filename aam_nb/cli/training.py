@@ -14,6 +14,7 @@ from aam_nb.cli.args import SplitArgs, StudyArgs, TableArgs, choose_split_target
 from aam_nb.cli.messages import UsageError, format_evaluation, is_main, print_message
 from aam_nb.cli.parsing import parse
 from aam_nb.config import ModelConfig, TargetConfig, TrainConfig
+from aam_nb.config.train import UnlabelledObjective
 from aam_nb.study.atomic import recover_folder, whole_file
 
 if TYPE_CHECKING:
@@ -26,19 +27,6 @@ COMMAND = Path("checkpoints") / "command.json"
 """The file of a run folder that holds the command that started it, for `aam-nb resume`."""
 ARGV: ContextVar[tuple[str, ...]] = ContextVar("ARGV", default=())
 """The command line that is running."""
-Unlabelled = Literal[
-    "unifrac",
-    "unifrac_weighted_normalized",
-    "unifrac_generalized",
-    "nucleotides",
-    "faith_pd",
-    "braycurtis",
-    "aitchison",
-    "taxonomy",
-    "counts",
-    "contrastive",
-]
-"""Objectives that need no labels."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,7 +36,7 @@ class Pretrain:
     study: TableArgs
     out: Path
     """Run folder to write."""
-    objectives: tuple[Unlabelled, ...] = ("unifrac", "nucleotides")
+    objectives: tuple[UnlabelledObjective, ...] = ("unifrac", "nucleotides")
     """What the model learns to predict; unifrac and faith_pd need a tree, taxonomy needs --taxonomy."""
     target: tuple[str, ...] = ()
     """Do not use the samples that `fit` will hold out with the same target, split flags and seed."""

@@ -7,6 +7,20 @@ from typing import Literal
 
 from aam_nb.config.checks import check, check_types
 
+UnlabelledObjective = Literal[
+    "unifrac",
+    "unifrac_weighted_normalized",
+    "unifrac_generalized",
+    "nucleotides",
+    "faith_pd",
+    "braycurtis",
+    "aitchison",
+    "taxonomy",
+    "counts",
+    "contrastive",
+]
+"""Objectives of pre-training that need no settings to be named: the choices of `aam-nb pretrain --objectives`."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TrainConfig:

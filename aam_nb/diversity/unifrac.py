@@ -75,9 +75,10 @@ def unifrac(
     cache
         True saves the result on disk and uses it in the next call; False does neither; a path is the folder to save it in. A saved
         result is used for the same counts, ids, tree and settings, whatever file they come from. The folder is that of the environment
-        variable `AAM_NB_CACHE`, or the user's cache folder; all matrices in it hold at most `matrix_cache.CACHE_BYTES`.
+        variable `AAM_NB_CACHE`, or the user's cache folder; all matrices in it together take at most 4 GiB.
     config, **settings
-        Fields of `UnifracConfig`: `metric`, `alpha`, `engine`, `dtype`, `device`, `block`.
+        Fields of `UnifracConfig`: `metric` ("unweighted", "weighted_normalized", "weighted_unnormalized" or "generalized"), `alpha`,
+        `engine`, `dtype`, `device`, `block`.
 
     Returns
     -------

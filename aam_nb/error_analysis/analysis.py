@@ -204,8 +204,8 @@ def errors(
 
     Returns
     -------
-    `ErrorAnalysis`. What needs something that is not at hand is left out, with a note on how to give it. Intervals and p-values count
-    whole groups where the result does.
+    `ErrorAnalysis`. Parts whose input is missing are left out; a note says what to give. If the result counts whole groups, intervals
+    and p-values do too.
 
     Raises
     ------

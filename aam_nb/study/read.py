@@ -52,13 +52,14 @@ def read_study(
     taxonomy
         Lineages by feature id: QIIME 2 (FeatureData[Taxonomy]), SILVA, Greengenes, or DADA2's table.
     types
-        Type of metadata columns, "numeric", "categorical" or "date", where they are not what they seem.
+        Type of metadata columns, "numeric", "categorical" or "date", for those that would be read as the wrong type.
     root
-        "midpoint" roots an unrooted tree halfway between its two most distant tips; "given" takes the root that the tree has.
+        "midpoint" roots an unrooted tree halfway between its two most distant tips; "given" uses the tree's own root.
     sum_duplicates
         Sum ASVs of the same sequence; they are refused otherwise.
     lazy
-        Leave the counts on disk, and read them by ranges of samples as verbs ask for them. BIOM 2.1 that is not packed.
+        Leave the counts on disk, and read them by ranges of samples when they are needed. Only for a BIOM 2.1 file that is not packed
+        (no .gz, no .qza).
 
     Returns
     -------

@@ -137,7 +137,7 @@ class Study(StudyBase):
         target
             Metadata column to stratify by (quantile bins where it is numeric). Samples that lack it are left out of both.
         group
-            Metadata column whose values never cross: all samples of a host, or a study, fall on one side.
+            Metadata column whose values are never in both studies: all samples of a host are on one side.
         seed
             The same seed gives the same split.
 
@@ -153,7 +153,7 @@ class Study(StudyBase):
         Warns
         -----
         SplitWarning
-            The target is nearly a function of the group, or of a column that the split does not keep whole.
+            The target can be predicted almost fully from the group, or from a column that the split does not keep whole.
 
         Examples
         --------

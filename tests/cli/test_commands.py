@@ -9,6 +9,7 @@ import sys
 import time
 from dataclasses import replace
 from pathlib import Path
+from typing import get_args
 
 import pandas as pd
 import pytest
@@ -16,6 +17,8 @@ import pytest
 import aam_nb as aam
 from aam_nb.cli import COMMANDS, main
 from aam_nb.config import UserError
+from aam_nb.config.train import UnlabelledObjective
+from aam_nb.model.objectives import OBJECTIVES, Task
 
 SMALL = ["--width", "16", "--num-attn-heads", "2", "--num-layers", "1", "--no-progress"]
 
@@ -440,3 +443,9 @@ def test_fit_takes_several_targets_covariates_and_settings_of_the_head(
     assert (predictions["age"] < predictions["q(0.95)"]).all()
     with pytest.raises(UserError, match="season"):
         loaded.predict(replace(study, metadata=study.metadata.drop(columns="season")))
+
+
+def test_the_objectives_of_pretrain_are_those_that_need_no_labels() -> None:
+    """`beta_diversity` needs a metric, and is there by the names of its metrics."""
+    unlabelled = {name for name, kind in OBJECTIVES.items() if not issubclass(kind, Task)}
+    assert set(get_args(UnlabelledObjective)) == unlabelled - {"beta_diversity"}

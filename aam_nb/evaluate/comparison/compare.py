@@ -59,19 +59,19 @@ def compare(  # nine parameters: users type each of them, and the settings are i
     progress: bool = True,
     **settings: Any,
 ) -> Comparison:
-    """Judge models on the same folds, each fitted in every fold to its training side alone.
+    """Compare models on the same folds; in each fold every model is fitted to the training samples only.
 
     Parameters
     ----------
     contenders
         Names: "aam" (ours, made by `recipe`), its ablations "aam_no_pretraining", "aam_no_abundance" and "aam_ids_only", and the
         baselines "dummy", "depth_only", "group_lookup", "random_forest", "gradient_boosting", "ridge_clr", "elastic_net",
-        "knn_unifrac", "svm". Models (`aam.AAM`) are templates: shape and settings are taken, weights are not, since they saw samples
-        that some fold tests. A dict gives them names.
+        "knn_unifrac", "svm". Of a model (`aam.AAM`) only shape and settings are used; its weights are not, because they may have seen
+        test samples. A dict gives them names.
     study
         All samples; those without the target are left out.
     target
-        The metadata column: numbers are regressed, text is classified.
+        The metadata column: numbers are regressed; text, and True and False, are classified.
     group
         Metadata column whose values are held out whole, in the folds, in the tuning of the baselines, and in the bootstrap.
     covariates
@@ -82,8 +82,8 @@ def compare(  # nine parameters: users type each of them, and the settings are i
         Fields of `CompareConfig`: `scheme`, `folds`, `repeats`, `tune`, `inner_folds`, `num_trees`, `feature_prevalence`, `num_resamples`,
         `confidence`, `num_permutations`, `block`, `jobs`, `seed`.
     out
-        Folder that keeps each fit as soon as it is done, and the result. The same call continues from there after Ctrl-C or a crash. Fits
-        of any comparison may share it; the result there is the last one.
+        Folder that keeps each fit as soon as it is done, and the result. The same call continues from there after Ctrl-C or a crash.
+        Several comparisons may use the same folder; it holds the result of the last one.
     progress
         Whether to show a progress bar.
 
@@ -96,11 +96,11 @@ def compare(  # nine parameters: users type each of them, and the settings are i
     ContenderError
         A contender is not known, or cannot take part.
     CompareError
-        Models cannot be judged by these folds, or a contender cannot be fitted.
+        A fold has too few samples of a class to train on, or a contender cannot be fitted.
     NotWrittenError
         `out` cannot be written to.
     UnknownIdError, TargetError, SplitError, EmptySampleError, MissingTipError, ConfigError, BlockError
-        The study or a setting does not suit.
+        The study lacks a column, values, reads, a tree or enough groups; a setting cannot be used.
 
     References
     ----------

@@ -61,7 +61,7 @@ def attribute(
         Samples to explain.
     level
         What a feature is. "asv". "taxon": of each rank of the taxonomy, or of `rank`. "clade": the ASVs below an internal branch of the
-        tree; clades lie within one another, so their attributions do not add up: each is what its ASVs together are given.
+        tree; clades are nested, so their attributions do not add up: the value of a clade is that of all its ASVs together.
         "nucleotide": each position of a few ASVs. "covariate": the metadata columns that the model was given.
     method
         "integrated_gradients", "gradient_x_input", "shapley" or "occlusion"; see the table below.
@@ -73,7 +73,7 @@ def attribute(
         What is explained is how far a sample lies along it.
     reference
         What predictions are compared with. "empty": the sample without ASVs. "mean": the mean training sample. Else a sample's id.
-        Features of the reference then have attributions too, for being absent.
+        Features of the reference then have attributions too, because the sample lacks them.
     rank
         At level "taxon": a column of `study.taxonomy`.
     asvs
@@ -83,9 +83,9 @@ def attribute(
 
     Returns
     -------
-    Attributions in the target's units (log-odds for classes). By integrated gradients and Shapley values each sample's sum to its
-    prediction minus the reference's; for the former within half a per cent of that change, of the batch's median change, or of a
-    ten-thousandth of the prediction, whichever is largest. A warning says so where not.
+    Attributions in the target's units (log-odds for classes). By integrated gradients and Shapley values each sample's sum is its
+    prediction minus the reference's. Integrated gradients are computed with ever more steps until the gap is at most the largest of
+    three: 0.5 % of that change, 0.5 % of the batch's median change, 0.0001 of the prediction; else there is a warning.
 
     Raises
     ------
@@ -97,11 +97,11 @@ def attribute(
     Warns
     -----
     GapWarning
-        Integrated gradients miss more than they should.
+        The gap of integrated gradients is larger than that.
 
     Notes
     -----
-    What each method does at each level, "." being as above:
+    What each method does at each level; "." is the same as in the row above:
 
     ==================== ========================= ================ ===================== ========================
     method               asv                       taxon, clade     nucleotide            covariate

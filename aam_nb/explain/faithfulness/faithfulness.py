@@ -185,10 +185,13 @@ def faithfulness(
 ) -> Faithfulness:
     """Check whether attributions say what moves a model's predictions, and whether that was learned.
 
-    completeness: what their sum misses. deletion and insertion: features removed, the rest re-normalised, in the order of the
-    attributions in the direction of the prediction, against random orders and the order of abundance. infidelity and sensitivity
-    (Captum). random weights: layer by layer from the output, after which attributions should differ. random labels, seeds: models
-    fitted again, which takes as long as fitting them. recovery of planted ASVs against chance, abundance, prevalence and a random forest.
+    - completeness: do attributions sum to the change that they explain?
+    - deletion and insertion: features are removed (the rest is re-normalised) or added in the order of the attributions. Does the
+      prediction move more than in random orders and in the order of abundance?
+    - infidelity and sensitivity (Captum): do attributions predict what removing random subsets does, and do small changes keep them?
+    - random weights: the network is made random, layer by layer from the output. Attributions should change.
+    - random labels, seeds: models are fitted again, to shuffled labels or from other seeds, which takes as long as the fit.
+    - recovery: are planted ASVs found better than by chance, abundance, prevalence and a random forest?
 
     Parameters
     ----------
@@ -208,16 +211,15 @@ def faithfulness(
     Raises
     ------
     ExplainError
-        The attributions carry no model, as those that were not made by `attribute`.
+        The attributions carry no model, because they were not made by `attribute`.
     ConfigError
         A setting cannot be used.
 
     Notes
     -----
-    Random orders and that of abundance have no direction, the attributions have one: direction alone would give a part of their gain. The
-    order "sign only" shows how much: it is that of their signs, with sizes drawn at random. Models that average over ASVs, as this one
-    does, change little while a few are removed at random, so sums of attributions predict such changes less well than their order does:
-    see infidelity.
+    Part of the advantage over random orders comes from knowing the sign alone. The order "sign only" measures that part: it has the signs
+    of the attributions, and sizes drawn at random. A model that averages over ASVs, as this one does, changes little when a few are
+    removed at random. The order of attributions may then be right while their sums do not predict the change: see infidelity.
 
     References
     ----------

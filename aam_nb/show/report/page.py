@@ -29,9 +29,9 @@ def report(model: AAM | Sequence[AAM], study: Study, path: str | Path, *, title:
     Parameters
     ----------
     model
-        Fitted models. One that has not been evaluated is evaluated on the samples of `study` that it has not seen.
+        Fitted models. A model that has not been evaluated is evaluated on the samples of `study` that were not used to train it.
     study
-        The whole study, test samples included; with a tree, PCoA is of unweighted UniFrac.
+        The whole study, test samples included. The PCoA is of unweighted UniFrac where there is a tree, else of Bray-Curtis.
     path
         The HTML file to write; missing folders are made.
     title
@@ -43,8 +43,10 @@ def report(model: AAM | Sequence[AAM], study: Study, path: str | Path, *, title:
 
     Raises
     ------
-    NotFittedError, UnknownIdError
-        A model has no target; the study holds no sample that the model has not seen.
+    NotFittedError
+        A model has no target.
+    UnknownIdError
+        The study holds no sample that the model has not seen.
 
     Examples
     --------

@@ -353,15 +353,15 @@ def explore(
     Parameters
     ----------
     study
-        A study, in memory or on disk. UniFrac needs its tree, and taxa its taxonomy; without them the rest is there all the same.
+        A study, in memory or on disk. UniFrac needs its tree, and taxa its taxonomy; everything else works without them.
     distance
         Of the PCoA: "unweighted", "weighted_normalized" or "generalized" UniFrac, "braycurtis", "jaccard" or "aitchison". By default
         unweighted UniFrac, and Bray-Curtis where there is no tree.
     color
         Metadata column that colours dots; by default the first with 2 to 10 levels.
     most
-        Samples compared at most; of more, so many are drawn at random. By default as many as can be compared in a few seconds: samples
-        squared times mean ASVs are at most 10⁹, times all ASVs 2·10¹⁰, and samples 5,000.
+        Most samples in the PCoA; if there are more, this many are drawn at random. By default as many as take a few seconds, at most
+        5,000.
     seed
         Of all random draws.
 
