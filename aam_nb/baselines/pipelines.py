@@ -12,7 +12,7 @@ from aam_nb.baselines.depth_only import make_depth_model
 from aam_nb.baselines.features import AsvFeatures, CovariateColumns, count_reads, depth_and_richness
 from aam_nb.baselines.predictions import Predictor, read_target
 from aam_nb.baselines.settings import SharedSettings
-from aam_nb.baselines.tuning import predict_frame, split_training_side, tune_model
+from aam_nb.baselines.tuning import number_classes, predict_frame, split_training_side, tune_model
 from aam_nb.config.evaluate import BaselineConfig
 from aam_nb.study.study import Study
 
@@ -26,7 +26,8 @@ def fit_pipeline(
     name: str, train: Study, settings: SharedSettings, seed: int, threads: int | None
 ) -> tuple[Predictor, dict[str, Any]]:
     """A function from a study to predictions, and facts: the `settings` chosen, `converged`."""
-    truth, task, config = read_target(train, settings.task), settings.task, settings.config
+    task, config = settings.task, settings.config
+    truth, names = number_classes(read_target(train, task), task)
     # ASVs that no fold within the training side can use are not made dense; their reads still count in a sample's total.
     common = train.asv_ids[(train.prevalence >= config.feature_prevalence).to_numpy()]
     asv_ids = common if len(common) else train.asv_ids
@@ -48,7 +49,7 @@ def fit_pipeline(
     fitted, facts = tune_model(
         model, grid, features(train), truth, splits, classes=settings.is_class, while_searching=fewer
     )
-    return (lambda study: predict_frame(fitted, features(study), study.sample_ids, task)), facts
+    return (lambda study: predict_frame(fitted, features(study), study.sample_ids, task, names)), facts
 
 
 def make_pipeline(

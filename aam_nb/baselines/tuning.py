@@ -117,11 +117,23 @@ def _scorer(classes: bool) -> Any:
     return score
 
 
-def predict_frame(fitted: Any, features: Array, sample_ids: pd.Index, task: Task) -> pd.DataFrame:
-    """What a fitted model predicts, as `AAM.predict` gives it."""
+def number_classes(truth: Array, task: Task) -> tuple[Array, list[str]]:
+    """The target as scikit-learn takes it, and the names of its classes: numbers as they are, classes by their number in that list.
+
+    Classes are numbered because the forests of scikit-learn 1.9 refuse names that look like numbers, such as "6" and "12", together with
+    `class_weight`.
+    """
+    if not isinstance(task, Classification):
+        return truth, []
+    names, codes = np.unique(truth.astype(str), return_inverse=True)
+    return codes, names.tolist()
+
+
+def predict_frame(fitted: Any, features: Array, sample_ids: pd.Index, task: Task, names: list[str]) -> pd.DataFrame:
+    """What a fitted model predicts, as `AAM.predict` gives it; `names` are those of `number_classes`."""
     if not isinstance(task, Classification):
         return prediction_frame(use_one_thread(fitted).predict(features), sample_ids, task)
-    return prediction_frame(class_chances(fitted, features), sample_ids, task, list(fitted.classes_))
+    return prediction_frame(class_chances(fitted, features), sample_ids, task, [names[k] for k in fitted.classes_])
 
 
 def class_chances(model: Any, X: Array) -> Array:

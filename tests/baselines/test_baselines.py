@@ -52,6 +52,19 @@ def test_every_baseline_predicts(classed: Study, name: str, target: str) -> None
         assert (frame["stage"] == np.where(frame["p(old)"] >= frame["p(young)"], "old", "young")).all()
 
 
+@pytest.mark.parametrize("name", [*BASELINES])
+def test_names_of_classes_change_no_prediction(classed: Study, name: str) -> None:
+    """Names that look like numbers, as of an age in months, are names all the same."""
+    months = classed.metadata["stage"].map({"old": "12", "young": "6"})
+    other = replace(classed, metadata=classed.metadata.assign(stage=months))
+    predictions = []
+    for study in (classed, other):
+        train, test = study.split(test_size=0.25, target="stage", group="host_id", seed=0)
+        predictions.append(predict_baseline(name, train, test, settings_for(study, "stage")))
+    assert list(predictions[1]) == ["stage", "p(12)", "p(6)"]  # in the same order as "old" and "young"
+    np.testing.assert_array_equal(predictions[0].iloc[:, 1:].to_numpy(), predictions[1].iloc[:, 1:].to_numpy())
+
+
 def test_forest_and_dummy_of_evaluate_are_those_of_compare(classed: Study, fitted: aam.AAM) -> None:
     """One definition: the same samples, settings and seed give the same predictions."""
     train, test = classed.split(test_size=0.25, target="age", group="host_id", seed=0)

@@ -39,7 +39,7 @@ def test_predictions_are_those_of_even_weights_by_hand(
     for sample in test.sample_ids[[0, 5]]:
         vector = torch.from_numpy(oracle.sample(sample, test).vector)[None].float()
         with torch.no_grad():
-            right = float(task._restored(task._linked(task.head(vector).double(), None), None))  # type: ignore[union-attr]
+            right = float(task._to_units(task._to_bounds(task.head(vector).double(), None), None))  # type: ignore[union-attr]
         assert control.predictions[level].at[sample, "age"] == pytest.approx(right, abs=1e-3)
 
 
