@@ -36,7 +36,7 @@ def is_main() -> bool:
 def format_evaluation(result: Evaluation) -> str:
     """An evaluation for the terminal: the table, then every warning."""
     groups = f" ({result.num_groups} values of {result.group})" if result.group else ""
-    kind = "samples, some of them seen in training," if result.num_seen else "held-out samples"
+    kind = "samples, some of them seen in training" if result.num_seen else "held-out samples"
     head = f"{result.target} on {len(result.predictions)} {kind}{groups}, value [{100 * result.config.confidence:g} % interval]:"
     return "\n".join(
         [head, result.to_frame().rename_axis(None).to_string(), *(f"WARNING: {w}" for w in result.warnings())]

@@ -33,6 +33,8 @@ MODEL = "aam"
 """Name of the judged model in tables beside its baselines."""
 BESIDE = ("random_forest", "dummy")
 """Baselines that an evaluation shows beside the model unless others are named."""
+BEFORE_TUNING = {"tune": False, "feature_prevalence": 1}
+"""Settings of the baselines of evaluations that were saved before `EvaluateConfig` had these."""
 FEW_UNITS = 5
 """Values of the group, or samples, below which intervals cannot be trusted."""
 
@@ -195,6 +197,7 @@ class Evaluation:
             The model has no target; the study lacks its column or has no value in it; there is no such baseline.
         """
         config, all_targets = config or EvaluateConfig(), model.require_task()
+        baselines = (baselines,) if isinstance(baselines, str) else baselines
         task = all_targets.only(target if target is not None else all_targets.target)
         # Only samples with the target can be judged, or learned from.
         train = train if train is not None else model.train_study
@@ -318,7 +321,7 @@ class Evaluation:
         fields["metrics"] = pd.DataFrame(values["metrics"]).astype({"value": float, "low": float, "high": float})
         fields["leaks"] = tuple(Leak(**leak) for leak in values["leaks"])
         fields["notes"] = tuple(values["notes"])
-        fields["config"] = EvaluateConfig(**values["config"])
+        fields["config"] = EvaluateConfig(**BEFORE_TUNING | values["config"])
         text = {"truth", "prediction", *fields["metrics"]["model"]} if values["kind"] == "classification" else set()
         predictions = predictions.astype({c: str if c in text else float for c in predictions.columns})
         return cls(**fields, predictions=predictions)
@@ -327,7 +330,9 @@ class Evaluation:
         leading = METRICS[self.kind][0]
         scores = ", ".join(f"{m} {self.value(leading, m):.3f}" for m in self.models)
         by = f", {self.num_groups} of {self.group}" if self.group else ""
-        lines = [f"Evaluation({self.target}, {len(self.predictions)} test samples{by}: {leading} {scores})"]
+        lines = [
+            f"Evaluation({self.target}, {count_noun(len(self.predictions), 'test sample')}{by}: {leading} {scores})"
+        ]
         return "\n".join([*lines, *(f"  ! {w}" for w in self.warnings())])
 
     def _repr_html_(self) -> str:

@@ -161,7 +161,7 @@ class StudyBase:
             )
         if present.nunique() == 1:
             raise TargetError(
-                f"{name!r} is {present.iloc[0]!r} in all {len(present)} samples that have it. A target needs at least two "
+                f"{name!r} is {present.tolist()[0]!r} in all {len(present)} samples that have it. A target needs at least two "
                 "values. Choose another column with `study.metadata.nunique()`."
             )
         return values

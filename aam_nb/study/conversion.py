@@ -12,7 +12,7 @@ import pandas as pd
 from pandas.api.types import is_bool_dtype, is_datetime64_any_dtype
 from scipy import sparse
 
-from aam_nb.config import cut_repr
+from aam_nb.config import count_noun, cut_list, cut_repr
 from aam_nb.study.alignment import align_tree, build_study, join_metadata
 from aam_nb.study.base import StudyBase
 from aam_nb.study.columns import is_numeric_column
@@ -20,7 +20,7 @@ from aam_nb.study.errors import FormatError, MissingExtraError
 from aam_nb.study.filtering import StudyT
 from aam_nb.study.readers.checks import refuse_duplicates
 from aam_nb.study.readers.metadata import read_metadata
-from aam_nb.study.readers.sequences import read_sequences
+from aam_nb.study.readers.sequences import SequenceError, read_sequences
 from aam_nb.study.readers.table_biom import convert_biom_table
 from aam_nb.study.readers.taxonomy import RANKS
 from aam_nb.study.tree import Tree
@@ -79,22 +79,59 @@ def from_biom(
             f"table is {cut_repr(table)}, of type {type(table).__name__}. Expected a `biom.Table`. For a file use "
             "`aam.read_study('table.biom')`."
         )
-    named = read_sequences(sequences) if isinstance(sequences, (str, Path)) else sequences
-    dna_of = {} if named is None else {str(i): str(dna) for i, dna in named.items()}
+    dna_of = _read_dna(sequences)
     study = build_study(kind, convert_biom_table(table, TABLE), TABLE, dna_of, sum_duplicates=sum_duplicates)
     steps = list(study.provenance)
     if metadata is not None:
-        if isinstance(metadata, pd.DataFrame):
-            rows, name = metadata.set_axis(pd.Index(metadata.index, dtype=str), axis=0), "the metadata"
-            refuse_duplicates(rows.index, "sample")
-        else:
-            rows, name = read_metadata(metadata), str(metadata)
-        study = join_metadata(study, rows, TABLE, name, steps)
+        study = join_metadata(study, *_read_rows(metadata), steps)
     if tree is not None:
+        if not isinstance(tree, Tree | str | Path):
+            raise _wrong_type("tree", tree, "a `Tree` or a file", "tree='tree.nwk'")
         whole, name = (tree, "the tree") if isinstance(tree, Tree) else (Tree.read(tree), str(tree))
         step = f"read {name}: {len(whole.tips)} tips"
         study = replace(study, tree=align_tree(study, whole, step, dna_of, steps))
     return replace(study, provenance=tuple(steps))
+
+
+def _read_dna(sequences: Mapping[str, str] | pd.Series | str | Path | None) -> dict[str, str]:
+    """The DNA of each feature id; empty where none is given."""
+    if sequences is None:
+        return {}
+    if not isinstance(sequences, Mapping | pd.Series | str | Path):
+        raise _wrong_type(
+            "sequences",
+            sequences,
+            "a mapping or a Series from feature id to DNA, or a file",
+            "sequences='rep-seqs.qza'",
+        )
+    by_id = read_sequences(sequences) if isinstance(sequences, str | Path) else sequences
+    missing = [i for i, dna in by_id.items() if not isinstance(dna, str)]
+    if missing:
+        raise SequenceError(
+            f"The sequence of {count_noun(len(missing), 'feature')} is no text ({cut_list(missing)}). Expected DNA, such as 'ACGT'. Give "
+            "it, or leave those features out of the table."
+        )
+    return {str(i): dna for i, dna in by_id.items()}
+
+
+def _read_rows(metadata: pd.DataFrame | str | Path) -> tuple[pd.DataFrame, str, str]:
+    """Metadata by sample id, and what messages call the table and them."""
+    if not isinstance(metadata, pd.DataFrame | str | Path):
+        raise _wrong_type(
+            "metadata", metadata, "a DataFrame with a row per sample id, or a file", "metadata='metadata.tsv'"
+        )
+    if not isinstance(metadata, pd.DataFrame):
+        return read_metadata(metadata), TABLE, str(metadata)
+    rows = metadata.set_axis(pd.Index(metadata.index, dtype=str), axis=0)
+    refuse_duplicates(rows.index, "sample")
+    refuse_duplicates(rows.columns, "column")
+    return rows, TABLE, "the metadata"
+
+
+def _wrong_type(name: str, value: Any, expected: str, example: str) -> FormatError:
+    return FormatError(
+        f"{name} is {cut_repr(value, 60)}, of type {type(value).__name__}. Expected {expected}. Try `{example}`."
+    )
 
 
 def to_anndata(study: StudyBase) -> anndata.AnnData:

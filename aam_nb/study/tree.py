@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from aam_nb.arrays import Floats, Ints
-from aam_nb.config import TreeRoot, UserError, count_noun, cut_list
+from aam_nb.config import TreeRoot, UserError, count_noun, cut_list, cut_repr
 from aam_nb.study.readers.archives import first_line
 
 if TYPE_CHECKING:
@@ -176,12 +176,16 @@ class Tree:
         >>> study.tree.pruned(study.asv_ids[:3])
         Tree(3 tips, 5 nodes)
         """
+        if isinstance(tips, str):
+            raise TreeError(
+                f"tips is {cut_repr(tips, 60)}. Expected a list of names. Use `tree.pruned([{cut_repr(tips, 60)}])`."
+            )
         names = list(tips)
         nodes = np.array(sorted({self.tip_node[tip] for tip in names if tip in self.tip_node}), dtype=np.int64)
         if not len(nodes):
             raise TreeError(
-                f"None of the {len(names)} names is a tip of the tree ({cut_list(names)}). Its {len(self.tips)} tips look like "
-                f"{cut_list(self.tips[:1])}. Take names from `study.tree.tips`."
+                f"No tip of the tree is named ({count_noun(len(names), 'name')} given: {cut_list(names)}). Its {len(self.tips)} tips look "
+                f"like {cut_list(self.tips[:1])}. Take names from `study.tree.tips`."
             )
         kept, parent, length = self.prune_nodes(nodes)
         return Tree(*_split_root(parent, length, tuple(self.names[node] for node in kept)))

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from aam_nb.config import cut_list, cut_repr
+from aam_nb.config import count_noun, cut_list, cut_repr
 from aam_nb.study.atomic import whole_file, whole_folder
 from aam_nb.study.base import StudyBase
 from aam_nb.study.errors import FormatError, StudyError
@@ -112,8 +112,8 @@ def refuse_semicolons(taxonomy: pd.DataFrame) -> None:
     odd = [name for name in pd.unique(ranks.to_numpy(dtype=object).ravel()) if ";" in str(name)]
     if odd:
         raise StudyError(
-            f"{len(odd)} taxa have a semicolon in their name ({cut_list(map(repr, odd))}). Expected none: it divides the ranks of a "
-            "lineage. Rename them in `study.taxonomy`."
+            f"{count_noun(len(odd), 'taxon has', 'taxa have')} a semicolon in the name ({cut_list(map(repr, odd))}). Expected none: it "
+            "divides the ranks of a lineage. Rename them in `study.taxonomy`."
         )
 
 

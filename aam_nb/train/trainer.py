@@ -299,7 +299,9 @@ class Trainer:
     def _obey_signals(self) -> None:
         if self.signals.received:
             checkpoint.save_checkpoint(self)
-            self.say(f"Stopped at step {self.step} of {self.num_steps}. Continue with resume ({self.folder}).")
+            self.say(
+                f"Stopped at step {self.step} of {self.num_steps}. Continue: `aam-nb resume --run {self.folder}`, or `resume=True`."
+            )
             self.signals.obey()
 
     def _cut_smaller(self, batch: Batch, error: Exception) -> None:

@@ -166,7 +166,7 @@ def test_the_same_sequences_are_summed_where_that_is_asked_for() -> None:
 def test_a_taxon_with_a_semicolon_is_refused(study: Study) -> None:
     ranks = pd.DataFrame({"domain": ["a;b"] * study.num_asvs}, study.asv_ids)
     odd = Study(study.table, study.sample_ids, study.asv_ids, study.metadata, taxonomy=ranks)
-    with pytest.raises(StudyError, match=r"1 taxa have a semicolon in their name"):
+    with pytest.raises(StudyError, match=r"1 taxon has a semicolon in the name"):
         odd.to_biom()
 
 
@@ -195,3 +195,27 @@ def test_a_study_comes_back_from_anndata(annotated: Study, tmp_path: Path) -> No
     np.testing.assert_array_equal(back.table.toarray(), annotated.table.toarray())
     assert back.metadata["ph"].equals(annotated.metadata["ph"])
     assert back.metadata["crop"].astype(object).dropna().tolist() == annotated.metadata["crop"].dropna().tolist()
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({"sequences": {"x1": ASVS[0], "x2": None}}, r"The sequence of 1 feature is no text \(x2\)"),
+        ({"sequences": pd.Series({"x1": ASVS[0], "x2": np.nan})}, r"The sequence of 1 feature is no text \(x2\)"),
+        ({"sequences": [ASVS[0]]}, r"sequences is .*, of type list\. Expected a mapping"),
+        ({"metadata": {"x": [1, 2]}}, r"metadata is .*, of type dict\. Expected a DataFrame"),
+        ({"tree": 5}, r"tree is 5, of type int\. Expected a `Tree`"),
+    ],
+)
+def test_arguments_of_another_kind_are_refused(given: dict[str, Any], words: str) -> None:
+    """A missing sequence above all: "NAN" is valid IUPAC, and would be an ASV."""
+    ids = ["x1", "x2"] if "sequences" in given else ASVS[:2]
+    table = biom.Table(np.ones((2, 2)), ids, ["a", "b"])
+    with pytest.raises((StudyError, FormatError), match=words):
+        aam.Study.from_biom(table, **given)
+
+
+def test_a_column_that_stands_twice_in_the_metadata_is_refused() -> None:
+    rows = pd.DataFrame([[1, 2], [3, 4]], index=["a", "b"], columns=["age", "age"])
+    with pytest.raises(StudyError, match=r"1 column id occurs more than once \(age\)"):
+        aam.Study.from_biom(biom.Table(np.ones((2, 2)), ASVS[:2], ["a", "b"]), metadata=rows)

@@ -147,7 +147,7 @@ def test_counts_are_checked_when_the_file_is_opened(value: float, files: dict[st
     path.write_bytes(files["table"].read_bytes())
     with h5py.File(path, "a") as file:
         file["sample/matrix/data"][5] = value
-    with pytest.raises(StudyError, match=r"1 counts are not whole numbers .* in sample "):
+    with pytest.raises(StudyError, match=r"1 count is not a whole number .* in sample "):
         aam.read_study(path, lazy=True)
 
 

@@ -356,8 +356,8 @@ def test_any_damage_to_the_record_gives_a_study_or_an_error_of_ours(at: int, byt
 @pytest.mark.parametrize(
     ("taxon", "said"),
     [
-        ("Firm; icutes", r"1 taxa have a semicolon in their name \('Firm; icutes'\)\. .*Rename"),
-        ("a;b", r"have a semicolon in their name \('a;b'\)"),
+        ("Firm; icutes", r"1 taxon has a semicolon in the name \('Firm; icutes'\)\. .*Rename"),
+        ("a;b", r"has a semicolon in the name \('a;b'\)"),
         (" Firmicutes", r"phylum ' Firmicutes' of AAAA would be read back as 'Firmicutes'\. Expected names without"),
         ('"Firmicutes"', r"would be read back as 'Firmicutes'"),
         ("unassigned", r"phylum 'unassigned' of AAAA would be read back as missing"),
@@ -379,7 +379,7 @@ def test_a_taxon_that_could_not_be_read_again_is_refused_before_anything_is_writ
 def test_a_taxon_with_a_semicolon_is_refused_in_biom_too(full: Study, tmp_path: Path) -> None:
     assert full.taxonomy is not None
     odd = replace(full, taxonomy=full.taxonomy.assign(phylum="a; b"))
-    with pytest.raises(StudyError, match=r"1 taxa have a semicolon"):
+    with pytest.raises(StudyError, match=r"1 taxon has a semicolon"):
         aam.write_biom(odd, tmp_path / "t.biom")
     assert not os.listdir(tmp_path)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any, get_args
 
@@ -61,6 +61,10 @@ class AttributionQuery:
                 f"rank is {cut_repr(self.rank)}, with level {level!r}. Ranks are of taxa. Use `level='taxon'`."
             )
         asvs = self.asvs
+        if asvs is not None and not isinstance(asvs, Iterable):
+            raise ExplainError(
+                f"asvs is {cut_repr(asvs, 60)}. Expected a list of ASVs. Name ASVs of `study.asv_ids`, or leave it out."
+            )
         if asvs is not None and (level != "nucleotide" or isinstance(asvs, str) or not len(asvs)):
             raise ExplainError(
                 f"asvs is {cut_repr(asvs, 60)}, with level {level!r}. Expected a list of ASVs, with level 'nucleotide'. Name ASVs of "
@@ -68,6 +72,10 @@ class AttributionQuery:
             )
 
     def _check_choices(self) -> None:
+        if not isinstance(self.reference, str):
+            raise ExplainError(
+                f"reference is {cut_repr(self.reference, 60)}. Expected 'empty', 'mean' or a sample's id, as text. Try `reference='mean'`."
+            )
         if self.method == "deeplift":
             raise ExplainError(
                 "method is 'deeplift'. Captum's DeepLIFT has no rule for attention, layer norms and this network's GELU, so its "

@@ -16,7 +16,7 @@ from aam_nb.explain.attribution.attribute import require_query
 from aam_nb.explain.attribution.query import PLURALS
 from aam_nb.explain.attribution.result import Attributions
 from aam_nb.explain.faithfulness import checks
-from aam_nb.explain.faithfulness.checks import FAILED, NOT_APPLICABLE, NOT_MEASURED, PASSED
+from aam_nb.explain.faithfulness.checks import FAILED, NOT_APPLICABLE, NOT_MEASURED, PASSED, TOLD
 from aam_nb.explain.faithfulness.deletion_insertion import KINDS, SIGN_ONLY
 from aam_nb.explain.faithfulness.refits import SEEDS, check_recovery, check_refits
 from aam_nb.explain.faithfulness.resampling import group_samples
@@ -166,7 +166,12 @@ class Faithfulness:
     def __repr__(self) -> str:
         counts = ", ".join(
             f"{len(self.of(o))} {words}"
-            for o, words in ((PASSED, "passed"), (FAILED, "failed"), (NOT_MEASURED, "not measured"))
+            for o, words in (
+                (PASSED, "passed"),
+                (FAILED, "failed"),
+                (NOT_MEASURED, "not measured"),
+                (TOLD, "for information"),
+            )
         )
         return f"Faithfulness({self.target}, level {self.level} by {self.method.replace('_', ' ')}: {counts} of {len(self.table)} checks)"
 

@@ -50,8 +50,9 @@ def find_non_counts(values: Array) -> Ints:
 def describe_non_counts(values: Array, bad: Ints, sample: str, asv: str) -> str:
     """The message about values that are not counts."""
     return (
-        f"{len(bad)} counts are not whole numbers from 0 to {MOST_COUNT:,} (first: {values[bad[0]]:g} in sample {cut_list([sample])}, ASV "
-        f"{cut_list([asv])}). A feature table holds reads. Give the raw table, not relative abundances or transformed values."
+        f"{count_noun(len(bad), 'count is not a whole number', 'counts are not whole numbers')} from 0 to {MOST_COUNT:,} (first: "
+        f"{values[bad[0]]:g} in sample {cut_list([sample])}, ASV {cut_list([asv])}). A feature table holds reads. Give the raw table, not "
+        "relative abundances or transformed values."
     )
 
 
