@@ -135,7 +135,7 @@ def test_classes_and_repeats(study: Study) -> None:
     n = int(old.notna().sum())
     assert found.num_samples == n
     assert len(found.predictions) == 2 * n
-    assert any(f"left out: {study.num_samples - n} samples" in w for w in found.warnings())
+    assert any(f"left out: {study.num_samples - n} sample" in w for w in found.warnings())
     assert found.metric == "balanced_accuracy"
     assert list(found.probabilities.columns) == ["repeat", "contender", "p(NA)", "p(old, or so)"]
     assert np.allclose(found.probabilities[["p(NA)", "p(old, or so)"]].sum(axis=1), 1)
