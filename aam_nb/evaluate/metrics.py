@@ -15,7 +15,7 @@ from aam_nb.baselines.fit import predict_baseline
 from aam_nb.baselines.predictions import read_target
 from aam_nb.baselines.scoring import balanced_accuracy, guessing_score
 from aam_nb.baselines.settings import SharedSettings
-from aam_nb.config import EvaluateConfig, count_noun, cut_list
+from aam_nb.config import EvaluateConfig, count_noun, cut_list, make_config
 from aam_nb.evaluate.leaks import Leak, find_leaks
 from aam_nb.evaluate.resampling import draw_resamples, percentile_interval, score_resamples
 from aam_nb.model.objectives import Classification, Task
@@ -196,7 +196,7 @@ class Evaluation:
         NotFittedError, UnknownIdError, TargetError, BaselineError
             The model has no target; the study lacks its column or has no value in it; there is no such baseline.
         """
-        config, all_targets = config or EvaluateConfig(), model.require_task()
+        config, all_targets = make_config(EvaluateConfig, config, {}), model.require_task()
         baselines = (baselines,) if isinstance(baselines, str) else baselines
         task = all_targets.only(target if target is not None else all_targets.target)
         # Only samples with the target can be judged, or learned from.

@@ -296,3 +296,21 @@ def test_what_cannot_be_judged_is_refused(sides: tuple[Study, Study], fitted: aa
         aam.Evaluation.of(aam.AAM(TINY), test)
     with pytest.raises(BaselineError, match="'ridge' is not a baseline"):
         fitted.evaluate(test, train=sides[0], baselines=["ridge"], find_leaks=False)
+
+
+def test_an_evaluation_saved_before_baselines_were_tuned_says_so(sides: tuple[Study, Study], fitted: aam.AAM) -> None:
+    """Its forest saw all ASVs and was not tuned, whatever the defaults are now."""
+    saved = aam.Evaluation.of(fitted, sides[1], train=sides[0], config=FAST, find_leaks=False)
+    values = json.loads(json.dumps(saved.to_dict()))
+    for name in ("tune", "inner_folds", "feature_prevalence"):
+        del values["config"][name]
+    again = aam.Evaluation.from_dict(values, saved.predictions.astype(str))
+    assert not again.config.tune
+    assert again.config.feature_prevalence == 1
+    assert again.config.num_trees == FAST.num_trees
+
+
+@pytest.mark.parametrize("config", [{"tune": False}, aam.CompareConfig()])
+def test_settings_of_another_kind_are_refused(sides: tuple[Study, Study], fitted: aam.AAM, config: object) -> None:
+    with pytest.raises(aam.ConfigError, match=r"Expected one of EvaluateConfig"):
+        aam.Evaluation.of(fitted, sides[1], train=sides[0], config=config)  # type: ignore[arg-type]

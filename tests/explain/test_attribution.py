@@ -13,6 +13,8 @@ from conftest import QUICK, TINY
 from scipy import sparse
 
 import aam_nb as aam
+from aam_nb.explain.attribution.probe import ExplainError
+from aam_nb.explain.attribution.query import AttributionQuery
 from aam_nb.study.errors import EmptySampleError, UnknownIdError
 from aam_nb.study.study import Study
 from aam_nb.train.estimator import NotFittedError
@@ -215,3 +217,16 @@ def test_what_cannot_be_explained_is_refused(
     )
     with pytest.raises(EmptySampleError, match=r"1 of 2 samples have no reads \(a\)"):
         aam.explain.attribute(fitted, empty)
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({"level": "nucleotide", "asvs": 5}, r"asvs is 5\. Expected a list of ASVs"),
+        ({"reference": 3}, r"reference is 3\. Expected 'empty', 'mean' or a sample's id"),
+        ({"reference": np.array([1, 2])}, r"reference is array.*Expected 'empty'"),
+    ],
+)
+def test_a_query_refuses_arguments_of_another_kind(given: dict[str, object], words: str) -> None:
+    with pytest.raises(ExplainError, match=words):
+        AttributionQuery(**given)  # type: ignore[arg-type]

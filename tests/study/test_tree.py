@@ -307,3 +307,7 @@ def test_names_that_are_no_tips_are_ignored_and_none_at_all_is_refused(hand_stud
         TreeError, match=r"No tip of the tree is named \(2 names given: CCCC, TTTT\).*study\.tree\.tips"
     ):
         tree.pruned(["CCCC", "TTTT"])
+    with pytest.raises(
+        TreeError, match=r"tips is 'CCCC'\. Expected a list of names\. Use `tree\.pruned\(\['CCCC'\]\)`"
+    ):
+        tree.pruned("CCCC")
