@@ -278,8 +278,7 @@ def _units(sample_ids: pd.Index, group: pd.Series | None) -> Ints:
 
 def _counted(number: int, group: pd.Series | None) -> str:
     """So many samples, or values of the group, in words."""
-    noun, of = ("sample", "") if group is None else ("value", f" of {group.name!r}")
-    return f"{number} {noun}{'' if number == 1 else 's'}{of}"
+    return count_noun(number, "sample") if group is None else f"{count_noun(number, 'value')} of {group.name!r}"
 
 
 def _strata(values: pd.Series) -> Ints:
