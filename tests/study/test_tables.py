@@ -434,7 +434,7 @@ CASES: dict[str, tuple[bytes, str]] = {
     "sequences": (FASTA.encode(), r"is sequences in FASTA.*`sequences=`"),
     "reads": (b"@r1\nACGT\n+\nIIII\n", r"is raw reads in FASTQ.*DADA2"),
     "tree": (b"(ACGT:1,GGGG:1);", r"is a tree in Newick.*`tree=`"),
-    "picture": (b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR", r"binary data"),
+    "picture": (b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR", r"a picture \(PNG\)"),
     "prose": (b"Dear colleague,\nplease find attached\n", r"row 1|Expected"),
     "one column": (b"#OTU ID\nACGTACGTAC\n", r"one column"),
     "header alone": (b"#OTU ID\ts1\ts2\n", r"a header and no rows"),
@@ -469,7 +469,7 @@ CASES: dict[str, tuple[bytes, str]] = {
     "not gzip": (b"\x1f\x8b\x08\x00" + b"x" * 50, r"cannot be unpacked"),
     "not zip": (b"PK\x03\x04" + b"x" * 50, r"cannot be unpacked"),
     "latin-1": ("#OTU ID\tcafé\nACGTACGTAC\t1\n".encode("latin-1"), r"not UTF-8 text: byte 0xe9 in line 1.*iconv"),
-    "utf-16": ("#OTU ID\ts1\nACGTACGTAC\t1\n".encode("utf-16"), r"UTF-8|UTF-16"),
+    "utf-16": ("#OTU ID\ts1\nACGTACGTAC\t1\n".encode("utf-16"), r"not UTF-8 text but UTF-16"),
 }
 
 

@@ -15,6 +15,7 @@ from typing import IO, cast
 
 from aam_nb.config import UserError
 from aam_nb.study.errors import FormatError
+from aam_nb.study.readers.file_kinds import recognise_zip, refuse_foreign
 
 MOST_BYTES = 8 * 2**30
 """Most bytes that one packed file may unpack to."""
@@ -59,10 +60,9 @@ class Source:
             text = raw.decode("utf-8-sig").replace("\r\n", "\n").replace("\r", "\n")
         except UnicodeDecodeError as error:
             line = raw.count(b"\n", 0, error.start) + 1
-            kind, name = ("UTF-16", "utf-16") if raw.startswith((b"\xff\xfe", b"\xfe\xff")) else ("Latin-1", "latin1")
             raise FormatError(
-                f"{self.name} is not UTF-8 text: byte 0x{raw[error.start]:02x} in line {line}. It seems to be {kind}, as spreadsheets "
-                f"write. Save it as UTF-8, or convert it: `iconv -f {name} -t utf-8 FILE > NEW`."
+                f"{self.name} is not UTF-8 text: byte 0x{raw[error.start]:02x} in line {line}. It seems to be Latin-1, as spreadsheets "
+                "write. Save it as UTF-8, or convert it: `iconv -f latin1 -t utf-8 FILE > NEW`."
             ) from error
         if not text.strip():
             raise FormatError(f"{self.name} is empty (a byte-order mark alone). Expected text. Export it again.")
@@ -85,7 +85,7 @@ def unpacked(path: str | Path, what: str) -> Iterator[Source]:
     FileNotFoundError
         There is no such file.
     FormatError
-        It is empty, damaged, or unpacks to more than is sane.
+        It is empty, damaged, of a kind that no reader reads (see `file_kinds`), or unpacks to more than is sane.
     """
     path = Path(path)
     if not path.is_file():
@@ -95,6 +95,7 @@ def unpacked(path: str | Path, what: str) -> Iterator[Source]:
     if not start:
         raise FormatError(f"{path} is empty (0 bytes). Expected {what}. Copy or export it again.")
     if not start.startswith((GZIP, ZIP)):
+        refuse_foreign(path, str(path), what)
         yield Source(path, str(path))
         return
     with tempfile.TemporaryDirectory(prefix="aam_nb-") as folder:
@@ -141,10 +142,9 @@ def artifact(archive: zipfile.ZipFile, name: str) -> Artifact:
         raise FormatError(
             f"{name} holds {len(members)} files. Expected a QIIME 2 artifact, which has a few dozen. Check where it comes from."
         )
-    if "xl/workbook.xml" in members:
-        raise FormatError(
-            f"{name} is an Excel workbook. Expected text. Save the sheet as TSV or CSV, in UTF-8, and give that."
-        )
+    kind_of_zip = recognise_zip(members)
+    if kind_of_zip is not None:
+        raise FormatError(f"{name} is {kind_of_zip.name}. Expected text, or a QIIME 2 artifact. {kind_of_zip.instead}")
     described = [m for m in members if re.fullmatch(r"[^/]+/metadata\.yaml", m)]
     if len(described) != 1:
         raise FormatError(
@@ -184,6 +184,12 @@ def _gunzip(path: Path, folder: Path, what: str) -> Source:
         inside = _copy(cast(IO[bytes], packed), folder / "payload", path.stat().st_size, str(path))
     if not inside.stat().st_size:
         raise FormatError(f"{path} is empty once unpacked (0 bytes). Expected {what}. Copy or export it again.")
+    with inside.open("rb") as file:
+        if file.read(2) in (GZIP, ZIP):
+            raise FormatError(
+                f"{path} is packed twice. Expected {what}, packed once or not at all. Unpack it once: `gunzip`."
+            )
+    refuse_foreign(inside, f"{path}, unpacked,", what)
     return Source(inside, str(path))
 
 
