@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Mapping
 from functools import cache
 from numbers import Integral, Real
 from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
@@ -162,9 +163,16 @@ def from_dict(kind: type[ConfigT], values: dict[str, Any]) -> ConfigT:
         A name is not a field of `kind`, or a value has the wrong type or range.
     """
     fields = {f.name: f for f in dataclasses.fields(kind)}  # type: ignore[arg-type]
+    if not isinstance(values, Mapping):
+        raise ConfigError(
+            f"The settings of {kind.__name__} are {cut_repr(values)}. Expected an object with some of {', '.join(fields)}. Change it "
+            "in the JSON."
+        )
     for name, value in values.items():
         if name not in fields:
-            raise ConfigError(f"{name!r} is not a setting of {kind.__name__}. It has {', '.join(fields)}. Remove it.")
+            raise ConfigError(
+                f"{cut_repr(name)} is not a setting of {kind.__name__}. It has {', '.join(fields)}. Remove it."
+            )
         single, is_tuple, _ = field_types(kind)[name]  # type: ignore[arg-type]
         wanted = tuple if is_tuple else single
         if not (isinstance(value, (tuple, list)) if is_tuple else convert_type(value, single) is not None):

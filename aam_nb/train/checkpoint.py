@@ -27,7 +27,7 @@ from aam_nb.train.callbacks import Callback
 from aam_nb.train.machine import load_random_state, random_state
 from aam_nb.train.microbatches import MicroBatches
 from aam_nb.train.optim import Schedule
-from aam_nb.train.run import RunError, as_json, digest, load_weights
+from aam_nb.train.run import RunError, as_json, as_read_back, digest, load_weights
 
 CHECKPOINT_VERSION = 1
 """Raised when a checkpoint changes so that older code cannot read it."""
@@ -94,8 +94,8 @@ def identify(trainer: Resumable, study: Study) -> dict[str, Any]:
         "start_sha256": digest(network, network.encoder.asv.reference_ids),
         "settings": settings,
     }
-    as_read_back: dict[str, Any] = json.loads(as_json(identity))
-    return as_read_back
+    as_saved: dict[str, Any] = as_read_back(identity)
+    return as_saved
 
 
 def save_checkpoint(trainer: Resumable, *, strict: bool = False) -> None:

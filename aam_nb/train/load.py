@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from torch import Tensor
+import torch
 
-from aam_nb.config import ModelConfig, TrainConfig, from_dict
+from aam_nb.config import Notice, TrainConfig, UserError, from_dict
+from aam_nb.config.schema import Mismatch
 from aam_nb.model.covariates import Covariates
 from aam_nb.model.encoder import Encoder
 from aam_nb.model.module import Network
-from aam_nb.model.objectives import make_objective
+from aam_nb.model.objectives import Objective, make_objective
 from aam_nb.train.asv_cache import AsvVectors
 from aam_nb.train.estimator import AAM
 from aam_nb.train.machine import make_accelerator
-from aam_nb.train.run import PRETRAINED, RunError, load_weights, read_run
+from aam_nb.train.new_network import objective_spec
+from aam_nb.train.run import PRETRAINED, as_read_back, load_weights, read_run, stored
+from aam_nb.train.run_schema import read_history, require_names_apart, require_same_spec
+from aam_nb.train.tensors import TensorFile, kinds_of
 
 
 def load(folder: str | Path, *, device: str = "auto") -> AAM:
@@ -47,77 +52,98 @@ def load(folder: str | Path, *, device: str = "auto") -> AAM:
     >>> loaded.predict(study).equals(model.predict(study))
     True
     """
-    files, weights = read_run(folder)
+    files, weights_file = read_run(folder)
     model = _read_settings(files, folder, device)
-    network = _read_network(model, files, weights, folder)
+    _require_fitting_weights(model, _make_objectives(files, folder), weights_file)
+    # Only now memory is asked for: the weights are those of this network.
+    weights = weights_file.load()
+    network = _make_network(model, _make_objectives(files, folder))
+    with stored(folder, "config.json").told():
+        network.encoder.asv.set_reference(model.reference_asvs)
+    load_weights(network, {k: v for k, v in weights.items() if not k.startswith(PRETRAINED)}, folder)
     pretrained = {k.removeprefix(PRETRAINED): v for k, v in weights.items() if k.startswith(PRETRAINED)}
-    if pretrained:
-        load_weights(Encoder(model.config), pretrained, folder)  # this only checks their names and shapes
     accelerator = make_accelerator(replace(model.train_config, precision="fp32"))
     model = model.with_network(network.to(accelerator.device))
     model.vectors = AsvVectors(disk=model.train_config.cache == "disk")
     model.pretrained = pretrained or (None if model.task else network.encoder.state_dict())
-    history = Path(folder) / "history.csv"
-    model.history = pd.read_csv(history) if history.is_file() and history.stat().st_size > 1 else pd.DataFrame()
-    if "evaluation" in files:
-        _read_evaluation(model, files["evaluation"], folder)
+    model.history = _read_history(folder)
+    _read_evaluation(model, folder)
     return model
 
 
 def _read_settings(files: dict[str, Any], folder: str | Path, device: str) -> AAM:
     """A model without a network, with what the JSON files say of it."""
     config = files["config"]
-    try:
-        model = AAM(from_dict(ModelConfig, config["model"]))
-        model.train_config = from_dict(TrainConfig, config["train"] | {"device": device})
-        model.record = _require_record(config["record"])
-        model.reference_asvs = tuple(config["reference_asvs"])
-        model.covariates = Covariates.from_dict(config["covariates"]) if config["covariates"] else None
-        model.samples = {k: [str(i) for i in v] for k, v in files["splits"].items() if k != "group"}
-    except (KeyError, TypeError, AttributeError) as error:
-        raise _missing_error(folder, error) from error
+    model = AAM(config["model"])
+    model.train_config = from_dict(TrainConfig, config["train"] | {"device": device})
+    model.record = config["record"]
+    model.reference_asvs = tuple(config["reference_asvs"])
+    with stored(folder, "config.json").told():
+        saved = config["covariates"]
+        model.covariates = None if saved is None else Covariates.from_dict(saved)
+    model.samples = {use: ids for use, ids in files["splits"].items() if use != "group"}
     return model
 
 
-def _read_network(model: AAM, files: dict[str, Any], weights: dict[str, Tensor], folder: str | Path) -> Network:
-    """The network that a model was saved with."""
-    try:
-        objectives = [make_objective(**spec) for spec in files["target"]["objectives"]]
-    except (KeyError, TypeError, AttributeError) as error:
-        raise _missing_error(folder, error) from error
+def _make_objectives(files: dict[str, Any], folder: str | Path) -> list[Objective]:
+    """The objectives that a model was saved with, before their heads."""
+    objectives = []
+    with stored(folder, "target.json").told():
+        for k, spec in enumerate(files["target"]["objectives"]):
+            objective = make_objective(**spec)
+            try:
+                require_same_spec(spec, as_read_back(objective_spec(objective)))
+            except Mismatch as error:
+                raise error.within(k).within("objectives") from error
+            objectives.append(objective)
+        require_names_apart(objectives)
+    return objectives
+
+
+def _make_network(model: AAM, objectives: list[Objective]) -> Network:
+    """The network that a model was saved with, before its weights."""
     uncertainty = model.train_config.loss_weighting == "uncertainty"
-    network = Network(model.config, objectives, covariates=model.covariates, uncertainty=uncertainty)
-    network.encoder.asv.set_reference(model.reference_asvs)
-    load_weights(network, {k: v for k, v in weights.items() if not k.startswith(PRETRAINED)}, folder)
-    return network
+    return Network(model.config, objectives, covariates=model.covariates, uncertainty=uncertainty)
 
 
-def _read_evaluation(model: AAM, saved: Any, folder: str | Path) -> None:
-    """Give a model the evaluation that was saved with it."""
-    from aam_nb.evaluate.metrics import Evaluation
+def _require_fitting_weights(model: AAM, objectives: list[Objective], weights: TensorFile) -> None:
+    """Refuse weights (`RunError`) of other names, shapes or types than the network's, which is built without memory to compare.
 
+    Heads of a user's own objectives are compared later: their `build` may not be made for that.
+    """
+    ours = all(type(o).__module__.startswith("aam_nb.") for o in objectives)
+    with torch.device("meta"):
+        expected = kinds_of(_make_network(model, objectives if ours else []))
+        if any(name.startswith(PRETRAINED) for name in weights.kinds):
+            expected |= {f"{PRETRAINED}{name}": kind for name, kind in kinds_of(Encoder(model.config)).items()}
+    if not ours:
+        own = ("_heads.", "log_variance.")
+        weights = replace(weights, kinds={k: v for k, v in weights.kinds.items() if not k.startswith(own)})
+        expected = {k: v for k, v in expected.items() if not k.startswith(own)}
+    weights.require(expected, place="the model in its config.json", remedy="Restore the folder as it was saved.")
+
+
+def _read_history(folder: str | Path) -> pd.DataFrame:
+    """The table of epochs; one that cannot be read is told and counts as none, since no prediction needs it."""
+    file = stored(folder, "history.csv")
+    if not file.exists():
+        return pd.DataFrame()
     try:
-        predictions = pd.read_csv(Path(folder) / "predictions.csv", dtype=str, keep_default_na=False)
-        evaluation = Evaluation.from_dict(saved, predictions.set_index("sample_id"))
-        model.evaluation = replace(evaluation, model=model)
-    except (KeyError, TypeError, ValueError, FileNotFoundError) as error:
-        raise RunError(
-            f"evaluation.json and predictions.csv of {folder} do not fit together ({error}). Expected what `model.save(folder)` "
-            "wrote. Restore them from a copy, or delete evaluation.json and evaluate again."
-        ) from error
+        return read_history(file)
+    except UserError as error:
+        warnings.warn(
+            f"The history of the training is left out. {error} Predictions do not depend on it.", Notice, stacklevel=3
+        )
+        return pd.DataFrame()
 
 
-def _require_record(record: Any) -> dict[str, Any]:
-    """What a run says of its stages, as later code reads it; anything else is a TypeError."""
-    for stage in ("pretrain", "fit"):
-        of_stage = record.get(stage, {"split": None})
-        split = of_stage["split"]
-        if not isinstance(of_stage, dict) or not (split is None or isinstance(split["group"], str | None)):
-            raise TypeError(f"a sound record of {stage}")
-    return dict(record)
+def _read_evaluation(model: AAM, folder: str | Path) -> None:
+    """Give a model the evaluation that was saved with it, if there is one."""
+    file = stored(folder, "evaluation.json")
+    if not file.exists():
+        return
+    from aam_nb.evaluate.stored_evaluation import read_evaluation
 
-
-def _missing_error(folder: str | Path, error: Exception) -> RunError:
-    return RunError(
-        f"The JSON files of {folder} lack {error}. Expected what `model.save(folder)` wrote. Restore the folder from a copy."
-    )
+    remedy = "Restore both from a copy, or delete evaluation.json and evaluate again."
+    file, table = (replace(stored(folder, name), remedy=remedy) for name in ("evaluation.json", "predictions.csv"))
+    model.evaluation = replace(read_evaluation(file, table, model.task), model=model)

@@ -10,13 +10,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save
+from safetensors.torch import save
 from torch import Tensor, nn
 
 from aam_nb.config import UserError, count_noun
+from aam_nb.config.schema import anything, fields
+from aam_nb.config.stored import MOST_JSON, StoredFile
 from aam_nb.study.atomic import recover_folder, whole_folder
+from aam_nb.train.run_schema import CHECKS
+from aam_nb.train.tensors import TensorFile, describe_differences, kinds_of
 from aam_nb.version import __version__
 
 FORMAT_VERSION = 2
@@ -83,25 +85,30 @@ def require_free(folder: str | Path, *, unfinished: bool = True) -> None:
             f"{folder} exists and is not a run folder, so it is left as it is. Expected a new or empty folder, or an earlier run. Choose "
             "another name."
         )
-    state = folder / "checkpoints" / "last" / "state.json"
-    if not unfinished and state.is_file() and '"ended": true' not in state.read_text(encoding="utf-8"):
+    state = stored(folder, "checkpoints/last/state.json")
+    if not unfinished and state.exists() and b'"ended": true' not in state.read(MOST_JSON):
         raise RunError(
             f"{folder} holds an unfinished training, and starting again would lose it. Continue it: `resume=True` (`aam-nb resume --run "
             f"{folder}`). Or choose another name, or delete the folder."
         )
 
 
-def read_run(folder: str | Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    """The JSON files of a run (by name without ending) and its weights.
+def stored(folder: str | Path, name: str) -> StoredFile:
+    """A file of a run, as it is read."""
+    return StoredFile(path=Path(folder) / name, error=RunError, expected="what `model.save(folder)` wrote")
+
+
+def read_run(folder: str | Path) -> tuple[dict[str, Any], TensorFile]:
+    """The JSON files of a run (by name without ending), checked, and its weights, of which only the head was read.
 
     Raises
     ------
     RunError
-        A file is missing, cannot be parsed, is of a newer format, or holds weights that are not finite.
+        A file is missing, cannot be read, is of a newer format, or does not hold what `aam_nb.train.run_schema` says.
     """
     folder = Path(folder)
     recover_folder(folder.resolve())
-    missing = [name for name in FILES if not (folder / name).is_file()]
+    missing = [name for name in FILES if not stored(folder, name).exists()]
     if missing and (folder / "checkpoints").is_dir():
         raise RunError(
             f"{folder} holds an unfinished training. Expected a finished run. Continue it: `aam-nb resume --run {folder}`, or "
@@ -111,49 +118,25 @@ def read_run(folder: str | Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
         raise RunError(
             f"{folder} is not a run folder: it has no {', '.join(missing)}. Expected what `model.save(folder)` writes. Check the path."
         )
-    files: dict[str, Any] = {}
-    for path in sorted(folder.glob("*.json")):
-        try:
-            files[path.stem] = json.loads(path.read_text(encoding="utf-8"))
-        except (json.JSONDecodeError, UnicodeDecodeError) as error:
-            raise RunError(
-                f"{path} is not JSON ({error}). Expected a file that aam_nb wrote. Restore it from a copy."
-            ) from error
-        if not isinstance(files[path.stem], dict):
-            raise RunError(
-                f"{path} holds {type(files[path.stem]).__name__}. Expected a JSON object. Restore it from a copy."
-            )
-    made_by = files["config"].get("format_version")
-    if made_by in range(1, FORMAT_VERSION):
+    version_field = fields({"format_version": anything}, others=anything)
+    version = stored(folder, "config.json").read_json(version_field)["format_version"]
+    if type(version) is int and 1 <= version < FORMAT_VERSION:
         raise RunError(
-            f"{folder} has format version {made_by!r}, of an aam_nb before its first release. This one reads {FORMAT_VERSION}. Train again."
+            f"{folder} has format version {version}, of an aam_nb before its first release. This one reads {FORMAT_VERSION}. Train again."
         )
-    if not isinstance(made_by, int) or made_by > FORMAT_VERSION:
+    if type(version) is int and version > FORMAT_VERSION:
         raise RunError(
-            f"{folder} has format version {made_by!r}. This aam_nb reads up to {FORMAT_VERSION}. Upgrade with `pip install -U aam-nb`."
+            f"{folder} has format version {version}. This aam_nb reads up to {FORMAT_VERSION}. Upgrade with `pip install -U aam-nb`."
         )
-    try:
-        weights = load_file(folder / "model.safetensors")
-    except (SafetensorError, OSError, ValueError) as error:
-        raise RunError(
-            f"{folder / 'model.safetensors'} cannot be read ({error}). Expected a complete safetensors file. Restore it from a copy."
-        ) from error
-    for name, tensor in weights.items():
-        if not bool(torch.isfinite(tensor).all()):
-            raise RunError(f"Weight {name} in {folder} holds NaN or infinity. Expected finite numbers. Train again.")
-    return files, weights
+    files = {Path(name).stem: stored(folder, name).read_json(check) for name, check in CHECKS.items()}
+    return files, TensorFile.open(stored(folder, "model.safetensors"))
 
 
 def load_weights(network: nn.Module, weights: dict[str, Tensor], folder: str | Path) -> None:
-    """Put weights into a network, refused (`RunError`) unless names and shapes are exactly its own."""
-    expected = {k: tuple(v.shape) for k, v in network.state_dict().items()}
-    given = {k: tuple(v.shape) for k, v in weights.items()}
-    if expected != given:
-        differences = [
-            f"{k} is {given.get(k, 'absent')}, expected {expected.get(k, 'no such weight')}"
-            for k in sorted(expected.keys() | given.keys())
-            if expected.get(k) != given.get(k)
-        ]
+    """Put weights into a network, refused (`RunError`) unless names, shapes and types are exactly its own."""
+    given = {k: (v.dtype, tuple(v.shape)) for k, v in weights.items()}
+    differences = describe_differences(kinds_of(network), given)
+    if differences:
         raise RunError(
             f"The weights in {folder} do not fit the model in its config.json, in {count_noun(len(differences), 'place')} "
             f"({'; '.join(differences[:3])}). Restore the folder as it was saved."
@@ -182,3 +165,8 @@ def as_json(value: Any) -> str:
         return None if isinstance(x, float) and not np.isfinite(x) else x
 
     return json.dumps(simplify(value), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def as_read_back(value: Any) -> Any:
+    """A value as it is once it was written by `as_json` and read."""
+    return json.loads(as_json(value))

@@ -207,12 +207,12 @@ DAMAGE: dict[str, tuple[Callable[[Path], object], type[Exception], str]] = {
     "NaN": (
         in_weights(lambda w: w[HEAD].view(-1)[0].fill_(float("nan"))),
         RunError,
-        rf"Weight {HEAD} .* holds NaN or infinity",
+        rf"holds NaN or infinity in {HEAD}",
     ),
     "infinity": (
         in_weights(lambda w: w[STEM].view(-1)[3].fill_(float("inf"))),
         RunError,
-        rf"Weight {STEM} .* NaN or infinity",
+        rf"holds NaN or infinity in {STEM}",
     ),
     "extra weight": (
         in_weights(lambda w: w.update(extra=torch.zeros(2))),
@@ -250,13 +250,13 @@ DAMAGE: dict[str, tuple[Callable[[Path], object], type[Exception], str]] = {
         aam.ConfigError,
         "width is 7. Expected a multiple",
     ),
-    "setting lacks": (in_json("config.json", lambda c: c.pop("model")), RunError, "lack 'model'"),
+    "setting lacks": (in_json("config.json", lambda c: c.pop("model")), RunError, "it lacks 'model'"),
     "newer format": (
         in_json("config.json", lambda c: c.update(format_version=99)),
         RunError,
         "format version 99.*Upgrade with",
     ),
-    "no format": (in_json("config.json", lambda c: c.pop("format_version")), RunError, "format version None"),
+    "no format": (in_json("config.json", lambda c: c.pop("format_version")), RunError, "it lacks 'format_version'"),
     "unknown objective": (
         in_json("target.json", lambda t: t["objectives"][0].update(name="faith")),
         ObjectiveError,
@@ -276,7 +276,11 @@ DAMAGE: dict[str, tuple[Callable[[Path], object], type[Exception], str]] = {
     ),
     "not JSON": (lambda r: (r / "config.json").write_text("{width: 3"), RunError, r"config\.json is not JSON"),
     "not UTF-8": (lambda r: (r / "splits.json").write_bytes(b"\xff\xfe{"), RunError, r"splits\.json is not JSON"),
-    "a list": (lambda r: (r / "target.json").write_text("[1]"), RunError, r"target\.json holds list"),
+    "a list": (
+        lambda r: (r / "target.json").write_text("[1]"),
+        RunError,
+        r"target\.json cannot be used: it is \[1\], not an object",
+    ),
     "reference not DNA": (
         in_json("config.json", lambda c: c.update(reference_asvs=["acgt"])),
         ValueError,
