@@ -14,6 +14,7 @@ from aam_nb.baselines.predictions import prediction_frame, read_target
 from aam_nb.baselines.scoring import leading_score
 from aam_nb.baselines.settings import SharedSettings
 from aam_nb.model.objectives import Classification, Task
+from aam_nb.study.splits import sort_ids
 from aam_nb.study.study import Study
 
 Rows = list[tuple[Ints, Ints]]
@@ -21,10 +22,12 @@ Rows = list[tuple[Ints, Ints]]
 
 
 def split_training_side(train: Study, settings: SharedSettings, seed: int) -> Rows:
-    """Folds within a training side, whole groups held out where there is a group."""
-    group = None if settings.group is None else pd.factorize(train.column(settings.group))[0]
-    truth = read_target(train, settings.task)
-    return inner_splits(truth, group, classes=settings.is_class, folds=settings.config.inner_folds, seed=seed)
+    """Folds within a training side, whole groups held out where there is a group; the order of its samples does not matter."""
+    by_id = sort_ids(train.sample_ids)
+    group = None if settings.group is None else pd.factorize(train.column(settings.group).iloc[by_id])[0]
+    truth = read_target(train, settings.task)[by_id]
+    splits = inner_splits(truth, group, classes=settings.is_class, folds=settings.config.inner_folds, seed=seed)
+    return [(np.sort(by_id[a]), np.sort(by_id[b])) for a, b in splits]
 
 
 def inner_splits(y: Array, group: Array | None, *, classes: bool, folds: int, seed: int) -> Rows:

@@ -12,6 +12,7 @@ from aam_nb.error_analysis.samples import ErrorsError
 from aam_nb.evaluate.metrics import METRICS, bootstrap, score
 from aam_nb.model.objectives import Task
 from aam_nb.study.columns import is_numeric_column, number_groups
+from aam_nb.study.splits import sort_ids
 from aam_nb.study.study import Study
 from aam_nb.train.estimator import AAM
 from aam_nb.train.refit import refit
@@ -84,8 +85,10 @@ def make_learning_curve(
 
 def _rank_samples(train: Study, task: Task, group: str | None, seed: int) -> Floats:
     """A number in [0, 1) of each sample, the same within a group: those below a share are that share, of every stratum alike."""
-    unit = number_groups(train.metadata[group] if group in train.metadata.columns else None, train.num_samples)
-    values = train.column(task.target)
+    by_id = sort_ids(train.sample_ids)  # drawn by id: the order of the samples does not matter
+    groups = train.metadata[group].iloc[by_id] if group in train.metadata.columns else None
+    unit = number_groups(groups, train.num_samples)
+    values = train.column(task.target).iloc[by_id]
     if is_numeric_column(values) and task.kind == "regression":
         middle = values.groupby(unit).mean()
         stratum = pd.qcut(middle.rank(method="first"), min(BINS, len(middle)), labels=False)
@@ -100,4 +103,4 @@ def _rank_samples(train: Study, task: Task, group: str | None, seed: int) -> Flo
     mixed = order.to_numpy()[np.argsort(position.to_numpy(), kind="stable")]
     rank = np.empty(len(size))
     rank[mixed] = (np.cumsum(size[mixed]) - size[mixed] / 2) / size.sum()
-    return rank[unit]
+    return rank[unit][np.argsort(by_id)]

@@ -1,7 +1,11 @@
-"""What a column of metadata holds: whether it is numeric, and the groups of samples that it names."""
+"""What a column of metadata holds: whether it is numeric, the groups of samples that it names, and names that are nearly the same."""
 
 from __future__ import annotations
 
+import difflib
+import re
+import unicodedata
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -9,6 +13,12 @@ import pandas as pd
 from pandas.api.types import is_bool_dtype, is_numeric_dtype
 
 from aam_nb.arrays import Ints
+from aam_nb.config import count_noun
+from aam_nb.study.readers.sheets import quoted
+
+SHORTEST, ALIKE, MOST_NAMES = 4, 0.8, 200
+"""Names of at least so many letters, alike by at least so much (`difflib`) and with the same digits, may be slips of the pen. They are
+looked for among so many names at most, as it takes long."""
 
 
 def is_numeric_column(values: Any) -> bool:
@@ -30,3 +40,72 @@ def number_groups(group: pd.Series | None, num_samples: int) -> Ints:
     alone = unit < 0
     unit[alone] = unit.max(initial=-1) + 1 + np.arange(alone.sum())
     return unit
+
+
+def spelling_key(name: object) -> str:
+    """A name without what people write in different ways: case, blanks, underscores, dots and dashes within it, and the form of a number.
+
+    "Yes", "YES " and "yes" have one key, and so have "site A" and "site_a", or "1", "01" and "1.0". "CD+" and "CD-" have two, as have
+    "1-2" and "12".
+    """
+    word = " ".join(unicodedata.normalize("NFKC", str(name)).casefold().split())
+    try:
+        if re.fullmatch(r"[+-]?[\d.]+(?:e[+-]?\d+)?", word, re.ASCII):
+            return repr(float(word) + 0.0)
+    except ValueError:  # 1.2.3
+        pass
+    word = re.sub(r"(?<=\w)[\s_.-]+(?=\w)", " ", word.strip("_ "))
+    return re.sub(r"(?<=[^\W\d]) | (?=[^\W\d])", "", word)
+
+
+def find_near_spellings(names: Iterable[object], known: Iterable[object]) -> dict[str, str]:
+    """Of each name that is not among the known ones, the known one that it seems to mean.
+
+    Parameters
+    ----------
+    names
+        What was found, such as the classes of a new study.
+    known
+        What was expected, such as the classes of a model.
+
+    Returns
+    -------
+    Known name by name; by `spelling_key`, else the most alike one where there is one. Names that are known, or like none, are left out.
+    """
+    own = [str(k) for k in known]
+    by_key = {spelling_key(k): k for k in reversed(own)}
+    near = {}
+    for name in set(map(str, names)) - set(own):
+        key = spelling_key(name)
+        if key not in by_key and len(re.sub(r"[\W\d_]", "", key)) >= SHORTEST and len(near) + len(own) <= MOST_NAMES:
+            digits = re.sub(r"\D", "", key)
+            rivals = [k for k in by_key if re.sub(r"\D", "", k) == digits]
+            key = next(iter(difflib.get_close_matches(key, rivals, 1, ALIKE)), key)
+        if key in by_key:
+            near[name] = by_key[key]
+    return dict(sorted(near.items()))
+
+
+def describe_near_spellings(names: Iterable[object], known: Iterable[object]) -> str:
+    """What `find_near_spellings` finds, as a message says it: `'True' (nearly 'true')`; empty where it finds nothing."""
+    near = find_near_spellings(names, known).items()
+    return _few([f"{quoted(name)} (nearly {quoted(own)})" for name, own in near], 5)
+
+
+def describe_own_spellings(values: pd.Series) -> str:
+    """Values of one column that differ in spelling alone, with how many samples have each; empty where there are none.
+
+    Numbers and dates have one spelling, so columns of them have none.
+    """
+    if is_numeric_dtype(values) or pd.api.types.is_datetime64_any_dtype(values):
+        return ""
+    sizes = values.dropna().astype(str).value_counts()
+    by_key: dict[str, list[str]] = {}
+    for name in sizes.index:
+        by_key.setdefault(spelling_key(name), []).append(f"{quoted(name)} ({count_noun(int(sizes[name]), 'sample')})")
+    return _few([" and ".join(names) for names in by_key.values() if len(names) > 1], 3)
+
+
+def _few(texts: list[str], most: int) -> str:
+    """The first few texts, the rest counted."""
+    return "; ".join(texts[:most]) + (f" and {len(texts) - most} more" if len(texts) > most else "")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import numpy as np
 import pandas as pd
@@ -15,6 +15,7 @@ from aam_nb.study.columns import is_numeric_column
 if TYPE_CHECKING:
     from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 
+ArrayT = TypeVar("ArrayT", Bools, Ints)
 NUM_CANDIDATES = 30
 """Random splits tried; the one nearest to the asked size and to the target's distribution is taken."""
 
@@ -86,7 +87,7 @@ def hold_out(
     test_size
         Share to hold out, in (0, 1).
     seed
-        The same seed gives the same mask.
+        The same seed gives the same mask; the order of the samples does not matter, which are drawn from sorted by id.
 
     Raises
     ------
@@ -104,6 +105,8 @@ def hold_out(
         raise SplitError(
             f"test_size is {test_size!r}. Expected a share of the samples between 0 and 1. Try `test_size=0.2`."
         )
+    by_id = sort_ids(sample_ids)
+    sample_ids, target, group = _take(by_id, sample_ids, target, group)
     stratum = np.zeros(len(sample_ids), dtype=np.int64) if target is None else _strata(target)
     unit = _units(sample_ids, group)
     num_units = int(unit.max(initial=-1)) + 1
@@ -122,7 +125,7 @@ def hold_out(
             f"A test size of {test_size} of {_counted(num_units, group)} leaves one side empty. Expected both sides to hold samples. "
             "Raise or lower `test_size`."
         )
-    return mask
+    return _put_back(mask, by_id)
 
 
 def k_fold(sample_ids: pd.Index, *, target: pd.Series | None, group: pd.Series | None, folds: int, seed: int) -> Ints:
@@ -139,7 +142,7 @@ def k_fold(sample_ids: pd.Index, *, target: pd.Series | None, group: pd.Series |
     folds
         Number of folds, at least 2.
     seed
-        The same seed gives the same folds.
+        The same seed gives the same folds; the order of the samples does not matter, which are dealt out sorted by id.
 
     Returns
     -------
@@ -157,6 +160,8 @@ def k_fold(sample_ids: pd.Index, *, target: pd.Series | None, group: pd.Series |
     _refuse_seed(seed)
     if not isinstance(folds, (int, np.integer)) or folds < 2:
         raise SplitError(f"folds is {folds!r}. Expected a whole number of at least 2. Try `folds=5`.")
+    by_id = sort_ids(sample_ids)
+    sample_ids, target, group = _take(by_id, sample_ids, target, group)
     unit = _units(sample_ids, group)
     num_units = int(unit.max(initial=-1)) + 1
     if num_units < folds:
@@ -174,7 +179,10 @@ def k_fold(sample_ids: pd.Index, *, target: pd.Series | None, group: pd.Series |
         _refuse_rare(classes, folds)
         stratum = pd.factorize(classes, sort=True)[0].astype(np.int64)
     if group is None:
-        return _numbered(StratifiedKFold(folds, shuffle=True, random_state=_random(seed, 0)), stratum, None)
+        dealer: StratifiedKFold | StratifiedGroupKFold = StratifiedKFold(
+            folds, shuffle=True, random_state=_random(seed, 0)
+        )
+        return _put_back(_numbered(dealer, stratum, None), by_id)
     if classes is not None:
         _refuse_lone(classes, group)
     for attempt in range(NUM_CANDIDATES):
@@ -182,9 +190,9 @@ def k_fold(sample_ids: pd.Index, *, target: pd.Series | None, group: pd.Series |
         fold = _numbered(dealer, stratum, unit)
         in_folds = (pd.crosstab(stratum, fold) > 0).sum(axis=1)  # of each stratum
         if len(np.unique(fold)) == folds and (classes is None or in_folds.min() >= 2):
-            return fold
+            return _put_back(fold, by_id)
     if classes is None:  # bins can draw all groups into few folds; sizes alone never leave one empty
-        return _numbered(dealer, sizes_only, unit)
+        return _put_back(_numbered(dealer, sizes_only, unit), by_id)
     raise SplitError(
         f"No way was found to deal {_counted(num_units, group)} into {folds} folds so that none is empty and each class of "
         f"{classes.name!r} is in training every time. Groups may be too few or too uneven. Ask for fewer folds, or for one per group "
@@ -242,6 +250,29 @@ def _fold_mask(test: Bools, target: pd.Series | None, group: pd.Series | None, s
     columns: list[Any] = [None if values is None else values.name for values in (target, group)]
     split = Split(part="train", target=columns[0], group=columns[1], test_size=float(test.mean()), seed=seed, fold=name)
     return FoldMask(test=test, split=split)
+
+
+def sort_ids(sample_ids: pd.Index) -> Ints:
+    """Positions of the samples in the order of their ids, by code point, shape (n_samples,): what is drawn in it is drawn by id."""
+    return np.argsort(np.array([str(i) for i in sample_ids], dtype=object), kind="stable")
+
+
+def _take(
+    rows: Ints, sample_ids: pd.Index, target: pd.Series | None, group: pd.Series | None
+) -> tuple[pd.Index, pd.Series | None, pd.Series | None]:
+    """The samples of those row numbers, with their columns."""
+    return (
+        sample_ids[rows],
+        None if target is None else target.iloc[rows],
+        None if group is None else group.iloc[rows],
+    )
+
+
+def _put_back(values: ArrayT, rows: Ints) -> ArrayT:
+    """Values of samples that `_take` put in another order, in the first order again."""
+    back = np.empty_like(values)
+    back[rows] = values
+    return back
 
 
 def _refuse_same(target: pd.Series | None, group: pd.Series | None) -> None:

@@ -10,7 +10,7 @@ import pandas as pd
 from aam_nb.arrays import Ints
 from aam_nb.model.objectives import Classification, Task
 from aam_nb.study.columns import number_groups
-from aam_nb.study.splits import Split
+from aam_nb.study.splits import Split, sort_ids
 from aam_nb.study.study import Study
 from aam_nb.train.estimator import AAM
 
@@ -69,9 +69,11 @@ def shuffle_target(study: Study, task: Task, *, seed: int) -> Study:
     """
     targets = study.metadata[task.targets]
     has_value = targets.notna().any(axis=1).to_numpy()
-    values = targets[has_value].reset_index(drop=True)
+    rows = np.flatnonzero(has_value)
+    rows = rows[sort_ids(study.sample_ids[rows])]  # by id: their order in the study does not matter
+    values = targets.iloc[rows].reset_index(drop=True)
     group = study.split_info.group if study.split_info else None
-    unit = np.arange(len(values)) if group is None else _units(study.metadata[group][has_value], values)
+    unit = np.arange(len(values)) if group is None else _units(study.metadata[group].iloc[rows], values)
     first = values.groupby(unit).first()  # by unit, in order; the first known value of each column
     rng = np.random.default_rng(seed)
     for _ in range(TRIES):
@@ -81,7 +83,7 @@ def shuffle_target(study: Study, task: Task, *, seed: int) -> Study:
     metadata = study.metadata.copy()
     for name in task.targets:
         column = metadata[name].copy()
-        column[has_value] = permuted[name].array
+        column.iloc[rows] = permuted[name].array
         metadata[name] = column
     units = "samples" if len(first) == len(values) else f"values of {group}"
     step = f"permuted {', '.join(task.targets)} among {len(first)} {units}"

@@ -5,7 +5,10 @@ from __future__ import annotations
 import numpy as np
 from sklearn.ensemble import RandomForestRegressor
 
-from aam_nb.baselines.tuning import inner_splits, tune_model
+import aam_nb as aam
+from aam_nb.baselines.settings import SharedSettings
+from aam_nb.baselines.tuning import inner_splits, split_training_side, tune_model
+from aam_nb.config.evaluate import BaselineConfig
 
 
 def test_inner_folds_keep_groups_whole() -> None:
@@ -75,3 +78,19 @@ def test_a_forest_is_chosen_with_fewer_trees_and_fitted_with_all() -> None:
     }
     assert facts["settings"]["min_samples_leaf"] == min(errors, key=lambda leaf: errors[leaf])
     assert len(fitted.estimators_) == 40
+
+
+def test_inner_folds_do_not_depend_on_the_order_of_samples() -> None:
+    study = aam.simulate_study(n_samples=40, n_asvs=60, seed=0)
+    other = study.keep_samples(study.sample_ids[np.random.default_rng(0).permutation(40)])
+    for target, classes in (("age", None), ("diet", ("animal", "plant"))):
+        for group in (None, "host_id"):
+            settings = SharedSettings(
+                target=target, classes=classes, group=group, covariates=(), config=BaselineConfig()
+            )
+            one, two = (
+                [{frozenset(s.sample_ids[rows]) for rows in fold} for fold in split_training_side(s, settings, 3)]
+                for s in (study, other)
+            )
+            assert len(one) == 3
+            assert one == two

@@ -21,6 +21,7 @@ from aam_nb.explain.faithfulness.deletion_insertion import KINDS, SIGN_ONLY
 from aam_nb.explain.faithfulness.refits import SEEDS, check_recovery, check_refits
 from aam_nb.explain.faithfulness.resampling import group_samples
 from aam_nb.explain.ids import as_id_list
+from aam_nb.study.splits import sort_ids
 from aam_nb.study.study import Study
 
 CHANGES = {"deletion": "removed", "insertion": "added"}
@@ -286,7 +287,7 @@ def _choose_samples(attributions: Attributions, config: FaithfulnessConfig) -> c
     _, model, study = require_query(attributions)
     unit, _ = group_samples(model, study)
     rng = np.random.default_rng(config.seed)
-    drawn = rng.permutation(study.num_samples)
+    drawn = sort_ids(study.sample_ids)[rng.permutation(study.num_samples)]
     rows, few = (np.sort(drawn[:n]) for n in (config.max_samples, config.num_samples))
 
     def number_again(rows: Ints) -> Ints:
