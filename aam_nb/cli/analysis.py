@@ -92,6 +92,7 @@ class Explain:
         from aam_nb.train.load import load
 
         model = load(self.run)
+        model.max_tokens = self.explain.max_tokens
         study = self.study.read_for(model)
         model.train_study = model.training_side(study)
         test = study if self.all else select_held_out(model, study, self.run)
@@ -138,6 +139,7 @@ class Errors(RunArgs):
         from aam_nb.train.load import load
 
         model = load(self.run)
+        model.max_tokens = self.max_tokens
         study = self.study.read_for(model)
         result = model.evaluation
         if result is None or self.all or self.target not in (None, result.target):

@@ -55,6 +55,17 @@ def explain_error(error: Exception) -> str:
     )
 
 
+def explain_shortage(command: type[Any] | None, error: Exception) -> str:
+    """That memory ran out in a command, what was asked for, and which of its flags help."""
+    first = to_one_line(str(error).strip().partition("\n")[0])[:200]
+    said = f" ({first})" if first else ""
+    has_tokens = command is not None and any(
+        "max_tokens" in vars(c).get("__annotations__", {}) for c in command.__mro__
+    )
+    flag = "`--max-tokens 1024`, " if has_tokens else ""
+    return f"Memory ran out{said}. Expected the work to fit. Use {flag}fewer samples or ASVs, or a machine with more memory."
+
+
 @contextlib.contextmanager
 def one_line_warnings() -> Iterator[None]:
     """Print each warning meant for the user as one line, without the line of our code that raised it."""

@@ -9,12 +9,12 @@ from typing import Any
 from aam_nb.cli.analysis import Compare, Errors, Explain
 from aam_nb.cli.demo import Demo
 from aam_nb.cli.files import Info, Unifrac
-from aam_nb.cli.messages import UsageError, explain_error, is_main, one_line_warnings
+from aam_nb.cli.messages import UsageError, explain_error, explain_shortage, is_main, one_line_warnings
 from aam_nb.cli.notebook import Lab, Notebook
 from aam_nb.cli.parsing import parse
 from aam_nb.cli.runs import Evaluate, Predict, Report
 from aam_nb.cli.training import ARGV, Fit, Pretrain, Resume
-from aam_nb.config import UserError
+from aam_nb.config import UserError, is_out_of_memory
 from aam_nb.version import __version__
 
 COMMANDS: dict[str, type[Any]] = {
@@ -41,7 +41,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if not args or args[0] in ("-h", "--help", "--version"):
         print(f"aam-nb {__version__}" if args[:1] == ["--version"] else format_usage())
         return 0 if args else 2
-    verb = args[0]
+    verb, kind = args[0], None
     ARGV.set(tuple(args))
     try:
         if verb not in COMMANDS:
@@ -56,6 +56,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (UserError, OSError) as error:
         if is_main():
             print(f"aam-nb {verb}: {' '.join(explain_error(error).split())}", file=sys.stderr)
+        return 2
+    except (MemoryError, RuntimeError, ValueError, ImportError) as error:
+        if not is_out_of_memory(error):
+            raise
+        if is_main():
+            print(f"aam-nb {verb}: {explain_shortage(kind, error)}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print(f"aam-nb {verb}: interrupted", file=sys.stderr)

@@ -25,11 +25,14 @@ class Predict:
     study: TableArgs
     out: Path
     """CSV to write."""
+    max_tokens: int | None = None
+    """Most positions computed at once (samples x ASVs of the largest), by default as in training: bounds memory; results stay the same."""
 
     def __call__(self) -> None:
         from aam_nb.train.load import load
 
         model = load(self.run)
+        model.max_tokens = self.max_tokens
         study = self.study.read_for(model)
         predictions = model.predict(study)
         with whole_file(self.out) as fresh:
@@ -48,6 +51,8 @@ class RunArgs:
     """Use every sample of the table that has the target, not only the held-out samples of the run."""
     target: str | None = None
     """Which target, if the run has several; by default the first."""
+    max_tokens: int | None = None
+    """Most positions computed at once (samples x ASVs of the largest), by default as in training: bounds memory; results stay the same."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,6 +68,7 @@ class Evaluate(RunArgs):
         from aam_nb.train.run import as_json
 
         model = load(self.run)
+        model.max_tokens = self.max_tokens
         study = self.study.read_for(model)
         test = study if self.all else select_held_out(model, study, self.run)
         train = model.training_side(study)
@@ -86,12 +92,15 @@ class Report:
     """HTML file to write."""
     title: str = "Microbiome report"
     """Heading of the page."""
+    max_tokens: int | None = None
+    """Most positions computed at once (samples x ASVs of the largest), by default as in training: bounds memory; results stay the same."""
 
     def __call__(self) -> None:
         from aam_nb.show.report import report
         from aam_nb.train.load import load
 
         model = load(self.run)
+        model.max_tokens = self.max_tokens
         print_message(f"Wrote {report(model, self.study.read_for(model), self.out, title=self.title)}")
 
 

@@ -22,6 +22,7 @@ from aam_nb.config.explain import (
     ExplainConfig,
     FaithfulnessConfig,
 )
+from aam_nb.config.memory import MemoryNotice, MemoryShortageError, is_out_of_memory, telling_of_memory
 from aam_nb.config.messages import Notice, UserError, count_noun, cut_list, cut_repr, to_one_line
 from aam_nb.config.model import ModelConfig
 from aam_nb.config.target import TargetConfig, TransformKind
@@ -39,6 +40,8 @@ __all__ = [
     "ExplainConfig",
     "FaithfulnessConfig",
     "FilterConfig",
+    "MemoryNotice",
+    "MemoryShortageError",
     "ModelConfig",
     "Notice",
     "OrdinationMethod",
@@ -57,7 +60,9 @@ __all__ = [
     "cut_list",
     "cut_repr",
     "from_dict",
+    "is_out_of_memory",
     "make_config",
+    "telling_of_memory",
     "to_dict",
     "to_one_line",
 ]

@@ -16,6 +16,8 @@ from torch.utils.checkpoint import checkpoint
 
 SHORT = 48
 """Most keys for which a CPU is faster with explicit matrix products than with its fused attention."""
+CLOSED = -1e4
+"""Added to the logits of a key, this closes it: the exponential is zero."""
 
 
 def attend(
@@ -27,6 +29,8 @@ def attend(
     """
     short = q_BHQD.device.type == "cpu" and not torch.compiler.is_compiling() and k_BHKD.shape[-2] <= SHORT
     if maps is None and not short:
+        if mask_B1QK is not None and mask_B1QK.requires_grad:
+            return attend_to_gated_keys(q_BHQD, k_BHKD, v_BHKD, mask_B1QK)
         return F.scaled_dot_product_attention(q_BHQD, k_BHKD, v_BHKD, attn_mask=mask_B1QK)
     logits = (q_BHQD * q_BHQD.shape[-1] ** -0.5) @ k_BHKD.transpose(-1, -2)
     if mask_B1QK is not None:
@@ -36,6 +40,19 @@ def attend(
     if maps is not None:
         maps.append(weights.detach())
     return weights.to(v_BHKD.dtype) @ v_BHKD
+
+
+def attend_to_gated_keys(q_BHQD: Tensor, k_BHKD: Tensor, v_BHKD: Tensor, gate_B11K: Tensor) -> Tensor:
+    """Fused attention that is differentiable in what is added to the logits of each key: it becomes one more number of the key, which the
+    query multiplies by one. With it as a mask, torch would make all queries x keys at once, and memory would grow with their square."""
+    scale, width = q_BHQD.shape[-1] ** -0.5, v_BHKD.shape[-1]
+    more_BHK1 = (gate_B11K.clamp_min(CLOSED) / scale).transpose(-1, -2).expand(*k_BHKD.shape[:-1], 1)
+    query, key, value = (
+        F.pad(q_BHQD, (0, 1), value=1.0),
+        torch.cat([k_BHKD, more_BHK1.to(k_BHKD.dtype)], -1),
+        F.pad(v_BHKD, (0, 1)),
+    )
+    return F.scaled_dot_product_attention(query, key, value, scale=scale)[..., :width]
 
 
 def rotation(length: int, width: int, num_heads: int, like: Tensor) -> Tensor:

@@ -14,17 +14,20 @@ from safetensors.torch import load_file, save
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from aam_nb.arrays import Array
+from aam_nb.arrays import Array, Ints
 from aam_nb.batch.tokens import PAD, tokenize
-from aam_nb.config import cache_folder
+from aam_nb.config import cache_folder, count_noun, telling_of_memory
 from aam_nb.model.module import Network
 from aam_nb.study.atomic import whole_file
+from aam_nb.train.memory import TokenBudget
 from aam_nb.train.run import digest
 
 POSITIONS_PER_CHUNK = 16384
 """Positions (ASVs x patches of the longest) encoded at once without gradients: bounds memory."""
 CACHE_BYTES = 2**30
 """Most bytes of vectors on disk; beyond them, the files that were not used for longest are removed."""
+SHORT_OF_ASVS = "ASVs without the longest (`study.keep_asvs(...)`), a smaller model, coarser `scales`, or a machine with more memory"
+"""What to set where memory runs out while ASVs are encoded."""
 log = logging.getLogger("aam_nb")
 
 
@@ -118,11 +121,21 @@ def encode_asvs(network: Network, tokens_NL: Array, device: torch.device, *, pro
     network.to(device).eval()
     lengths = (tokens_NL != PAD).sum(1)
     order = np.argsort(lengths, kind="stable")
-    size = max(1, POSITIONS_PER_CHUNK * network.encoder.patch // max(1, int(lengths.max(initial=1))))
-    parts = []
+    patch, longest = network.encoder.patch, int(lengths.max(initial=1))
+    size = max(1, POSITIONS_PER_CHUNK * patch // longest)
+    parts, budget, positions = list[Tensor](), TokenBudget(POSITIONS_PER_CHUNK), -(-longest // patch)
     for start in tqdm(range(0, len(order), size), desc="encode ASVs", delay=2, disable=not progress):
-        rows = order[start : start + size]
-        tokens = torch.from_numpy(tokens_NL[rows, : lengths[rows].max()]).to(device)
-        parts.append(network.encoder.asv(tokens)[0])
+        chunk = order[start : start + size]
+
+        def encode(chunk: Ints = chunk) -> list[Tensor]:
+            few = max(1, budget.max_tokens * patch // longest)
+            pieces = [chunk[k : k + few] for k in range(0, len(chunk), few)]
+            tokens = (torch.from_numpy(tokens_NL[rows, : lengths[rows].max()]).to(device) for rows in pieces)
+            return [network.encoder.asv(tokens_NL)[0] for tokens_NL in tokens]
+
+        with telling_of_memory(
+            f"encoding ASVs of up to {count_noun(longest, 'nucleotide')}, one at a time", SHORT_OF_ASVS
+        ):
+            parts += budget.fit(encode, least=positions, most=positions * len(chunk))
     back = torch.from_numpy(np.argsort(order, kind="stable")).to(device)
     return torch.cat(parts)[back]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -60,6 +60,8 @@ class AAM:
         Weights of the encoder as `pretrain` left them, where each `fit` starts from; None where there was no pre-training.
     reference_asvs
         ASVs whose mean vector is the encoder's reference.
+    max_tokens
+        Most positions computed at once when the model is used, by default (None) as in training: bounds memory; results stay the same.
     interrupted
         Whether the last training was stopped early (Ctrl-C, stop button); the model then has the best weights until then.
 
@@ -86,6 +88,7 @@ class AAM:
         self.reference_asvs: tuple[str, ...] = ()
         self.covariates: Covariates | None = None
         self.interrupted = False
+        self.max_tokens: int | None = None
         self.vectors = AsvVectors()
         self.train_config = TrainConfig()
         self.pretrained: dict[str, Tensor] | None = None
@@ -364,7 +367,7 @@ class AAM:
                 f"passes is {passes!r}. Expected 1, or more for a model that was trained on random draws: with "
                 "`TrainConfig(max_asvs=..., asv_choice='random')` or `rarefy=...`. Use `passes=1`."
             )
-        predictor, frames = self._predictor(), []
+        predictor, frames = self.predictor(), []
         for draw in range(passes):
             outputs = predictor.collect(study, lambda s, b: task.outputs(task(s), b), draw=draw)
             frames.append(task.to_frame(outputs, study.sample_ids))
@@ -372,7 +375,7 @@ class AAM:
 
     def embed(self, study: Study) -> pd.DataFrame:
         """Sample embeddings, n_samples x width, indexed by sample id."""
-        vectors = self._predictor().collect(study, lambda states, _: states.sample_BD)
+        vectors = self.predictor().collect(study, lambda states, _: states.sample_BD)
         return pd.DataFrame(vectors, index=study.sample_ids)
 
     def embed_asvs(self, sequences: Sequence[str]) -> pd.DataFrame:
@@ -439,18 +442,15 @@ class AAM:
         """Whether the last training showed progress bars; what follows it does the same."""
         return self.train_config.progress
 
-    def batches(
-        self, study: Study, *, batch_size: int | None = None, desc: str = "samples", draw: int = 0
-    ) -> Iterator[tuple[Batch, Tensor]]:
-        """Batches of a study for prediction, each with its ASVs' vectors (N x D), every ASV of the study encoded once.
+    def batches(self, study: Study, **settings: Any) -> Iterator[tuple[Batch, Tensor]]:
+        """Batches of a study for prediction, with the vectors of their ASVs; `settings` are those of `Predictor.batches`."""
+        return self.predictor().batches(study, **settings)
 
-        `batch_size` is four times that of training by default; `desc` names the progress bar; `draw` is the number of the random draw,
-        where the model makes any.
-        """
-        return self._predictor().batches(study, batch_size=batch_size, desc=desc, draw=draw)
-
-    def _predictor(self) -> Predictor:
-        return Predictor(self.network, self.train_config, self.covariates, self.vectors)
+    def predictor(self) -> Predictor:
+        """The network with all that it needs to be applied to samples."""
+        config = self.train_config
+        config = config if self.max_tokens is None else replace(config, max_tokens=self.max_tokens)
+        return Predictor(self.network, config, self.covariates, self.vectors)
 
     def summary(self) -> pd.DataFrame:
         """Parameters of each part of the network, and how many of them the last training changed: `parameters`, `trained`."""

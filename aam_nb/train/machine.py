@@ -19,13 +19,9 @@ import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
 from accelerate.utils import DistributedDataParallelKwargs
-from accelerate.utils.memory import should_reduce_batch_size
 from torch import Tensor
 
 from aam_nb.config import ConfigError, TrainConfig
-
-SHORT_OF_MEMORY = ("could not create a primitive", "bad alloc")
-"""What oneDNN and C++ report on the CPU when memory runs out, besides the messages that accelerate knows."""
 
 # -- device and precision -------------------------------------------------------------------------------------------------
 
@@ -136,12 +132,6 @@ class Signals:
 
 
 # -- memory ---------------------------------------------------------------------------------------------------------------
-
-
-def is_out_of_memory(error: Exception) -> bool:
-    """Whether an error says that memory ran out, of a GPU or of the machine."""
-    short = isinstance(error, MemoryError) or should_reduce_batch_size(error)
-    return short or any(words in str(error) for words in SHORT_OF_MEMORY)
 
 
 @dataclass(frozen=True)

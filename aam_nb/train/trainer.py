@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import math
 import time
 from collections import defaultdict
@@ -14,7 +13,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
-from accelerate.utils.memory import clear_device_cache
 from torch import Tensor
 from torch.optim.swa_utils import AveragedModel
 from tqdm.auto import tqdm
@@ -22,7 +20,7 @@ from tqdm.auto import tqdm
 from aam_nb.batch.batch import Batch
 from aam_nb.batch.batches import Batches
 from aam_nb.batch.tokens import tokenize
-from aam_nb.config import ConfigError, TrainConfig, UserError, cut_list
+from aam_nb.config import ConfigError, TrainConfig, UserError, cut_list, is_out_of_memory
 from aam_nb.model.module import Network, StepResult
 from aam_nb.model.objectives import Objective, Task
 from aam_nb.study.study import Study
@@ -30,7 +28,8 @@ from aam_nb.train import checkpoint, optim
 from aam_nb.train.asv_cache import AsvVectors
 from aam_nb.train.callbacks import Callback, best_row, default_callbacks
 from aam_nb.train.checkpoint import State
-from aam_nb.train.machine import Signals, is_out_of_memory, make_accelerator, seeded
+from aam_nb.train.machine import Signals, make_accelerator, seeded
+from aam_nb.train.memory import free_memory
 from aam_nb.train.microbatches import MicroBatches
 
 
@@ -311,9 +310,7 @@ class Trainer:
         if may_grow and self.micro_batches.at_least < len(batch):
             self.micro_batches.at_least = min(len(batch), 2 * self.micro_batches.at_least)
             self.say(f"Out of memory: batches are now computed in {self.micro_batches.at_least} parts or more.")
-            error.__traceback__ = None
-            gc.collect()
-            clear_device_cache()
+            free_memory(error)
             return
         automatic = "`TrainConfig(accumulation=0)`, which finds a number of parts that fits, or "
         raise TrainingError(

@@ -11,7 +11,6 @@ from conftest import QUICK, TINY
 from scipy import sparse
 
 import aam_nb as aam
-from aam_nb.explain.attribution import probe as module
 from aam_nb.explain.attribution.probe import ExplainError, Output, Probe, Reference, make_probes
 from aam_nb.study.errors import EmptySampleError, UnknownIdError
 from aam_nb.study.study import Study
@@ -51,13 +50,11 @@ def test_what_it_lacks_is_dropped_and_the_rest_made_one_again(fitted: aam.AAM, s
     np.testing.assert_allclose(turned.flip(0), want, rtol=1e-5)
 
 
-def test_parts_that_fit_memory_change_nothing(
-    fitted: aam.AAM, sides: tuple[Study, Study], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_parts_that_fit_memory_change_nothing(fitted: aam.AAM, sides: tuple[Study, Study]) -> None:
     probe = first_probe(fitted, sides[1])
     drop = torch.rand(len(probe), probe.own_BS.shape[1], generator=torch.Generator().manual_seed(0)) < 0.5
     whole = probe.predict_without(drop, probe.rows)
-    monkeypatch.setattr(module, "SLOTS", 2 * probe.own_BS.shape[1])
+    probe.budget.max_tokens = 2 * probe.own_BS.shape[1]
     assert probe.chunk_size == 2
     np.testing.assert_allclose(probe.predict_without(drop, probe.rows), whole, rtol=1e-5)
 

@@ -258,7 +258,7 @@ def test_passes_average_random_subsets_and_give_their_variance(sides: tuple[Stud
     found = model.predict(sides[1], passes=4)
     assert list(found.columns) == ["age", "variance(age)"]
     task, draws = model.require_task(), []
-    read: Callable[..., np.ndarray] = model._predictor().collect
+    read: Callable[..., np.ndarray] = model.predictor().collect
     for draw in range(4):
         draws.append(read(sides[1], lambda s, b: task.outputs(task(s), b), draw=draw)[:, 0])
     np.testing.assert_allclose(found["age"], np.mean(draws, axis=0), rtol=1e-6)

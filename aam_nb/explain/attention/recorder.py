@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from tqdm.auto import tqdm
 
+from aam_nb.batch.batch import Batch
 from aam_nb.batch.tokens import PAD, tokenize
 from aam_nb.config import AttentionConfig
 from aam_nb.explain.attention.heads import (
@@ -57,10 +58,16 @@ class AttentionRecorder:
         covariates = model.covariates if network.encoder.num_extra_tokens > 1 else None
         tokens = [SAMPLE_TOKEN, *(f"({name})" for name in covariates.names)] if covariates else [SAMPLE_TOKEN]
         distances = TreeDistances(chosen.tree) if with_asvs and chosen.tree else None
-        for batch, asv_ND in model.batches(chosen, batch_size=1 if with_asvs else None, desc="attention"):
+
+        def pool(batch: Batch, asv_ND: Tensor) -> tuple[Tensor, Tensor]:
             maps = Maps(asv=None)
-            network.encoder(batch, asv_ND=asv_ND, maps=maps)
-            weights_BHK, offsets = maps.pool[0][:, :, 0], batch.offsets_B1.cpu().numpy()
+            with torch.no_grad():
+                network.encoder(batch, asv_ND=asv_ND, maps=maps)
+            return maps.pool[0][:, :, 0], asv_ND
+
+        each = model.predictor().compute(chosen, pool, batch_size=1 if with_asvs else None, desc="attention")
+        for batch, (weights_BHK, asv_ND) in each:
+            offsets = batch.offsets_B1.cpu().numpy()
             for b, sample in enumerate(batch.sample_ids):
                 asvs = chosen.asv_ids[batch.asv_N[batch.asv_E[offsets[b] : offsets[b + 1]].cpu().numpy()]]
                 names = pd.Index([*tokens, *asvs], name="asv_id")

@@ -14,6 +14,7 @@ from tqdm.auto import tqdm
 
 from aam_nb.arrays import Floats
 from aam_nb.baselines.predictions import read_target
+from aam_nb.batch.batch import Batch
 from aam_nb.batch.tokens import tokenize
 from aam_nb.config import count_noun
 from aam_nb.evaluate.metrics import METRICS, score
@@ -197,11 +198,16 @@ def _predict_evenly(model: AAM, study: Study, level: str) -> Floats:
         encode_again = level in ("nucleotide", "nucleotide_pooling", "all")
         even_AD = encode_asvs(network, tokenize(study.asv_ids), model.device).float() if encode_again else None
     outputs = np.empty((study.num_samples, len(task.output_names)))
-    for batch, own_ND in model.batches(study, desc=f"attention: {level}"):
+
+    def predict(batch: Batch, own_ND: Tensor) -> Floats:
         asv_ND: Tensor = own_ND if even_AD is None else even_AD[torch.from_numpy(batch.asv_N).to(even_AD.device)]
         with evenly(*select_modules(network, level)):
             states = network.encoder(batch, asv_ND=asv_ND)
-        outputs[batch.sample_B] = task.outputs(task(states), batch).cpu().numpy()
+        of_batch: Floats = task.outputs(task(states), batch).cpu().numpy()
+        return of_batch
+
+    for batch, of_batch in model.predictor().compute(study, predict, desc=f"attention: {level}"):
+        outputs[batch.sample_B] = of_batch
     return outputs
 
 

@@ -5,13 +5,17 @@ Shape letters: B samples of a batch, S slots (a sample's ASVs and then those of 
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Callable
+from functools import partial
+
 import numpy as np
 import pandas as pd
 import torch
 from scipy import sparse
 from torch import Tensor
 
-from aam_nb.arrays import Floats, Ints
+from aam_nb.arrays import Bools, Floats, Ints
 from aam_nb.config import ExplainConfig
 from aam_nb.explain.attribution.methods import (
     BatchAttributions,
@@ -52,17 +56,26 @@ def explain_community(
     """Attributions at level "asv", "taxon" or "clade"; see `attribute`. `sets`, where given, are the features."""
     level, method = query.level, query.method
     gradients = method in ("integrated_gradients", "gradient_x_input")
-    asv_ids, probes = make_probes(model, study, output, reference, batch_size=BATCH if gradients else 1, desc="explain")
+    asv_ids, probes = make_probes(
+        model,
+        study,
+        output,
+        reference,
+        batch_size=BATCH if gradients else 1,
+        max_tokens=query.config.max_tokens,
+    )
     if sets is None:
         sets = _find_sets(model, study, query, asv_ids, reference)
     batches = []
+    explain: Callable[[Probe], BatchAttributions]
+    if gradients:
+        explain = partial(_explain_by_gradients, method=method, num_asvs=len(asv_ids))
+    elif method == "shapley":
+        explain = partial(_explain_by_shapley, sets=sets, config=query.config)
+    else:
+        explain = partial(_explain_by_occlusion, sets=sets)
     for probe in probes:
-        if gradients:
-            batches.append(_explain_by_gradients(probe, method, len(asv_ids)))
-        elif method == "shapley":
-            batches.append(_explain_by_shapley(probe, sets, query.config))
-        else:
-            batches.append(_explain_by_occlusion(probe, sets))
+        batches.append(probe.fit(partial(explain, probe)))
     values, check, excess_gap = join_batches(batches)
     if gradients and level != "asv":
         values = sum_over_sets(values, sets)
@@ -94,7 +107,7 @@ def _explain_by_gradients(probe: Probe, method: str, num_asvs: int) -> BatchAttr
     if method == "integrated_gradients":
         gates = integrated_gradients(follow_path(probe), own_BS, other_BS, probe.chunk_size)
     else:
-        gates = gradient_x_input(probe, own_BS, other_BS)
+        gates = gradient_x_input(probe, own_BS, other_BS, probe.chunk_size)
     return gather_gates(probe, gates, probe.filled_BS.cpu().numpy(), probe.column_BS.cpu().numpy(), num_asvs)
 
 
@@ -163,14 +176,14 @@ def _explain_by_occlusion(probe: Probe, sets: AsvSets) -> BatchAttributions:
     column = probe.column_BS[0].cpu().numpy()
     among = sparse.csr_array(sets.members.tocsc()[:, column])
     features = np.flatnonzero(np.diff(among.indptr))
-    drop_FS = among[features].toarray() > 0
-    # Two clades may hold the same ASVs of this sample.
-    distinct, number_F = np.unique(drop_FS, axis=0, return_inverse=True)
-    # Drop nothing, then everything, then each set.
-    drop = np.concatenate([np.zeros((1, len(column)), bool), np.ones((1, len(column)), bool), distinct])
-    rows = torch.zeros(len(drop), dtype=torch.long, device=probe.own_BS.device)
-    outputs = probe.predict_without(torch.from_numpy(drop).to(rows.device), rows).cpu().double()
-    values = (outputs[0] - outputs[2:][torch.from_numpy(number_F.ravel())]).numpy()
+    distinct, number_F = _number_distinct(among[features])
+    # Drop nothing, then everything, then each set: as many rows at once as are computed together, for all would be features x slots.
+    drops = [np.array([[False], [True]]).repeat(len(column), axis=1)]
+    size = max(2, probe.chunk_size)
+    starts = range(0, len(distinct), size)
+    chunks = itertools.chain(drops, (among[features[distinct[k : k + size]]].toarray() > 0 for k in starts))
+    outputs = torch.cat([_predict_sample_without(probe, drop) for drop in chunks])
+    values = (outputs[0] - outputs[2:][torch.from_numpy(number_F)]).numpy()
     if sets.features.index.name == "clade":  # they lie within one another
         total = float("nan")
     else:
@@ -178,6 +191,25 @@ def _explain_by_occlusion(probe: Probe, sets: AsvSets) -> BatchAttributions:
         totals = [values[np.unique(features_S)].sum() for features_S in by_rank]
         total = max(totals, key=lambda t: abs(float(outputs[0] - outputs[1]) - t))
     return _to_batch(probe, features, values, len(sets), outputs[:2], total)
+
+
+def _number_distinct(sets_FS: sparse.csr_array) -> tuple[Ints, Ints]:
+    """Rows of the sets that are the first of their kind, and which of these each row is the same as.
+
+    Two clades may hold the same ASVs of a sample.
+    """
+    sets_FS.sort_indices()
+    bounds = itertools.pairwise(sets_FS.indptr.tolist())
+    numbers: dict[bytes, int] = {}
+    number_F = np.array([numbers.setdefault(sets_FS.indices[a:b].tobytes(), len(numbers)) for a, b in bounds])
+    return np.unique(number_F, return_index=True)[1], number_F
+
+
+def _predict_sample_without(probe: Probe, drop_MS: Bools) -> Tensor:
+    """Outputs of a probe's only sample without some slots, on the CPU."""
+    drop = torch.from_numpy(drop_MS).to(probe.own_BS.device)
+    rows = torch.zeros(len(drop), dtype=torch.long, device=drop.device)
+    return probe.predict_without(drop, rows).cpu().double()
 
 
 def _to_batch(

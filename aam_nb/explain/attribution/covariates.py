@@ -8,6 +8,7 @@ Shape letters: B samples of a batch, C covariates, M outputs computed at once, D
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -95,11 +96,12 @@ def explain_covariates(model: AAM, study: Study, query: AttributionQuery, output
         )
     kinds = ["categorical" if name in covariates.categories else "numeric" for name in covariates.names]
     features = pd.DataFrame({"kind": kinds}, index=pd.Index(covariates.names, name="covariate"))
-    _, probes = make_probes(model, study, output, Reference.of(model, study, "empty"))
+    empty = Reference.of(model, study, "empty")
+    _, probes = make_probes(model, study, output, empty, max_tokens=query.config.max_tokens)
     batches = []
     for probe in probes:
         forward = CovariateGates.of(probe)
-        gates = _explain_gates(query.method, forward, query.config)
+        gates = probe.fit(partial(_explain_gates, query.method, forward, query.config))
         has_BC = forward.has_BC.cpu().numpy()
         column_BC = np.broadcast_to(np.arange(len(covariates)), has_BC.shape)
         batches.append(gather_gates(probe, gates, has_BC, column_BC, len(covariates)))
@@ -116,7 +118,7 @@ def _explain_gates(method: str, forward: CovariateGates, config: ExplainConfig) 
     if method == "integrated_gradients":
         return integrated_gradients(forward, own, missing, forward.probe.chunk_size)
     if method == "gradient_x_input":
-        return gradient_x_input(forward, own, missing)
+        return gradient_x_input(forward, own, missing, forward.probe.chunk_size)
     by_occlusion = occlude_gates(forward, own, missing)
     if method == "occlusion":
         return by_occlusion

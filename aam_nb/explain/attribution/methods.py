@@ -52,10 +52,11 @@ def integrated_gradients(forward: Forward, own_BF: Tensor, other_BF: Tensor, chu
     """Gradients integrated along the straight line from `other_BF` to `own_BF`, by Gauss and Legendre's rule.
 
     Sundararajan et al. 2017, arXiv 1703.01365. A sample whose gap is not within `TOLERANCE` is computed again at more points.
+    `chunk_size` is how many outputs are computed at once.
     """
     from captum.attr import IntegratedGradients
 
-    rows, prediction, reference = _outputs_at_ends(forward, own_BF, other_BF)
+    rows, prediction, reference = _outputs_at_ends(forward, own_BF, other_BF, chunk_size)
     # A gap is measured against the change, but not against one that is tiny.
     change = (prediction - reference).abs()
     scale = torch.maximum(torch.maximum(change, change.median()), PRECISION * prediction.abs()).clamp_min(1e-9)
@@ -63,15 +64,16 @@ def integrated_gradients(forward: Forward, own_BF: Tensor, other_BF: Tensor, chu
     # More points, until every sample's gap is small.
     values, left, excess = torch.empty(own_BF.shape, dtype=torch.float64), rows, torch.zeros(0)
     for steps in STEPS:
-        gradients = captum.attribute(
-            own_BF[left],
-            baselines=other_BF[left],
-            additional_forward_args=(left,),
-            n_steps=steps,
-            method="gausslegendre",
-            internal_batch_size=max(len(left), chunk_size),
-        )
-        values[left.cpu()] = gradients.detach().cpu().double()
+        for rows_M in left.split(chunk_size):
+            gradients = captum.attribute(
+                own_BF[rows_M],
+                baselines=other_BF[rows_M],
+                additional_forward_args=(rows_M,),
+                n_steps=steps,
+                method="gausslegendre",
+                internal_batch_size=chunk_size,
+            )
+            values[rows_M.cpu()] = gradients.detach().cpu().double()
         gap = (prediction - reference - values.flatten(1).sum(1)).abs() / scale
         excess = gap[gap > TOLERANCE]
         left = rows[(gap > TOLERANCE).to(rows.device)]
@@ -80,13 +82,16 @@ def integrated_gradients(forward: Forward, own_BF: Tensor, other_BF: Tensor, chu
     return GateAttributions(values, prediction, reference, float(excess.max()) if len(excess) else 0.0)
 
 
-def gradient_x_input(forward: Forward, own_BF: Tensor, other_BF: Tensor) -> GateAttributions:
+def gradient_x_input(forward: Forward, own_BF: Tensor, other_BF: Tensor, chunk_size: int) -> GateAttributions:
     """The gradient at each open gate: what the output would lose if the gate closed fully at the rate of its first small step."""
     from captum.attr import InputXGradient
 
-    rows, prediction, reference = _outputs_at_ends(forward, own_BF, other_BF)
-    values = InputXGradient(forward).attribute(own_BF.clone().requires_grad_(), additional_forward_args=(rows,))
-    return GateAttributions(values.detach().cpu().double(), prediction, reference)
+    rows, prediction, reference = _outputs_at_ends(forward, own_BF, other_BF, chunk_size)
+    captum, values = InputXGradient(forward), torch.empty(own_BF.shape, dtype=torch.float64)
+    for rows_M in rows.split(chunk_size):
+        own_MF = own_BF[rows_M].clone().requires_grad_()
+        values[rows_M.cpu()] = captum.attribute(own_MF, additional_forward_args=(rows_M,)).detach().cpu().double()
+    return GateAttributions(values, prediction, reference)
 
 
 def shapley_values(
@@ -137,7 +142,7 @@ def shapley_values(
 
 def occlude_gates(forward: Forward, own_BF: Tensor, other_BF: Tensor) -> GateAttributions:
     """What the output loses where one gate alone is as the reference has it."""
-    rows, prediction, reference = _outputs_at_ends(forward, own_BF, other_BF)
+    rows, prediction, reference = _outputs_at_ends(forward, own_BF, other_BF, len(own_BF))
     B, F = own_BF.shape
     gate_BFF = own_BF[:, None].expand(B, F, F).clone()
     each = torch.arange(F, device=own_BF.device)
@@ -148,9 +153,15 @@ def occlude_gates(forward: Forward, own_BF: Tensor, other_BF: Tensor) -> GateAtt
 
 
 @torch.no_grad()
-def _outputs_at_ends(forward: Forward, own_BF: Tensor, other_BF: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def _outputs_at_ends(
+    forward: Forward, own_BF: Tensor, other_BF: Tensor, chunk_size: int
+) -> tuple[Tensor, Tensor, Tensor]:
     rows = torch.arange(len(own_BF), device=own_BF.device)
-    return rows, forward(own_BF, rows).cpu().double(), forward(other_BF, rows).cpu().double()
+
+    def output(gate_BF: Tensor) -> Tensor:
+        return torch.cat([forward(gate_BF[rows_M], rows_M).cpu().double() for rows_M in rows.split(chunk_size)])
+
+    return rows, output(own_BF), output(other_BF)
 
 
 # -- of many batches ----------------------------------------------------------------------------------------------------

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -23,6 +24,7 @@ from aam_nb.batch.tokens import MASK, PAD, tokenize
 from aam_nb.config import count_noun, cut_list
 from aam_nb.explain.attribution.methods import (
     BatchAttributions,
+    GateAttributions,
     StudyAttributions,
     check_sums,
     gather_gates,
@@ -97,7 +99,8 @@ def explain_nucleotides(model: AAM, study: Study, query: AttributionQuery, outpu
     column_K = _require_columns(study, asvs)
     tokens_KL = torch.from_numpy(tokenize(asvs)).to(model.device)
     features = _list_positions(asvs)
-    _, probes = make_probes(model, study, output, Reference.of(model, study, "empty"), batch_size=BATCH)
+    empty = Reference.of(model, study, "empty")
+    _, probes = make_probes(model, study, output, empty, batch_size=BATCH, max_tokens=query.config.max_tokens)
     if query.method == "occlusion":
         batches, mutations = _explain_by_mutation(model, probes, asvs, column_K, features)
         meaning = "the sample with another letter there"
@@ -161,14 +164,18 @@ def _explain_by_gradients(
     column_F = np.where(filled_F, np.cumsum(filled_F) - 1, -1)
     for probe in probes:
         forward = LetterGates(probe, tokens_KL, letter_KLT, mask_T, spread, _find_slots(probe, column_K))
-        shown = torch.ones(len(probe), tokens_KL.numel(), device=tokens_KL.device)
-        if method == "integrated_gradients":
-            chunk_size = min(probe.chunk_size, max(1, POSITIONS // tokens_KL.numel()))
-            gates = integrated_gradients(forward, shown, torch.zeros_like(shown), chunk_size)
-        else:
-            gates = gradient_x_input(forward, shown, torch.zeros_like(shown))
+        gates = probe.fit(partial(_explain_letters, forward, method), least=tokens_KL.numel())
         has_BF = (forward.slot_BK >= 0).cpu().numpy()[:, asv_F] & filled_F
         yield gather_gates(probe, gates, has_BF, np.broadcast_to(column_F, has_BF.shape), width)
+
+
+def _explain_letters(forward: LetterGates, method: str) -> GateAttributions:
+    """Attributions of the letters in a batch's samples."""
+    probe, num = forward.probe, forward.tokens_KL.numel()
+    chunk_size = min(probe.chunk_size, max(1, min(POSITIONS, probe.budget.max_tokens) // num))
+    shown = torch.ones(len(probe), num, device=forward.tokens_KL.device)
+    explain = integrated_gradients if method == "integrated_gradients" else gradient_x_input
+    return explain(forward, shown, torch.zeros_like(shown), chunk_size)
 
 
 # -- mutations ----------------------------------------------------------------------------------------------------------
@@ -198,7 +205,8 @@ def _explain_by_mutation(
         for b, k in tqdm(held, desc="mutate", unit="ASV", delay=2, disable=not model.shows_progress):
             variants = np.flatnonzero(asv_F[feature_V] == k)
             vectors = vector_VD[torch.from_numpy(variants).to(vector_VD.device)]
-            change = (prediction[b] - _predict_variants(probe, b, int(slot_BK[b, k]), vectors)).numpy()
+            without = probe.fit(partial(_predict_variants, probe, b, int(slot_BK[b, k]), vectors))
+            change = (prediction[b] - without).numpy()
             total[feature_V[variants], letter_V[variants]] += change
             mean_BF[b] += np.bincount(feature_V[variants], weights=change, minlength=len(features)) / letters_F
         has_BF = (slot_BK >= 0).cpu().numpy()[:, asv_F]

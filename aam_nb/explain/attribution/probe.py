@@ -5,8 +5,9 @@ Shape letters: B samples of a batch, S slots (a sample's ASVs and then those of 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
 import numpy as np
 import pandas as pd
@@ -15,16 +16,16 @@ from torch import Tensor
 
 from aam_nb.arrays import Floats
 from aam_nb.batch.batch import Batch
-from aam_nb.config import UserError, cut_list
+from aam_nb.config import ExplainConfig, UserError, count_noun, cut_list, telling_of_memory
 from aam_nb.model.objectives import Classification
 from aam_nb.study.errors import EmptySampleError, UnknownIdError
 from aam_nb.study.study import Study
 from aam_nb.train.estimator import AAM
+from aam_nb.train.memory import SHORT_OF_TOKENS, TokenBudget
 
+T = TypeVar("T")
 BATCH = 16
 """Samples explained together."""
-SLOTS = 65536
-"""Slots (outputs x ASVs) computed at once: bounds memory."""
 MEAN_ASVS = 256
 """ASVs of the training mean, the most abundant ones."""
 
@@ -195,6 +196,8 @@ class Probe:
         Vectors of ASVs, without abundance, and their relative abundances; 1 where a slot is empty.
     output_B
         Number of the output that is explained.
+    budget
+        Most slots (outputs x ASVs) computed at once: bounds memory.
     """
 
     model: AAM
@@ -207,6 +210,7 @@ class Probe:
     share_BS: Tensor
     entry_BSD: Tensor
     output_B: Tensor
+    budget: TokenBudget
 
     def __len__(self) -> int:
         return len(self.batch)
@@ -224,7 +228,20 @@ class Probe:
     @property
     def chunk_size(self) -> int:
         """How many outputs are computed at once, so that memory stays bounded."""
-        return max(1, SLOTS // self.own_BS.shape[1])
+        return max(1, self.budget.max_tokens // self.own_BS.shape[1])
+
+    def fit(self, compute: Callable[[], T], *, least: int = 1) -> T:
+        """What `compute` returns, called again with fewer outputs at once where memory runs out; `least` positions cannot be divided.
+
+        Raises
+        ------
+        MemoryShortageError
+            There is not enough for one output at a time.
+        """
+        slots = max(least, self.own_BS.shape[1])
+        size = count_noun(int(self.batch.offsets_B1.diff().max()), "ASV")
+        with telling_of_memory(f"explaining samples of up to {size}, one output at a time", SHORT_OF_TOKENS):
+            return self.budget.fit(compute, least=slots)
 
     def __call__(self, gate_MS: Tensor, row_M: Tensor) -> Tensor:
         """The output, shape M, differentiable in the gates.
@@ -253,10 +270,14 @@ class Probe:
 
     def predict_without(self, drop_MS: Tensor, row_M: Tensor) -> Tensor:
         """`output_without`, in chunks that fit memory and without gradients."""
-        with torch.no_grad():
+
+        def predict() -> Tensor:
             size = self.chunk_size
             chunks = zip(drop_MS.split(size), row_M.split(size), strict=True)
             return torch.cat([self.output_without(drop, row) for drop, row in chunks])
+
+        with torch.no_grad():
+            return self.fit(predict)
 
     def output_of(
         self, entry_MSD: Tensor, gate_MS: Tensor, row_M: Tensor, covariate_MCD: Tensor | None = None
@@ -270,9 +291,18 @@ class Probe:
 
 
 def make_probes(
-    model: AAM, study: Study, output: Output, reference: Reference, *, batch_size: int = BATCH, desc: str = "explain"
+    model: AAM,
+    study: Study,
+    output: Output,
+    reference: Reference,
+    *,
+    batch_size: int = BATCH,
+    max_tokens: int = ExplainConfig().max_tokens,
+    desc: str = "explain",
 ) -> tuple[pd.Index, Iterator[Probe]]:
     """The ASVs (of the study, then those that only the reference has), and a probe for each batch of the study's samples.
+
+    Which samples are together does not depend on `max_tokens`, the most slots computed at once, so neither do results.
 
     Raises
     ------
@@ -287,15 +317,24 @@ def make_probes(
     vectors = model.vectors.of(model.network, reference.asv_ids, model.device) if len(reference.asv_ids) else None
 
     def make_each() -> Iterator[Probe]:
-        for batch, asv_ND in model.batches(study, batch_size=batch_size, desc=desc):
-            yield _make_probe(model, output, batch, asv_ND, column, share, vectors)
+        budget = TokenBudget(max_tokens)
+        together = model.train_config.max_tokens
+        for batch, asv_ND in model.batches(study, batch_size=batch_size, desc=desc, max_tokens=together):
+            yield _make_probe(model, output, batch, asv_ND, column, share, vectors, budget)
 
     return asv_ids, make_each()
 
 
 @torch.no_grad()
 def _make_probe(
-    model: AAM, output: Output, batch: Batch, asv_ND: Tensor, column_R: Tensor, share_R: Tensor, asv_RD: Tensor | None
+    model: AAM,
+    output: Output,
+    batch: Batch,
+    asv_ND: Tensor,
+    column_R: Tensor,
+    share_R: Tensor,
+    asv_RD: Tensor | None,
+    budget: TokenBudget,
 ) -> Probe:
     # The sample's own ASVs come first in the slots.
     size_B, R = batch.offsets_B1.diff(), len(column_R)
@@ -322,7 +361,7 @@ def _make_probe(
         output_B = outputs.argmax(1)
     else:
         output_B = torch.full((B,), output.chosen, device=own.device)
-    return Probe(model, output, batch, column, own, other, asv, share, entry, output_B)
+    return Probe(model, output, batch, column, own, other, asv, share, entry, output_B, budget)
 
 
 def _compute_outputs(

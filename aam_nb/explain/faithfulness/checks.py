@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ import pandas as pd
 from tqdm.auto import tqdm
 
 from aam_nb.arrays import Bools, Floats, Ints
-from aam_nb.config import FaithfulnessConfig, count_noun
+from aam_nb.config import ExplainConfig, FaithfulnessConfig, count_noun
 from aam_nb.explain.attribution.attribute import find_output_and_reference, recompute_attributions
 from aam_nb.explain.attribution.probe import Reference, make_probes
 from aam_nb.explain.attribution.query import PLURALS
@@ -63,6 +64,12 @@ class CheckInputs:
     few: Study
     few_unit: Ints
     config: FaithfulnessConfig
+
+    @property
+    def max_tokens(self) -> int:
+        """Most positions computed at once, as for the attributions."""
+        query = self.attributions.query
+        return (query.config if query else ExplainConfig()).max_tokens
 
     def values_of(self, study: Study) -> tuple[Floats, Bools]:
         """Attributions of some samples, and which features each has; n_samples x n_features."""
@@ -148,7 +155,9 @@ def check_curves(inputs: CheckInputs) -> tuple[list[dict[str, Any]], pd.DataFram
     """Deletion and insertion: rows, curves and areas."""
     attributions, config = inputs.attributions, inputs.config
     output, empty = find_output_and_reference(attributions)[0], Reference.of(inputs.model, inputs.study, "empty")
-    asv_ids, probes = make_probes(inputs.model, inputs.study, output, empty, desc="delete and insert")
+    asv_ids, probes = make_probes(
+        inputs.model, inputs.study, output, empty, max_tokens=inputs.max_tokens, desc="delete and insert"
+    )
     feature_A = match_features(attributions, asv_ids)
     if feature_A is None:
         reason = _why_not_removable(attributions)
@@ -219,7 +228,9 @@ def check_perturbations(inputs: CheckInputs) -> list[dict[str, Any]]:
 def _infidelity_rows(inputs: CheckInputs) -> list[dict[str, Any]]:
     attributions, config = inputs.attributions, inputs.config
     output, reference = find_output_and_reference(attributions)
-    asv_ids, probes = make_probes(inputs.model, inputs.few, output, reference, desc="infidelity")
+    asv_ids, probes = make_probes(
+        inputs.model, inputs.few, output, reference, max_tokens=inputs.max_tokens, desc="infidelity"
+    )
     feature_A, names = match_features(attributions, asv_ids), ("infidelity", "infidelity (best scale)")
     if feature_A is None:
         return [make_row(name, NOT_APPLICABLE, _why_not_removable(attributions)) for name in names]
@@ -231,7 +242,7 @@ def _infidelity_rows(inputs: CheckInputs) -> list[dict[str, Any]]:
         own_BF = features.value_BF
         own_and_shuffled = own_BF, shuffle_within_samples(own_BF, features.feature_BF, rng)
         errors = [
-            infidelity(probe, features, value_BF, config, scaled=scaled)
+            probe.fit(partial(infidelity, probe, features, value_BF, config, scaled=scaled))
             for scaled in (False, True)
             for value_BF in own_and_shuffled
         ]

@@ -47,7 +47,9 @@ def infidelity(
         slot_MS = slot_BS[row_M]
         open_MS = torch.where(slot_MS >= 0, open_MF.gather(1, slot_MS.clamp_min(0)), 1.0)
         own_MS, other_MS = probe.own_BS[row_M], probe.other_BS[row_M]
-        return probe(own_MS * open_MS + other_MS * (1 - open_MS) * (slot_MS >= 0), row_M)
+        gate_MS = own_MS * open_MS + other_MS * (1 - open_MS) * (slot_MS >= 0)
+        size = probe.chunk_size
+        return torch.cat([probe(*chunk) for chunk in zip(gate_MS.split(size), row_M.split(size), strict=True)])
 
     def remove_subset(open_MF: Tensor) -> tuple[Tensor, Tensor]:
         share_M1, draw_MF = (
