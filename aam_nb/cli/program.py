@@ -11,6 +11,7 @@ from aam_nb.cli.demo import Demo
 from aam_nb.cli.files import Info, Unifrac
 from aam_nb.cli.messages import UsageError, explain_error, explain_shortage, is_main, one_line_warnings
 from aam_nb.cli.notebook import Lab, Notebook
+from aam_nb.cli.output import Writes, claim_output, heedless_streams
 from aam_nb.cli.parsing import parse
 from aam_nb.cli.runs import Evaluate, Predict, Report
 from aam_nb.cli.training import ARGV, Fit, Pretrain, Resume
@@ -33,11 +34,22 @@ COMMANDS: dict[str, type[Any]] = {
     "notebook": Notebook,
     "lab": Lab,
 }
+WRITES: dict[str, Writes] = {
+    **dict.fromkeys(("predict", "report", "unifrac"), "file"),
+    **dict.fromkeys(("pretrain", "fit"), "run"),
+    **dict.fromkeys(("demo", "evaluate", "explain", "errors", "compare", "notebook"), "folder"),
+}
+"""What each command writes to `--out`."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command line; returns the exit code: 0, 1 if a notebook failed, 2 for a mistake of the user, 130 if interrupted."""
-    args = list(sys.argv[1:] if argv is None else argv)
+    with heedless_streams():
+        return _run(list(sys.argv[1:] if argv is None else argv))
+
+
+def _run(args: list[str]) -> int:
+    """What `main` does, where what is printed may be lost."""
     if not args or args[0] in ("-h", "--help", "--version"):
         print(f"aam-nb {__version__}" if args[:1] == ["--version"] else format_usage())
         return 0 if args else 2
@@ -49,9 +61,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         kind = COMMANDS[verb]
         command = Notebook.parse(args[1:]) if kind is Notebook else parse(kind, verb, args[1:])
         if command is not None:
-            with one_line_warnings():
+            with one_line_warnings(), claim_output(command, verb, WRITES.get(verb, "")) as command:
                 return command() or 0
-    except BrokenPipeError:  # the program that read our output has ended, as in `aam-nb fit --help | head`
+    except (
+        BrokenPipeError
+    ):  # the program that read a file from standard output has ended, as in `aam-nb predict --out - | head`
         return 1
     except (UserError, OSError) as error:
         if is_main():

@@ -1,27 +1,58 @@
-"""Files and folders that are never half there: written under another name, and renamed when they are whole."""
+"""Files and folders that are never half there: written under another name, and renamed when they are whole.
+
+What is written has a lock of the kernel as long as its writer lives, so that what a killed one left is known, and removed by the next.
+"""
 
 from __future__ import annotations
 
 import errno
+import hashlib
 import os
 import re
 import secrets
 import shutil
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from aam_nb.config import UserError
+from aam_nb.study.writable import (
+    CAUSES,
+    FULL,
+    NotWrittenError,
+    find_errno,
+    is_special,
+    not_written,
+    own_descriptor,
+    resolve_destination,
+)
 
+__all__ = [
+    "NotWrittenError",
+    "clear_leftovers",
+    "lock_descriptor",
+    "recover_folder",
+    "scratch_folder",
+    "whole_file",
+    "whole_folder",
+]
 
-class NotWrittenError(UserError, OSError):
-    """A file or folder cannot be written where it was asked for."""
+LEFTOVER = re.compile(r"\..+\.[0-9a-f]{8}\.(?:new|old)")
+"""Names of what is being written, and of what was replaced."""
+LONGEST = 100
+"""Bytes of a name that a temporary name holds; of longer ones it holds a digest."""
+STEPS = 20
+"""Looks, a twentieth of a second apart, at a folder whose writer is between its two renames."""
 
 
 @contextmanager
 def whole_file(path: str | Path) -> Iterator[Path]:
-    """A temporary name beside `path` to write to; renamed to it when all went well, removed when not. Missing folders are made.
+    """A temporary name to write to; renamed to `path` when all went well, removed when not. Missing folders are made.
+
+    Links are followed: the file that they lead to is replaced, and they stay. A device, a pipe, or an open file of this process
+    (`/dev/stdout`) is written into, once all is there.
 
     Raises
     ------
@@ -29,15 +60,23 @@ def whole_file(path: str | Path) -> Iterator[Path]:
         The place cannot be written to, or is full.
     """
     path = Path(path)
-    fresh = _beside(path, secrets.token_hex(4), "new")
-    with _naming(path, fresh):
-        try:
+    descriptor = own_descriptor(path)
+    target = path if descriptor is not None else resolve_destination(path)
+    if descriptor is not None or is_special(target):
+        with tempfile.TemporaryDirectory(prefix="aam_nb-") as folder:
+            fresh = Path(folder) / "file"
             yield fresh
-            _to_disk(fresh)
-            fresh.replace(path)
-        finally:
-            with suppress(OSError):
-                fresh.unlink(missing_ok=True)
+            _pour(fresh, path, target if descriptor is None else descriptor)
+        return
+    if target.is_dir():
+        raise not_written(path, OSError(errno.EISDIR, ""))
+    with _scratch(path, target) as folder:
+        fresh = folder / target.name
+        yield fresh
+        _to_disk(fresh)
+        with suppress(OSError):
+            shutil.copymode(target, fresh)  # of the file that it replaces, where there is one
+        fresh.replace(target)
 
 
 @contextmanager
@@ -49,42 +88,203 @@ def whole_folder(folder: Path) -> Iterator[Path]:
     NotWrittenError
         The place cannot be written to, or is full.
     """
-    token = secrets.token_hex(4)
-    fresh, old = (_beside(folder, token, end) for end in ("new", "old"))
-    with _naming(folder, fresh):
-        fresh.mkdir()
+    target = resolve_destination(folder)
+    with _scratch(folder, target) as fresh:
+        yield fresh
+        for path in fresh.rglob("*"):
+            _to_disk(path)
+        old = fresh.with_suffix(".old")
+        if target.exists():
+            target.rename(old)
         try:
-            yield fresh
-            for path in fresh.rglob("*"):
-                _to_disk(path)
-            if folder.exists():
-                folder.rename(old)
-            fresh.rename(folder)
-        finally:
-            shutil.rmtree(fresh, ignore_errors=True)
+            fresh.rename(target)
+        except OSError:
+            if old.exists():
+                old.rename(target)
+            raise
     shutil.rmtree(old, ignore_errors=True)
+
+
+@contextmanager
+def scratch_folder(place: Path) -> Iterator[Path]:
+    """A temporary folder beside `place`, which need not be there, for this process alone; removed at the end.
+
+    What killed processes left under such names is removed first.
+    """
+    with _scratch(place, resolve_destination(place)) as folder:
+        yield folder
 
 
 def recover_folder(folder: Path, *, own: bool = False) -> None:
     """Give a folder back that was lost because its writer was killed between the two renames.
 
-    With `own`, when nobody else writes it, also remove what such writers left beside it.
+    With `own`, also remove what killed writers left beside it.
     """
-    beside = re.compile(re.escape(f".{folder.name[:50]}.") + r"[0-9a-f]{8}\.(new|old)")
-    if folder.exists() and not own:
+    if not folder.exists():
+        for _ in range(STEPS):
+            old = [p for p in _leftovers(folder) if p.suffix == ".old"]
+            if folder.exists() or not old:
+                break
+            writer = old[0].with_suffix(
+                ".new"
+            )  # of the same token: one that lives is between its renames for an instant
+            if not (writer.exists() and _is_in_use(writer)):
+                with suppress(OSError):
+                    old[0].rename(folder)
+                break
+            time.sleep(0.05)
+    if own:
+        _remove_unused(_leftovers(folder))
+
+
+def clear_leftovers(folder: Path) -> None:
+    """Remove what killed writers left in a folder and in the folders inside it."""
+    for place, folders, _ in os.walk(folder):
+        left = [name for name in folders if LEFTOVER.fullmatch(name)]
+        folders[:] = [name for name in folders if name not in left]
+        # Without its folder, what was replaced is all that there is: whoever reads that folder gives it back.
+        alone = {name for name in left if name.endswith(".old") and not _has_owner(name, folders)}
+        _remove_unused([Path(place) / name for name in left if name not in alone])
+
+
+def lock_descriptor(descriptor: int) -> None:
+    """Lock an open file or folder for this process alone, at once or not at all (`BlockingIOError`); other errors: it has no locks."""
+    try:
+        import fcntl
+    except ImportError:  # Windows
+        import msvcrt
+
+        try:
+            os.lseek(descriptor, 4096, os.SEEK_SET)  # beyond what is written, which others may read
+            msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)  # type: ignore[attr-defined]
+        except PermissionError as error:
+            raise BlockingIOError(errno.EWOULDBLOCK, "locked") from error
         return
-    for _ in range(2):  # a writer that lives is between its renames for an instant
-        leftovers = (
-            sorted(p for p in folder.parent.glob(".*") if beside.fullmatch(p.name)) if folder.parent.is_dir() else []
-        )
-        if folder.exists() or not leftovers:
-            break
-        time.sleep(0.1)
-    for path in sorted(leftovers, key=lambda p: p.suffix, reverse=True):  # .old first
-        if path.suffix == ".old" and not folder.exists():
-            path.rename(folder)
-        elif own:
-            shutil.rmtree(path, ignore_errors=True)
+    fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+# -- names ------------------------------------------------------------------------------------------------------------
+
+
+def _stem(name: str) -> str:
+    """A name as temporary names hold it, not longer than file systems take, and of this name alone."""
+    raw = os.fsencode(name)
+    return name if len(raw) <= LONGEST else hashlib.sha256(raw).hexdigest()
+
+
+def _beside(path: Path) -> Path:
+    """A new hidden name in the same folder."""
+    return path.with_name(f".{_stem(path.name)}.{secrets.token_hex(4)}.new")
+
+
+def _leftovers(path: Path) -> list[Path]:
+    """What stands beside a path under its temporary names."""
+    names = re.compile(re.escape(f".{_stem(path.name)}.") + r"[0-9a-f]{8}\.(?:new|old)")
+    try:
+        return [path.parent / name for name in sorted(os.listdir(path.parent)) if names.fullmatch(name)]
+    except OSError:
+        return []
+
+
+def _has_owner(name: str, folders: list[str]) -> bool:
+    return any(name.startswith(f".{_stem(folder)}.") for folder in folders)
+
+
+# -- what is in use ---------------------------------------------------------------------------------------------------
+
+
+def _open_locked(folder: Path) -> int | None:
+    """A locked descriptor of a folder; None where it cannot be had (no such locks: Windows, some network file systems)."""
+    try:
+        descriptor = os.open(folder, os.O_RDONLY)
+    except OSError:
+        return None
+    try:
+        lock_descriptor(descriptor)
+    except BlockingIOError:
+        os.close(descriptor)
+        raise
+    except OSError:
+        os.close(descriptor)
+        return None
+    return descriptor
+
+
+def _is_in_use(path: Path) -> bool:
+    """Whether the writer of a temporary folder lives; where that cannot be known, a folder changed within a day is in use."""
+    try:
+        descriptor = _open_locked(path)
+    except BlockingIOError:
+        return True
+    if descriptor is not None:
+        os.close(descriptor)
+        return False
+    with suppress(OSError):
+        return time.time() - path.stat().st_mtime < 24 * 3600
+    return False
+
+
+def _remove_unused(paths: list[Path]) -> None:
+    for path in paths:
+        if path.suffix == ".old" or not path.is_dir() or not _is_in_use(path):
+            shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink(missing_ok=True)
+
+
+@contextmanager
+def _scratch(path: Path, target: Path) -> Iterator[Path]:
+    """A locked temporary folder beside `target`; what fails in writing is told of `path`, the name that the user gave."""
+    fresh, descriptor = target, None
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if target.exists():
+            _remove_unused(_leftovers(target))
+        for _ in range(STEPS):
+            fresh = _beside(target)
+            fresh.mkdir()
+            try:
+                descriptor = _open_locked(fresh)
+            except BlockingIOError:  # another process takes it for a leftover
+                continue
+            if fresh.is_dir():
+                break
+    except OSError as error:
+        raise not_written(path, error) from error
+    try:
+        yield fresh
+    except UserError:
+        raise
+    except Exception as error:
+        if _is_of_writing(error, fresh):
+            raise not_written(path, error) from error
+        raise
+    finally:
+        shutil.rmtree(fresh, ignore_errors=True)
+        if descriptor is not None:
+            os.close(descriptor)
+
+
+def _is_of_writing(error: Exception, fresh: Path) -> bool:
+    """Whether an error is one of writing to a temporary folder, not of what was to be written."""
+    if isinstance(error, OSError) and (error.errno in FULL or fresh.name in str(error)):
+        return True
+    return (isinstance(error, OSError | RuntimeError) or fresh.name in str(error)) and find_errno(
+        error, fresh
+    ) in CAUSES
+
+
+def _pour(fresh: Path, path: Path, into: Path | int) -> None:
+    """Copy a file into something that is no regular file."""
+    try:
+        if isinstance(into, int):
+            into = os.dup(into)
+        with fresh.open("rb") as source, open(into, "wb", buffering=0) as sink:
+            while piece := source.read(2**20):
+                while piece:
+                    piece = piece[sink.write(piece) or 0 :]
+    except BrokenPipeError:
+        raise  # its reader has all that it wanted
+    except OSError as error:
+        raise not_written(path, error) from error
 
 
 def _to_disk(path: Path) -> None:
@@ -92,32 +292,3 @@ def _to_disk(path: Path) -> None:
     if path.is_file():
         with path.open("rb+") as file:
             os.fsync(file.fileno())
-
-
-def _beside(path: Path, token: str, end: str) -> Path:
-    """A hidden name in the same folder, not longer than file systems take."""
-    return path.with_name(f".{path.name[:50]}.{token}.{end}")
-
-
-@contextmanager
-def _naming(path: Path, fresh: Path) -> Iterator[None]:
-    """Make the folder of `path`; what then fails in writing is told of `path`, not of the name that nobody asked for."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise _not_written(path, error) from error
-    try:
-        yield
-    except OSError as error:
-        full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-        if isinstance(error, UserError) or not (full or fresh.name in str(error)):
-            raise
-        raise _not_written(path, error) from error
-
-
-def _not_written(path: Path, error: OSError) -> NotWrittenError:
-    why = os.strerror(error.errno) if error.errno else type(error).__name__
-    return NotWrittenError(
-        f"{path} cannot be written ({why}). Expected a place that can be written to, with room for it. Choose another path, or check its "
-        "folder."
-    )
