@@ -13,8 +13,7 @@ import pandas as pd
 from pandas.api.types import is_bool_dtype, is_numeric_dtype
 
 from aam_nb.arrays import Ints
-from aam_nb.config import count_noun
-from aam_nb.study.readers.sheets import quoted
+from aam_nb.config import count_noun, cut_repr
 
 SHORTEST, ALIKE, MOST_NAMES = 4, 0.8, 200
 """Names of at least so many letters, alike by at least so much (`difflib`) and with the same digits, may be slips of the pen. They are
@@ -74,7 +73,7 @@ def find_near_spellings(names: Iterable[object], known: Iterable[object]) -> dic
     """
     own = [str(k) for k in known]
     by_key = {spelling_key(k): k for k in reversed(own)}
-    near = {}
+    near: dict[str, str] = {}
     for name in set(map(str, names)) - set(own):
         key = spelling_key(name)
         if key not in by_key and len(re.sub(r"[\W\d_]", "", key)) >= SHORTEST and len(near) + len(own) <= MOST_NAMES:
@@ -89,7 +88,7 @@ def find_near_spellings(names: Iterable[object], known: Iterable[object]) -> dic
 def describe_near_spellings(names: Iterable[object], known: Iterable[object]) -> str:
     """What `find_near_spellings` finds, as a message says it: `'True' (nearly 'true')`; empty where it finds nothing."""
     near = find_near_spellings(names, known).items()
-    return _few([f"{quoted(name)} (nearly {quoted(own)})" for name, own in near], 5)
+    return _few([f"{cut_repr(name, 40)} (nearly {cut_repr(own, 40)})" for name, own in near], 5)
 
 
 def describe_own_spellings(values: pd.Series) -> str:
@@ -102,7 +101,7 @@ def describe_own_spellings(values: pd.Series) -> str:
     sizes = values.dropna().astype(str).value_counts()
     by_key: dict[str, list[str]] = {}
     for name in sizes.index:
-        by_key.setdefault(spelling_key(name), []).append(f"{quoted(name)} ({count_noun(int(sizes[name]), 'sample')})")
+        by_key.setdefault(spelling_key(name), []).append(f"{cut_repr(name, 40)} ({count_noun(int(sizes[name]), 'sample')})")
     return _few([" and ".join(names) for names in by_key.values() if len(names) > 1], 3)
 
 
