@@ -101,7 +101,9 @@ def describe_own_spellings(values: pd.Series) -> str:
     sizes = values.dropna().astype(str).value_counts()
     by_key: dict[str, list[str]] = {}
     for name in sizes.index:
-        by_key.setdefault(spelling_key(name), []).append(f"{cut_repr(name, 40)} ({count_noun(int(sizes[name]), 'sample')})")
+        by_key.setdefault(spelling_key(name), []).append(
+            f"{cut_repr(name, 40)} ({count_noun(int(sizes[name]), 'sample')})"
+        )
     return _few([" and ".join(names) for names in by_key.values() if len(names) > 1], 3)
 
 

@@ -24,7 +24,6 @@ MISSING = {"", "na", "n/a", "#n/a", "<na>", "nan", "null", "not available", "uns
 NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?", re.ASCII)
 INTEGER = re.compile(r"[+-]?\d+", re.ASCII)
 LEADING_ZERO = re.compile(r"[+-]?0\d", re.ASCII)
-DECIMAL_COMMA = re.compile(r"[+-]?\d+(?:,\d+)?", re.ASCII)
 ISO_DATE = re.compile(r"\d{4}-\d\d-\d\d(?:[ T]\d\d:\d\d(?::\d\d(?:\.\d{1,6})?)?)?", re.ASCII)
 OTHER_DATES = [
     re.compile(form + r"(?:[ T](?P<hour>\d\d?):(?P<minute>\d\d)(?::(?P<second>\d\d))?Z?)?", re.ASCII)
@@ -36,6 +35,14 @@ OTHER_DATES = [
 ]
 """Dates that are read where a column is declared to hold dates. In the last form day and month may stand either way round."""
 MONTHS = ["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"]
+NUMBERS_OTHERWISE = {
+    "numbers that are not finite": re.compile(r"[+-]?(?:inf(?:inity)?|∞|[\d.]+e\+?\d+)", re.ASCII | re.IGNORECASE),
+    "errors of a spreadsheet": re.compile(r"#(?:DIV/0|REF|VALUE|NAME|NUM|NULL|SPILL|CALC)[!?]?|Err:\d+", re.IGNORECASE),
+    "decimal commas": re.compile(r"[+-]?\d*,\d+(?:[eE][+-]?\d+)?", re.ASCII),
+    "thousands separators": re.compile(r"[+-]?\d{1,3}(?:([,.' \u00a0\u2009\u202f’])\d{3})(?:\1\d{3})*(?:[.,]\d+)?"),
+    "no numbers": re.compile(r"[<>≤≥~=±−–$€£]+ ?[\d.]+|[\d.]+ ?[%‰*+]"),
+}
+"""Cells that are numbers to a reader, and no numbers to a program: by them alone no column is quietly made one of classes."""
 FEW = 0.2
 """Largest share of values that keep a column from being numbers, or dates, for which they are named in a note."""
 
@@ -117,13 +124,58 @@ def guess(cells: Sequence[str]) -> tuple[ColumnType, str]:
     no_dates = {w for w in present if _iso_date(w) is None}
     if not no_dates:
         return "date", ""
-    if all(map(DECIMAL_COMMA.fullmatch, present)):
-        return "categorical", f"its numbers have decimal commas ({_some(present)})"
+    why = _describe_numbers(no_numbers, cells, len(present)) or _describe_dates(present)
+    if why:
+        return "categorical", why
     for odd, noun in ((no_numbers, "numbers"), (no_dates, "dates")):
         num_odd, num_known = sum(c in odd for c in cells), sum(c in present for c in cells)
         if num_odd <= FEW * num_known:
             return "categorical", f"{num_odd} of {num_known} known values are no {noun} ({_some(odd)})"
     return "categorical", ""
+
+
+def _describe_numbers(odd: set[str], cells: Sequence[str], num_words: int) -> str:
+    """Why words are no numbers, where all of them are numbers written in another way; empty otherwise."""
+    by_kind: dict[str, set[str]] = {}
+    for word in odd:
+        kinds = [kind for kind, form in NUMBERS_OTHERWISE.items() if form.fullmatch(word)]
+        if not kinds:
+            return ""
+        either = kinds[:2] == ["decimal commas", "thousands separators"] and not word.lstrip("+-").startswith("0")
+        by_kind.setdefault("thousands separators or decimal commas" if either else kinds[0], set()).add(word)
+    if "decimal commas" in by_kind:  # 3,14 beside 1,204 settles what the comma is
+        by_kind["decimal commas"] |= by_kind.pop("thousands separators or decimal commas", set())
+    known, parts = sum(not is_missing(c) for c in cells), []
+    for kind, words in sorted(by_kind.items()):
+        separated = kind.endswith(("commas", "separators"))
+        part = (
+            f"its numbers have {kind}"
+            if separated
+            else f"{sum(c in words for c in cells)} of {known} known values are {kind}"
+        )
+        parts.append(f"{part} ({_some(words)})")
+    # What can only be left out; what is written otherwise can be written anew.
+    emptied = set(by_kind) <= {"numbers that are not finite", "errors of a spreadsheet"} and len(odd) < num_words
+    return " and ".join(parts) + (": with empty cells in their place it is numeric" if emptied else "")
+
+
+def _describe_dates(present: set[str]) -> str:
+    """Why dates are no dates: some are not in ISO 8601. Empty where not all words are dates."""
+    others = {w for w in present if _iso_date(w) is None}
+    matches = [next((m for form in OTHER_DATES if (m := form.fullmatch(w))), None) for w in others]
+    if any(m is None or (_other_date(m, True) is None and _other_date(m, False) is None) for m in matches):
+        return ""
+    mixed = (
+        "in more than one form"
+        if len(others) < len(present) or len({_shape(w) for w in others}) > 1
+        else "not as 2016-02-23"
+    )
+    return f"its dates are written {mixed} ({_some(others)}); `types=` (`--types`) reads them as a date where they leave no doubt"
+
+
+def _shape(word: str) -> str:
+    """The form of a date: which marks and words it has."""
+    return re.sub(r"[A-Za-z]+", "a", re.sub(r"\d+", "0", word.split(" ")[0].split("T")[0]))
 
 
 def _some(words: set[str]) -> str:

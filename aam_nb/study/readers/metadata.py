@@ -15,7 +15,7 @@ import pandas as pd
 
 from aam_nb.config import UserError, count_noun, cut_list
 from aam_nb.study.atomic import whole_file
-from aam_nb.study.columns import is_numeric_column
+from aam_nb.study.columns import describe_own_spellings, is_numeric_column
 from aam_nb.study.readers.archives import Source, unpacked
 from aam_nb.study.readers.columns import NUMBER, ColumnType, MetadataError, convert_cells, guess, is_missing
 from aam_nb.study.readers.sheets import ID_NAMES, Row, Sheet, plain, quoted, read_sheet
@@ -79,13 +79,19 @@ def parse_metadata(source: Source, *, types: Mapping[str, ColumnType] | None = N
 
 
 def _parse(text: str, name: str, types: Mapping[str, ColumnType]) -> tuple[pd.DataFrame, list[str]]:
-    sheet = read_sheet(text, name)
-    header, *records = sheet.squared()
+    sheet = read_sheet(text, name, ids_alone=True)
+    header, *records = sheet.squared(pad=True)
     if not records:
         raise MetadataError(f"{name} has no rows below its header. Expected one row per sample. Export it again.")
     _check_names(header.cells, name)
     columns = dict(zip(header.cells[1:], zip(*(r.cells[1:] for r in records), strict=True), strict=True))
     notes = sheet.notes()
+    short = sheet.short_rows()
+    if short:
+        lines = cut_list(r.line for r in short)
+        notes.append(
+            f"{count_noun(len(short), 'row ends', 'rows end')} before the last column (line {lines}): what they lack is missing"
+        )
     ids = pd.Index(_ids(header.cells[0], records, columns, name, notes), dtype=str, name="sample_id")
     declared = _types(sheet, header.cells, types, notes)
     values, missing_words = {}, Counter[str]()
@@ -95,6 +101,9 @@ def _parse(text: str, name: str, types: Mapping[str, ColumnType]) -> tuple[pd.Da
         missing_words.update({word: n for word, n in Counter(cells).items() if is_missing(word)})
         if why:
             notes.append(f"column {quoted(column)} is text: {why}")
+        alike = describe_own_spellings(values[column]) if kind == "categorical" else ""
+        if alike:
+            notes.append(f"column {quoted(column)} has values that differ in spelling alone: {alike}")
     frame = pd.DataFrame(values, index=ids)
     if missing_words:
         as_words = cut_list([f"{n} {repr(word) if word else 'empty'}" for word, n in missing_words.most_common()])

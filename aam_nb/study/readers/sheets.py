@@ -51,8 +51,14 @@ class Sheet:
     directives: list[Row]
     num_blank: int
 
-    def squared(self) -> list[Row]:
+    def squared(self, *, pad: bool = False) -> list[Row]:
         """All rows, each as long as the first one. Empty cells at the end that no row fills are cut off.
+
+        Parameters
+        ----------
+        pad
+            Fill rows that are shorter than the first with empty cells, and take a single column, as QIIME 2 does with metadata; they
+            are refused otherwise.
 
         Raises
         ------
@@ -60,7 +66,7 @@ class Sheet:
             There is one column, or a row is longer or shorter than the first.
         """
         first, width = self.rows[0].cells, max(_extent(r.cells) for r in self.rows)
-        if width < 2:
+        if width < 2 and not pad:
             raise one_column(self.name, first[0])
         short = (
             self.separator != ";" and _extent(first) < width
@@ -71,7 +77,7 @@ class Sheet:
                 "for each column, the ids' too. Put one in front of the header (R's write.table leaves it out; `col.names=NA` writes it)."
             )
         width = min(width, len(first))
-        ragged = [r for r in self.rows if len(r.cells) < width or _extent(r.cells) > width]
+        ragged = [r for r in self.rows if (len(r.cells) < width and not pad) or _extent(r.cells) > width]
         if ragged:
             row = ragged[0]
             more = f", and {len(ragged) - 1} more lines" if len(ragged) > 1 else ""
@@ -87,7 +93,11 @@ class Sheet:
                 f"{self.name} repeats line {self.rows[0].line} in line {cut_list(again)}. Expected one header and no row twice. Remove "
                 "the extra lines."
             )
-        return [Row(r.line, r.cells[:width]) for r in self.rows]
+        return [Row(r.line, r.cells[:width] + [""] * (width - len(r.cells))) for r in self.rows]
+
+    def short_rows(self) -> list[Row]:
+        """Rows that end before the last column that has a name."""
+        return [r for r in self.rows[1:] if len(r.cells) < _extent(self.rows[0].cells)]
 
     def notes(self) -> list[str]:
         """What was not read as a row."""
@@ -100,7 +110,7 @@ class Sheet:
         return notes
 
 
-def read_sheet(text: str, name: str) -> Sheet:
+def read_sheet(text: str, name: str, *, ids_alone: bool = False) -> Sheet:
     """Rows of text separated by tabs, commas or semicolons; which of them, the first row says.
 
     A tab in it means tabs; more semicolons than commas outside of quotes mean semicolons, as spreadsheets write CSV where the comma is
@@ -115,6 +125,8 @@ def read_sheet(text: str, name: str) -> Sheet:
         Lines ended by line feeds, as `Source.text` gives them.
     name
         What messages call the file.
+    ids_alone
+        Whether a file of one column will do, where its header calls it ids.
 
     Raises
     ------
@@ -132,8 +144,9 @@ def read_sheet(text: str, name: str) -> Sheet:
     bare = re.sub('"[^"]*"', "", first)
     semicolons = bare.count(";") > bare.count(",") and not RANK_PREFIX.search(first)
     separator = "\t" if "\t" in first else ";" if semicolons else ","
-    if separator not in first:
+    if separator not in first and not (ids_alone and plain(first.strip().strip('"')) in ID_NAMES):
         raise one_column(name, first.strip())
+    separator = separator if separator in first else "\t"
     sheet = Sheet(name, separator, [], [], [], 0)
     num_blank = 0
     for row in _records(lines, separator, name):
