@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from aam_nb.cli.messages import UsageError, print_message
-from aam_nb.config import FilterConfig, TreeRoot, to_dict, to_one_line
+from aam_nb.config import FilterConfig, NegativeLengths, TreeRoot, to_dict, to_one_line
 from aam_nb.study.readers.columns import ColumnType
 
 if TYPE_CHECKING:
@@ -32,6 +32,8 @@ class ReadArgs:
     """Types of metadata columns that would be read as another type: `--types plate categorical day date`."""
     root: TreeRoot = "given"
     """How to root an unrooted tree."""
+    negative_lengths: NegativeLengths = "refuse"
+    """Refuse a tree with negative branch lengths, or set them to zero and tell how many and how large they were."""
     sum_duplicates: bool = False
     """Sum the counts of features that have the same sequence."""
     lazy: bool = False
@@ -52,6 +54,7 @@ class ReadArgs:
             taxonomy=self.taxonomy,
             types=self.types,
             root=self.root,
+            negative_lengths=self.negative_lengths,
             sum_duplicates=self.sum_duplicates,
             lazy=self.lazy,
         )

@@ -6,6 +6,7 @@ parameter cells and the `config.json` of a run all use these, so an option is wr
 from aam_nb.config.checks import ConfigError, convert_list, convert_type, from_dict, make_config, to_dict
 from aam_nb.config.data import (
     FilterConfig,
+    NegativeLengths,
     OrdinationMethod,
     SimulateConfig,
     TreeRoot,
@@ -43,6 +44,7 @@ __all__ = [
     "MemoryNotice",
     "MemoryShortageError",
     "ModelConfig",
+    "NegativeLengths",
     "Notice",
     "OrdinationMethod",
     "SimulateConfig",

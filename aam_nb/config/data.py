@@ -16,6 +16,9 @@ OrdinationMethod = Literal["exact", "fast"]
 TreeRoot = Literal["given", "midpoint"]
 """Where a tree has its root: where the file says so, or half way between its two farthest tips."""
 
+NegativeLengths = Literal["refuse", "zero"]
+"""What becomes of negative branch lengths, which FastTree, neighbour joining and minimum evolution may write."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SimulateConfig:

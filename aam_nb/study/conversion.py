@@ -23,7 +23,7 @@ from aam_nb.study.readers.metadata import read_metadata
 from aam_nb.study.readers.sequences import SequenceError, read_sequences
 from aam_nb.study.readers.table_biom import convert_biom_table
 from aam_nb.study.readers.taxonomy import RANKS
-from aam_nb.study.tree import Tree
+from aam_nb.study.tree import Tree, parse_tree
 from aam_nb.study.write import refuse_semicolons
 
 if TYPE_CHECKING:
@@ -87,9 +87,13 @@ def from_biom(
     if tree is not None:
         if not isinstance(tree, Tree | str | Path):
             raise _wrong_type("tree", tree, "a `Tree` or a file", "tree='tree.nwk'")
-        whole, name = (tree, "the tree") if isinstance(tree, Tree) else (Tree.read(tree), str(tree))
+        if isinstance(tree, Tree):
+            whole, notes, name = tree, list[str](), "the tree"
+        else:
+            (whole, notes), name = parse_tree(tree), str(tree)
         step = f"read {name}: {len(whole.tips)} tips"
         study = replace(study, tree=align_tree(study, whole, step, dna_of, steps))
+        steps += notes
     return replace(study, provenance=tuple(steps))
 
 

@@ -32,7 +32,7 @@ from aam_nb.study.readers.taxonomy import (
     taxon_column,
 )
 from aam_nb.study.study import Study
-from aam_nb.study.tree import Tree, UnrootedError
+from aam_nb.study.tree import NegativeLengthError, Tree, UnrootedError, parse_tree
 from aam_nb.study.write import SAVED
 
 ARTIFACTS = {"FeatureData[Sequence]": "FASTA", "FeatureData[Taxonomy]": "taxonomy"}
@@ -234,11 +234,16 @@ def _tree(source: Source) -> str:
     try:
         if source.kind == "Phylogeny[Unrooted]":  # however many branches leave the node that Newick starts from
             raise UnrootedError
-        tree = Tree.read(source.path, name=source.name)
-        return f"rooted tree (Newick), {len(tree.tips)} tips"
+        tree, notes = parse_tree(source.path, name=source.name)
+        return _with(f"rooted tree (Newick), {len(tree.tips)} tips", notes)
     except UnrootedError:
-        tree = Tree.read(source.path, root="midpoint", name=source.name)
+        tree = Tree.read(source.path, root="midpoint", negative_lengths="zero", name=source.name)
         return f"unrooted tree (Newick), {len(tree.tips)} tips; would be refused without --root midpoint"
+    except NegativeLengthError:
+        tree, notes = parse_tree(source.path, negative_lengths="zero", name=source.name)
+        return _with(
+            f"rooted tree (Newick), {len(tree.tips)} tips; would be refused without --negative-lengths zero", notes
+        )
 
 
 def _distances(source: Source) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from aam_nb.config import TreeRoot, cut_list
+from aam_nb.config import NegativeLengths, TreeRoot, cut_list
 from aam_nb.study.alignment import align_taxonomy, align_tree, build_study, join_metadata
 from aam_nb.study.errors import FormatError, StudyError
 from aam_nb.study.readers.archives import Source, unpacked
@@ -16,12 +16,12 @@ from aam_nb.study.readers.sequences import parse_sequences
 from aam_nb.study.readers.tables import parse_table
 from aam_nb.study.readers.taxonomy import parse_taxonomy
 from aam_nb.study.study import Study
-from aam_nb.study.tree import Tree
+from aam_nb.study.tree import Tree, parse_tree
 
 log = logging.getLogger("aam_nb")
 
 
-# One argument for each file and for each choice that a file cannot tell: nine, as the command line has them.
+# One argument for each file and for each choice that a file cannot tell: ten, as the command line has them.
 def read_study(
     table: str | Path,
     *,
@@ -31,6 +31,7 @@ def read_study(
     taxonomy: str | Path | None = None,
     types: Mapping[str, ColumnType] | None = None,
     root: TreeRoot = "given",
+    negative_lengths: NegativeLengths = "refuse",
     sum_duplicates: bool = False,
     lazy: bool = False,
 ) -> Study:
@@ -55,6 +56,8 @@ def read_study(
         Type of metadata columns, "numeric", "categorical" or "date", for those that would be read as the wrong type.
     root
         "midpoint" roots an unrooted tree halfway between its two most distant tips; "given" uses the tree's own root.
+    negative_lengths
+        "zero" sets negative branch lengths to 0, and tells how many and how large they were; "refuse" takes none.
     sum_duplicates
         Sum ASVs of the same sequence; they are refused otherwise.
     lazy
@@ -113,9 +116,10 @@ def read_study(
         study = join_metadata(study, rows, table, metadata, steps)
     if tree is not None:
         midpoint = ", rooted at the midpoint" if root == "midpoint" else ""
-        whole = _read_tree(tree, root)
+        whole, notes = _read_tree(tree, root, negative_lengths)
         step = f"read {tree}: {len(whole.tips)} tips{midpoint}"
         study = replace(study, tree=align_tree(study, whole, step, dna_of, steps))
+        steps += notes
     if taxonomy is not None:
         with unpacked(taxonomy, "a taxonomy table") as source:
             _refuse_kind(source, "taxonomy", "FeatureData[Taxonomy]")
@@ -137,7 +141,7 @@ def _read_sequences(path: str | Path, steps: list[str]) -> dict[str, str]:
     return dna_of
 
 
-def _read_tree(path: str | Path, root: TreeRoot) -> Tree:
+def _read_tree(path: str | Path, root: TreeRoot, negative_lengths: NegativeLengths) -> tuple[Tree, list[str]]:
     with unpacked(path, "a tree in Newick format") as source:
         if not source.kind.startswith("Phylogeny"):
             _refuse_kind(source, "tree", "Phylogeny[Rooted]")
@@ -146,7 +150,7 @@ def _read_tree(path: str | Path, root: TreeRoot) -> Tree:
                 f"{source.name} is an unrooted tree (Phylogeny[Unrooted]). UniFrac and Faith PD need a root. Say how to root it: "
                 "`aam.read_study(..., root='midpoint')` (`--root midpoint`)."
             )
-        return Tree.read(source.path, root=root, name=source.name)
+        return parse_tree(source.path, root=root, negative_lengths=negative_lengths, name=source.name)
 
 
 def _refuse_kind(source: Source, argument: str, kind: str) -> None:

@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from aam_nb.arrays import Floats, Ints
-from aam_nb.config import TreeRoot, UserError, count_noun, cut_list, cut_repr
+from aam_nb.config import NegativeLengths, TreeRoot, UserError, count_noun, cut_list, cut_repr
 from aam_nb.study.readers.archives import first_line
 
 if TYPE_CHECKING:
@@ -32,6 +32,10 @@ class TreeError(UserError, ValueError):
 
 class UnrootedError(TreeError):
     """More than two branches leave the root."""
+
+
+class NegativeLengthError(TreeError):
+    """Branches have lengths below zero."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,11 +101,18 @@ class Tree:
         return dict(zip(self.tips, self.tip_nodes.tolist(), strict=True))
 
     @classmethod
-    def read(cls, path: str | Path, *, root: TreeRoot = "given", name: str = "") -> Tree:
+    def read(
+        cls,
+        path: str | Path,
+        *,
+        root: TreeRoot = "given",
+        negative_lengths: NegativeLengths = "refuse",
+        name: str = "",
+    ) -> Tree:
         """Read a Newick file (parsed, and rooted if asked, by scikit-bio).
 
         Labels in quotes may hold blanks, brackets and quotes; underscores stay underscores. What is in square brackets is a
-        comment. A length above the root leads nowhere and is dropped.
+        comment. A length above the root leads nowhere and is dropped; one that lacks right below the root, as in Greengenes trees, is 0.
 
         Parameters
         ----------
@@ -110,6 +121,8 @@ class Tree:
         root
             "given" takes the tree as rooted where the file says so; "midpoint" roots it (anew) half way between the two tips that
             are farthest apart.
+        negative_lengths
+            "zero" sets lengths below 0 to 0; "refuse" takes none.
         name
             What messages call the file, if not by its path.
 
@@ -120,24 +133,7 @@ class Tree:
         TreeError
             The file is not Newick, or the tree fails the checks of the class.
         """
-        path, name = Path(path), name or str(path)
-        if root not in get_args(TreeRoot):
-            raise TreeError(
-                f"root is {root!r}. Expected 'given' or 'midpoint'. Try `root='midpoint'` (`--root midpoint`)."
-            )
-        if not path.is_file():
-            raise FileNotFoundError(f"{name} is not a file. Expected a tree in Newick format. Check the path.")
-        try:
-            node = _parse(path)
-            arrays = _arrays(node) if root == "given" else _at_midpoint(node)
-        except TreeError:
-            raise
-        except Exception as error:  # scikit-bio raises many kinds for a malformed file
-            raise TreeError(
-                f"{name} cannot be read as Newick ({first_line(error)}). "
-                "Expected one rooted tree that ends with a semicolon. Export it again."
-            ) from error
-        return cls(*arrays)
+        return parse_tree(path, root=root, negative_lengths=negative_lengths, name=name)[0]
 
     def renamed(self, names: Mapping[str, str]) -> Tree:
         """The tree with some of its tips renamed; names that are not tips are passed over.
@@ -176,11 +172,10 @@ class Tree:
         >>> study.tree.pruned(study.asv_ids[:3])
         Tree(3 tips, 5 nodes)
         """
-        if isinstance(tips, str):
-            raise TreeError(
-                f"tips is {cut_repr(tips, 60)}. Expected a list of names. Use `tree.pruned([{cut_repr(tips, 60)}])`."
-            )
-        names = list(tips)
+        if isinstance(tips, str) or not isinstance(tips, Iterable):
+            example = cut_repr(tips, 60) if isinstance(tips, str) else "'ACGT…', 'ACGA…'"
+            raise TreeError(f"tips is {cut_repr(tips, 60)}. Expected a list of names. Use `tree.pruned([{example}])`.")
+        names = [str(tip) for tip in tips]
         nodes = np.array(sorted({self.tip_node[tip] for tip in names if tip in self.tip_node}), dtype=np.int64)
         if not len(nodes):
             raise TreeError(
@@ -264,12 +259,86 @@ class Tree:
         return f"Tree({len(self.tips)} tips, {len(self.parent)} nodes)"
 
 
-def _parse(path: Path) -> TreeNode:
+def parse_tree(
+    path: str | Path, *, root: TreeRoot = "given", negative_lengths: NegativeLengths = "refuse", name: str = ""
+) -> tuple[Tree, list[str]]:
+    """As `Tree.read`, which has the same arguments; also tells which lengths were set or are odd, for `Study.provenance`."""
+    path, name = Path(path), name or str(path)
+    if root not in get_args(TreeRoot):
+        raise TreeError(f"root is {root!r}. Expected 'given' or 'midpoint'. Try `root='midpoint'` (`--root midpoint`).")
+    if negative_lengths not in get_args(NegativeLengths):
+        raise TreeError(
+            f"negative_lengths is {negative_lengths!r}. Expected 'refuse' or 'zero'. Try `negative_lengths='zero'` (`--negative-lengths "
+            "zero`)."
+        )
+    if not path.is_file():
+        raise FileNotFoundError(f"{name} is not a file. Expected a tree in Newick format. Check the path.")
+    try:
+        node = _parse(path, name)
+        notes = _set_lengths(node, negative_lengths)
+        arrays = _arrays(node) if root == "given" else _at_midpoint(node)
+    except TreeError:
+        raise
+    except Exception as error:  # scikit-bio raises many kinds for a malformed file
+        raise TreeError(
+            f"{name} cannot be read as Newick ({first_line(error)}). "
+            "Expected one rooted tree that ends with a semicolon. Export it again."
+        ) from error
+    tree = Tree(*arrays)
+    if len(tree.parent) > 1 and not tree.length.any():
+        notes.append(
+            f"all {len(tree.length) - 1} branches of the tree have length 0: no ASV differs from another by it, and UniFrac and Faith PD "
+            "say nothing"
+        )
+    return tree, notes
+
+
+def _set_lengths(root: TreeNode, negative_lengths: NegativeLengths) -> list[str]:
+    """Set the lengths of a parsed tree that can be known: of branches below the root that have none, and negative ones if asked."""
+    notes = []
+    lacking = [node for node in root.children if node.length is None]
+    known = len(lacking) < len(root.children) or any(n.length is not None for child in lacking for n in child.children)
+    if lacking and known and not any(node.is_tip() for node in lacking[1:]):
+        for node in lacking:
+            node.length = 0.0
+        below = "the branch below the root has" if len(lacking) == 1 else f"{len(lacking)} branches below the root have"
+        notes.append(f"{below} no length in the tree: taken as 0")
+    if negative_lengths == "zero":
+        below_zero = [node for node in root.preorder(include_self=False) if (node.length or 0.0) < 0]
+        lowest = min((node.length for node in below_zero), default=0.0)
+        highest = max((node.length for node in below_zero), default=0.0)
+        for node in below_zero:
+            node.length = 0.0
+        if below_zero:
+            extent = f"{lowest:g}" if lowest == highest else f"from {lowest:g} to {highest:g}"
+            notes.append(f"set {count_noun(len(below_zero), 'negative branch length')} to 0 ({extent})")
+    return notes
+
+
+OTHER_FORMATS = {
+    "a NEXUS file": re.compile(r"\s*#nexus", re.IGNORECASE),
+    "a tree in XML (phyloXML or NeXML)": re.compile(
+        r"\s*(?:<\?xml[^>]*\?>\s*)?(?:<!--.*?-->\s*)*<(?:\w+:)?(?:phyloxml|nexml)", re.I | re.S
+    ),
+    "a placement file (jplace)": re.compile(r"\s*\{"),
+    "sequences in FASTA": re.compile(r"\s*>"),
+    "a Stockholm alignment": re.compile(r"# STOCKHOLM"),
+}
+"""Other files that hold trees, or are taken for one, by how they start."""
+
+
+def _parse(path: Path, name: str) -> TreeNode:
     from skbio import TreeNode
 
     text = path.read_text(encoding="utf-8-sig")
     if not text.strip():
         raise ValueError("it is empty")
+    for kind, start in OTHER_FORMATS.items():
+        if start.match(text[:4096]):
+            raise TreeError(
+                f"{name} is {kind}. Expected one rooted tree in Newick format, `((A:0.1,B:0.2):0.3,C:0.4);`. Export it so, in R with "
+                "`ape::write.tree`."
+            )
     root = TreeNode.read([text], format="newick", convert_underscores=False, verify=False)
     quoted, comment = False, 0
     for mark in re.finditer(r"['\[\];]", text):
@@ -326,12 +395,23 @@ def _split_root(parent: Ints, length: Floats, names: tuple[str | None, ...]) -> 
 
 
 def _refuse_lengths(length: Floats, names: tuple[str | None, ...]) -> None:
-    bad = np.flatnonzero(~(length >= 0) | np.isinf(length))
-    if len(bad):
+    def number(bad: Ints) -> str:
+        return f"{len(bad)} of {count_noun(len(length) - 1, 'branch', 'branches')} {'has' if len(bad) == 1 else 'have'}"
+
+    missing = np.flatnonzero(~np.isfinite(length))
+    if len(missing):
+        what = "a length that is not finite" if np.isinf(length[missing]).all() else "no length"
         raise TreeError(
-            f"{len(bad)} of {len(length) - 1} branches have a length that is negative or missing (first: {length[bad[0]]:g} above "
-            f"{_short(names[bad[0]])}). Every branch needs a length >= 0 in substitutions per site. Rebuild the tree with a "
-            "program that gives branch lengths, such as FastTree or IQ-TREE."
+            f"{number(missing)} {what} (first: above {_short(names[missing[0]])}). Every branch but the root's needs a length >= 0 in "
+            "substitutions per site. Rebuild the tree with a program that gives branch lengths, such as FastTree or IQ-TREE."
+        )
+    negative = np.flatnonzero(length < 0)
+    if len(negative):
+        lowest = negative[length[negative].argmin()]
+        raise NegativeLengthError(
+            f"{number(negative)} a negative length (the lowest: {length[lowest]:g} above {_short(names[lowest])}). Every branch needs a "
+            "length >= 0 in substitutions per site. FastTree, neighbour joining and minimum evolution write tiny negative ones for 0: set "
+            "them to 0 with `aam.read_study(..., negative_lengths='zero')` (`--negative-lengths zero`)."
         )
 
 

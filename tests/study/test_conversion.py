@@ -151,7 +151,7 @@ def test_what_read_study_refuses_is_refused(table: Any, more: dict[str, Any], er
 
 def test_a_tree_that_read_study_refuses_is_refused(tmp_path: Path) -> None:
     tree = tmp_path / "tree.nwk"
-    for text, error in (("(A:1,B:1,C:1);", UnrootedError), ("(A:1,B);", TreeError)):
+    for text, error in (("(A:1,B:1,C:1);", UnrootedError), ("((A:1,B):1,C:1);", TreeError)):
         tree.write_text(text)
         with pytest.raises(error):
             Study.from_biom(table_of(), tree=tree)

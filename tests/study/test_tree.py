@@ -14,7 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from skbio import TreeNode
 
-from aam_nb.study.tree import Tree, TreeError, UnrootedError
+from aam_nb.study.read import read_study
+from aam_nb.study.tree import NegativeLengthError, Tree, TreeError, UnrootedError, parse_tree
 
 
 def read(text: str | bytes, folder: Path, **how: Any) -> Tree:
@@ -92,11 +93,21 @@ def test_small_and_odd_trees_are_trees(text: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("(AA:1,CC:-0.25);", r"1 of 2 branches.*negative or missing \(first: -0\.25 above CC\).*FastTree"),
-        ("(AA:1,CC);", r"negative or missing \(first: nan above CC\)"),
-        ("(AA:1,CC:inf);", r"\(first: inf above CC\)"),
-        ("(AA,CC);", r"2 of 2 branches"),
-        ("((AA:1,CC:1),GG:1);", r"nan above an unnamed node"),
+        (
+            "(AA:1,CC:-0.25);",
+            r"1 of 2 branches has a negative length \(the lowest: -0\.25 above CC\).*FastTree.*--negative-lengths zero",
+        ),
+        ("((AA:1,CC):1,GG:1);", r"1 of 4 branches has no length \(first: above CC\).*FastTree"),
+        ("(AA:1,CC:inf);", r"a length that is not finite \(first: above CC\)"),
+        ("(AA:1,CC:nan);", r"no length \(first: above CC\)"),
+        ("(AA,CC);", r"2 of 2 branches have no length"),
+        ("((AA,CC),(GG,TT));", r"6 of 6 branches have no length"),
+        ("(((AA:1,CC:1),TT:1):1,GG:1);", r"above an unnamed node"),
+        ("#NEXUS\nbegin trees;\n", r"is a NEXUS file\. Expected one rooted tree in Newick.*write\.tree"),
+        ('<?xml version="1.0"?>\n<phyloxml></phyloxml>', r"is a tree in XML \(phyloXML or NeXML\)"),
+        ('<?xml version="1.0"?><nex:nexml version="0.9"/>', r"is a tree in XML"),
+        ('{"tree": "((A:1{0},B:1{1}));"}', r"placement file"),
+        (">A\nACGT\n", r"sequences in FASTA"),
         ("(AA:1,(CC:1,AA:2):1);", r"1 tip name occurs more than once \(first: AA\).*Remove"),
         ("(AA:1,:1);", r"1 of 2 tips have no name.*Export"),
         (";", r"no name"),
@@ -311,3 +322,82 @@ def test_names_that_are_no_tips_are_ignored_and_none_at_all_is_refused(hand_stud
         TreeError, match=r"tips is 'CCCC'\. Expected a list of names\. Use `tree\.pruned\(\['CCCC'\]\)`"
     ):
         tree.pruned("CCCC")
+
+
+# -- trees as programs write them -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "lengths", "said"),
+    [
+        ("((AA:1,CC:2),GG:3);", [0, 0, 1, 2, 3], "the branch below the root has no length"),
+        ("((AA:1,CC:2),(GG:3,TT:4));", [0, 0, 1, 2, 0, 3, 4], "2 branches below the root have no length"),
+        ("((AA:1,CC:2));", [0, 0, 1, 2], "the branch below the root has no length"),
+        ("(AA:1,CC);", [0, 1, 0], "the branch below the root has no length"),
+        ("((AA:0,CC:0):0,GG:0);", [0, 0, 0, 0, 0], "all 4 branches of the tree have length 0"),
+    ],
+)
+def test_lengths_that_are_taken_or_odd_are_told(text: str, lengths: list[float], said: str, tmp_path: Path) -> None:
+    path = tmp_path / "tree.nwk"
+    path.write_text(text)
+    tree, notes = parse_tree(path)
+    assert tree.length.tolist() == lengths
+    assert len(notes) == 1
+    assert said in notes[0]
+
+
+@pytest.mark.parametrize("root", ["given", "midpoint"])
+def test_negative_lengths_are_set_to_zero_as_the_message_says(root: Any, tmp_path: Path) -> None:
+    path = tmp_path / "tree.nwk"
+    path.write_text("((AA:1,CC:-0.25):-1e-09,GG:3);")
+    with pytest.raises(NegativeLengthError, match=r"2 of 4 branches have a negative length .*negative_lengths='zero'"):
+        Tree.read(path, root=root)
+    tree, notes = parse_tree(path, root=root, negative_lengths="zero")
+    assert notes == ["set 2 negative branch lengths to 0 (from -0.25 to -1e-09)"]
+    assert tree.length.sum() == pytest.approx(4)
+    path.write_text("((AA:1,CC:-0.0):0,GG:3);")
+    assert parse_tree(path)[1] == [], "minus zero is zero"
+    with pytest.raises(TreeError, match=r"negative_lengths is 'drop'. Expected 'refuse' or 'zero'"):
+        Tree.read(path, negative_lengths="drop")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "((AA:1,CC:2)0.95:1,GG:3)root;",
+        "((AA:1,CC:2)95/100:1,GG:3);",
+        "((AA:1,CC:2)[95]:1,GG:3);",
+        "((AA:1[&rate=0.1],CC:2)'0.95:p__Firmicutes':1,GG:3);",
+        "[&R] ((AA:1,CC:2):1,GG:3);",
+        "((('AA':1,\"CC\":2):0.5):0.5,GG:3);",
+        "(\n (AA:1,\n CC:2):1,\n GG:3):0.5;\n",
+    ],
+)
+def test_trees_of_many_programs_say_the_same(text: str, tmp_path: Path) -> None:
+    tree = read(text, tmp_path).renamed({'"CC"': "CC"})
+    assert tree.tips == ("AA", "CC", "GG")
+    ways = []
+    for tip in tree.tips:
+        node, way = tree.tip_node[tip], 0.0
+        while node > 0:
+            way, node = way + tree.length[node], int(tree.parent[node])
+        ways.append(way)
+    assert ways == [2, 3, 3]
+
+
+def test_a_study_tells_what_its_tree_lacked(tmp_path: Path) -> None:
+    (tmp_path / "table.tsv").write_text("#OTU ID\ts1\ts2\nAA\t1\t2\nCC\t3\t4\nGG\t5\t6\n")
+    (tmp_path / "tree.nwk").write_text("((aa:1,CC:-2e-8),'G_G':3);")
+    study = read_study(tmp_path / "table.tsv", tree=tmp_path / "tree.nwk", negative_lengths="zero")
+    assert study.provenance[-2:] == (
+        "the branch below the root has no length in the tree: taken as 0",
+        "set 1 negative branch length to 0 (-2e-08)",
+    )
+    assert "2 tips were renamed" in study.provenance[-3]
+    assert not study.tree.missing(study.asv_ids)  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize("tips", [None, 3, 2.5, True])
+def test_tips_that_are_no_list_are_refused(tips: Any, tmp_path: Path) -> None:
+    with pytest.raises(TreeError, match=r"tips is .*Expected a list of names"):
+        read("(AA:1,CC:1);", tmp_path).pruned(tips)
