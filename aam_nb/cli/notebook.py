@@ -81,8 +81,8 @@ class Notebook:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # of the libraries that start the kernel
                 papermill.execute_notebook(
-                    str(self.template),
-                    str(target),
+                    templates.escape_path(self.template),
+                    templates.escape_path(target),
                     parameters,
                     cwd=str(self.out),
                     progress_bar=self.progress,

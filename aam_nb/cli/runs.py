@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from aam_nb.cli.args import StudyArgs, TableArgs
 from aam_nb.cli.messages import UsageError, format_evaluation, print_message
 from aam_nb.config import EvaluateConfig
+from aam_nb.config.spreadsheet import write_csv
 from aam_nb.study.atomic import whole_file
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ class Predict:
         study = self.study.read_for(model)
         predictions = model.predict(study)
         with whole_file(self.out) as fresh:
-            predictions.to_csv(fresh)
+            write_csv(predictions, fresh)
         print_message(f"Wrote {len(predictions)} predictions of {model.require_task().target} to {self.out}")
 
 
@@ -76,7 +77,7 @@ class Evaluate(RunArgs):
         with whole_file(self.out / "evaluation.json") as fresh:
             fresh.write_text(as_json(result.to_dict()), encoding="utf-8")
         with whole_file(self.out / "predictions.csv") as fresh:
-            result.predictions.to_csv(fresh)
+            write_csv(result.predictions, fresh)
         print_message(format_evaluation(result))
         print_message(f"Wrote evaluation.json and predictions.csv to {self.out}")
 

@@ -76,6 +76,11 @@ def find_template(name: str) -> Path:
     )
 
 
+def escape_path(path: Path) -> str:
+    """A path as papermill takes it: absolute, as it reads `s3://…` from elsewhere, and with braces doubled, as it formats paths."""
+    return os.path.abspath(path).replace("{", "{{").replace("}", "}}")
+
+
 def read_parameters(path: Path) -> list[Parameter]:
     """The lines of a notebook's `parameters` cell.
 
@@ -87,7 +92,7 @@ def read_parameters(path: Path) -> list[Parameter]:
     import papermill
 
     try:
-        inspected = papermill.inspect_notebook(str(path))
+        inspected = papermill.inspect_notebook(escape_path(path))
         lines = [
             Parameter(
                 name=line["name"],

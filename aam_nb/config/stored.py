@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 from aam_nb.config.messages import UserError, count_noun, cut_list, cut_repr
 from aam_nb.config.schema import Check, Mismatch
+from aam_nb.config.spreadsheet import restore_cell
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -207,7 +208,7 @@ class StoredFile:
             text = self.read(most).decode("utf-8-sig")
             if "\0" in text:
                 raise ValueError("it holds a NUL")
-            rows = [row for row in csv.reader(_lines(text), strict=True) if row]
+            rows = [[restore_cell(c) for c in row] for row in csv.reader(_lines(text), strict=True) if row]
         except (UnicodeDecodeError, ValueError, csv.Error) as error:
             if isinstance(error, UserError):
                 raise

@@ -23,6 +23,7 @@ from torch import nn
 from tqdm.auto import tqdm
 
 from aam_nb.config import ConfigError, Notice, TrainConfig, UserError
+from aam_nb.config.spreadsheet import write_csv
 from aam_nb.study.atomic import NotWrittenError, whole_file
 from aam_nb.train.machine import Memory, memory_of
 
@@ -300,7 +301,7 @@ class History(Callback):
             return
         try:
             with whole_file(trainer.folder / HISTORY) as fresh:
-                trainer.history.to_csv(fresh, index=False)
+                write_csv(trainer.history, fresh, index=False)
         except NotWrittenError as error:
             warnings.warn(f"No history of epoch {len(trainer.rows)}: {error}", HistoryWarning, stacklevel=2)
 

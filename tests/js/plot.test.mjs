@@ -97,3 +97,8 @@ test("a saved page keeps its state and tells who listens, once a change", () => 
   assert.deepEqual(seen, ["site"]);
   assert.equal(model.standalone, true);
 });
+
+test("text that a spreadsheet would run gets an apostrophe, numbers do not", () => {
+  const rows = [["=1+1", -1.5], ["@SUM(A1)", "-0.5"], ["-20C", "+"], ["'=x", "'x"]];
+  assert.equal(csv({ columns: ["+a", "n"], rows }), "'+a,n\n'=1+1,-1.5\n'@SUM(A1),-0.5\n'-20C,+\n''=x,'x\n");
+});

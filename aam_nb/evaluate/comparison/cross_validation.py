@@ -22,6 +22,7 @@ from tqdm.auto import tqdm
 from aam_nb.arrays import Bools
 from aam_nb.baselines.settings import SharedSettings
 from aam_nb.config import UserError, to_dict
+from aam_nb.config.spreadsheet import write_csv
 from aam_nb.evaluate.comparison.contenders import Contender
 from aam_nb.evaluate.comparison.fitting import fit_and_predict
 from aam_nb.study.atomic import whole_file
@@ -264,7 +265,7 @@ def require_writable(out: Path) -> Path:
 def _write(folder: Path, job: Job, outcome: Outcome) -> None:
     """The predictions, then the facts: a job is done once its facts are there."""
     with whole_file(folder / f"{job.key}.csv") as path:
-        outcome.prediction.to_csv(path, index_label="sample_id")
+        write_csv(outcome.prediction.rename_axis("sample_id"), path)
     record = {
         "contender": job.contender.name,
         "fold": job.fold.name,

@@ -13,6 +13,7 @@ import pandas as pd
 
 from aam_nb.baselines.scoring import guessing_score
 from aam_nb.config import CompareConfig, cut_list
+from aam_nb.config.spreadsheet import write_csv
 from aam_nb.evaluate.leaks import Leak
 from aam_nb.evaluate.metrics import METRICS
 from aam_nb.study.atomic import whole_file
@@ -289,7 +290,7 @@ class Comparison:
         for name in TABLES:
             with whole_file(folder / f"{name}.csv") as path:
                 table = getattr(self, name)
-                table.to_csv(path, index=table.index.name == "sample_id")
+                write_csv(table, path, index=table.index.name == "sample_id")
         with whole_file(folder / "comparison.json") as path:
             path.write_text(json.dumps(self.to_dict(), indent=1, ensure_ascii=False), encoding="utf-8")
         return folder

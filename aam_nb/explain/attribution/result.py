@@ -13,6 +13,7 @@ from scipy import sparse
 
 from aam_nb.arrays import Floats
 from aam_nb.config import ExplainConfig, count_noun, cut_list, make_config
+from aam_nb.config.spreadsheet import write_csv
 from aam_nb.evaluate.resampling import bootstrap_mean_interval
 from aam_nb.explain.attribution.methods import PRECISION
 from aam_nb.explain.attribution.probe import ExplainError
@@ -261,7 +262,7 @@ class Attributions:
         """Write `to_frame()` as CSV; a file of that name is replaced once the new one is complete."""
         path = Path(path)
         with whole_file(path) as fresh:
-            self.to_frame().to_csv(fresh)
+            write_csv(self.to_frame(), fresh)
         return path
 
     def plot(self, **artist_kw: Any) -> Any:

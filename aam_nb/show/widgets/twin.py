@@ -15,6 +15,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from aam_nb.config import UserError
+from aam_nb.config.spreadsheet import write_csv
 from aam_nb.study.atomic import whole_file
 
 DPI = 90
@@ -70,7 +71,7 @@ class Twin:
                 figure.savefig(fresh, format=kind[1:], dpi=2 * DPI, bbox_inches="tight")
                 plt.close(figure)
             elif kind in TABLES:
-                self.to_frame().to_csv(fresh, sep="," if kind == ".csv" else "\t")
+                write_csv(self.to_frame(), fresh, separator="," if kind == ".csv" else "\t")
             else:
                 fresh.write_text(self.page(), encoding="utf-8")
         return path

@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 
 from aam_nb.config import UserError, count_noun, cut_list
+from aam_nb.config.spreadsheet import escape_cell, restore_cell
 from aam_nb.study.atomic import whole_file
 from aam_nb.study.columns import describe_own_spellings, is_numeric_column
 from aam_nb.study.readers.archives import Source, unpacked
@@ -80,7 +81,8 @@ def parse_metadata(source: Source, *, types: Mapping[str, ColumnType] | None = N
 
 def _parse(text: str, name: str, types: Mapping[str, ColumnType]) -> tuple[pd.DataFrame, list[str]]:
     sheet = read_sheet(text, name, ids_alone=True)
-    header, *records = sheet.squared(pad=True)
+    rows = sheet.squared(pad=True)
+    header, *records = (Row(r.line, [restore_cell(c) for c in r.cells]) for r in rows)
     if not records:
         raise MetadataError(f"{name} has no rows below its header. Expected one row per sample. Export it again.")
     _check_names(header.cells, name)
@@ -92,6 +94,8 @@ def _parse(text: str, name: str, types: Mapping[str, ColumnType]) -> tuple[pd.Da
         notes.append(
             f"{count_noun(len(short), 'row ends', 'rows end')} before the last column (line {lines}): what they lack is missing"
         )
+    if escaped := sum(restore_cell(c) != c for r in rows for c in r.cells):
+        notes.append(f"took the apostrophe off {count_noun(escaped, 'cell')}, which marks text that looks like a formula")
     ids = pd.Index(_ids(header.cells[0], records, columns, name, notes), dtype=str, name="sample_id")
     declared = _types(sheet, header.cells, types, notes)
     values, missing_words = {}, Counter[str]()
@@ -248,11 +252,12 @@ def write_metadata(metadata: pd.DataFrame, path: str | Path) -> Path:
     kinds = [kind for kind, _ in written]
     buffer = io.StringIO()
     writer = csv.writer(buffer, dialect="excel-tab", lineterminator="\n")
-    writer.writerow(["sample-id", *metadata.columns])
+    writer.writerow(["sample-id", *map(escape_cell, metadata.columns)])
     writer.writerow(["#q2:types", *("categorical" if kind == "date" else kind for kind in kinds)])
     if "date" in kinds:
         writer.writerow(["#aam:types", *kinds])
-    writer.writerows(zip(metadata.index, *(cells for _, cells in written), strict=True))
+    rows = zip(metadata.index, *(cells for _, cells in written), strict=True)
+    writer.writerows([escape_cell(cell) for cell in row] for row in rows)
     text = buffer.getvalue()
     if "\r" in text:
         near = text[: text.index("\r") + 1].split("\n")[-1][-40:]

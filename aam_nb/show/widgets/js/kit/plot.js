@@ -251,15 +251,16 @@ function within(polygon, x, y) {
   return inside;
 }
 
+// Text that a spreadsheet would run as a formula gets an apostrophe in front, as in aam_nb/config/spreadsheet.py.
+const FORMULA = /^'*(?:[=@]|[+-](?!(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?$)|[\t\r\n])[^]/;
+const unrun = (v) => (typeof v === "string" && FORMULA.test(v) ? `'${v}` : v);
+
 // A comma-separated table: quoted where it must be.
 function csv({ columns, rows }) {
-  const cell = (
-    v,
-  ) => (v === null || v === undefined
-    ? ""
-    : /[",\n\r]/.test(String(v))
-    ? `"${String(v).replaceAll('"', '""')}"`
-    : String(v));
+  const cell = (v) => {
+    const text = v === null || v === undefined ? "" : String(unrun(v));
+    return /[",\n\r]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
+  };
   return [columns, ...rows].map((row) => row.map(cell).join(",")).join("\n") + "\n";
 }
 
