@@ -36,7 +36,9 @@ def test_every_text_is_restored_and_none_is_run(text: str) -> None:
 
 
 def test_a_table_is_escaped_in_its_cells_columns_and_index() -> None:
-    frame = pd.DataFrame({"=a": ["@b1", None], "x": [-0.5, float("-inf")], "k": pd.Categorical(["+1+1", "n"])}, index=["-1-1", "s"])
+    frame = pd.DataFrame(
+        {"=a": ["@b1", None], "x": [-0.5, float("-inf")], "k": pd.Categorical(["+1+1", "n"])}, index=["-1-1", "s"]
+    )
     text = write_csv(frame.rename_axis("@id"))
     assert text == "'@id,'=a,x,k\n'-1-1,'@b1,-0.5,'+1+1\ns,,-inf,n\n"
     pair = frame.set_index("=a", append=True)
@@ -54,7 +56,9 @@ def study() -> aam.Study:
     )
 
 
-def test_files_of_every_verb_are_safe_and_read_back(study: aam.Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_files_of_every_verb_are_safe_and_read_back(
+    study: aam.Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
     study.save("study")
     again = aam.Study.load("study")

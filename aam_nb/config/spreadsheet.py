@@ -61,10 +61,11 @@ def _escaped(frame: pd.DataFrame) -> pd.DataFrame:
     safe = frame.copy(deep=False)
     for place, is_safe in enumerate(columns):
         if not is_safe:
-            safe.isetitem(place, frame.iloc[:, place].astype(object).map(escape_cell))
+            safe.isetitem(place, frame.iloc[:, place].astype(object).map(escape_cell).array)
     safe.columns = safe.columns.map(escape_cell).rename(escape_cell(frame.columns.name))
     if isinstance(frame.index, pd.MultiIndex):
-        safe.index = frame.index.set_levels([level.map(escape_cell) for level in frame.index.levels])
+        levels: list[Any] = [level.map(escape_cell) for level in frame.index.levels]
+        safe.index = frame.index.set_levels(levels)
     elif not pd.api.types.is_numeric_dtype(frame.index):
         safe.index = frame.index.map(escape_cell)
     return safe.rename_axis(index=[escape_cell(name) for name in frame.index.names])

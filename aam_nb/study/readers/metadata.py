@@ -95,7 +95,9 @@ def _parse(text: str, name: str, types: Mapping[str, ColumnType]) -> tuple[pd.Da
             f"{count_noun(len(short), 'row ends', 'rows end')} before the last column (line {lines}): what they lack is missing"
         )
     if escaped := sum(restore_cell(c) != c for r in rows for c in r.cells):
-        notes.append(f"took the apostrophe off {count_noun(escaped, 'cell')}, which marks text that looks like a formula")
+        notes.append(
+            f"took the apostrophe off {count_noun(escaped, 'cell')}, which marks text that looks like a formula"
+        )
     ids = pd.Index(_ids(header.cells[0], records, columns, name, notes), dtype=str, name="sample_id")
     declared = _types(sheet, header.cells, types, notes)
     values, missing_words = {}, Counter[str]()
