@@ -34,6 +34,7 @@ _HOME = {
     "study.readers.sequences": ["read_sequences"],
     "study.readers.taxonomy": ["read_taxonomy"],
     "study.write": ["write_biom"],
+    "study.csv_files": ["write_csv"],
     "study.catalog": ["catalog", "fetch"],
     "study.confounding": ["SplitWarning"],
     "study.simulate": ["simulate_study"],
@@ -111,6 +112,7 @@ if TYPE_CHECKING:
     from aam_nb.study.catalog import catalog as catalog
     from aam_nb.study.catalog import fetch as fetch
     from aam_nb.study.confounding import SplitWarning as SplitWarning
+    from aam_nb.study.csv_files import write_csv as write_csv
     from aam_nb.study.merging import merge as merge
     from aam_nb.study.read import read_study as read_study
     from aam_nb.study.readers.metadata import read_metadata as read_metadata

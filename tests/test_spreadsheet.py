@@ -12,7 +12,7 @@ import pytest
 
 import aam_nb as aam
 from aam_nb.cli.program import main
-from aam_nb.config.spreadsheet import escape_cell, restore_cell, write_csv
+from aam_nb.config.spreadsheet import escape_cell, format_csv, restore_cell
 
 HOSTILE = ['=HYPERLINK("http://x","y")', "+1+1", "-2+3", "@SUM(A1)", "=1", "'=1", "''@x", "-20C", "+A1-B1", "--1"]
 HARMLESS = ["a", "-0.5", "+1", "-1e-05", "-", "+", "=", "", "'", "'a", "'-3", "12", "a=b", "日本"]
@@ -39,10 +39,10 @@ def test_a_table_is_escaped_in_its_cells_columns_and_index() -> None:
     frame = pd.DataFrame(
         {"=a": ["@b1", None], "x": [-0.5, float("-inf")], "k": pd.Categorical(["+1+1", "n"])}, index=["-1-1", "s"]
     )
-    text = write_csv(frame.rename_axis("@id"))
+    text = format_csv(frame.rename_axis("@id"))
     assert text == "'@id,'=a,x,k\n'-1-1,'@b1,-0.5,'+1+1\ns,,-inf,n\n"
     pair = frame.set_index("=a", append=True)
-    assert write_csv(pair).splitlines()[1].startswith("'-1-1,'@b1,")
+    assert format_csv(pair).splitlines()[1].startswith("'-1-1,'@b1,")
 
 
 @pytest.fixture(scope="module")

@@ -22,8 +22,8 @@ from aam_nb.config import (
     ModelConfig,
     TrainConfig,
 )
-from aam_nb.config.spreadsheet import write_csv
 from aam_nb.study.atomic import whole_file
+from aam_nb.study.csv_files import write_csv
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -217,8 +217,7 @@ class Compare:
 
 def write_table(table: pd.DataFrame, path: Path) -> None:
     """Write a table as CSV; the file gets its name when it is complete."""
-    with whole_file(path) as fresh:
-        write_csv(table, fresh, index=table.index.name is not None)
+    write_csv(table, path, index=table.index.name is not None)
 
 
 def write_figure(plot: Any, path: Path) -> None:

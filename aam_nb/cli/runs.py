@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 from aam_nb.cli.args import StudyArgs, TableArgs
 from aam_nb.cli.messages import UsageError, format_evaluation, print_message
 from aam_nb.config import EvaluateConfig
-from aam_nb.config.spreadsheet import write_csv
 from aam_nb.study.atomic import whole_file
+from aam_nb.study.csv_files import write_csv
 
 if TYPE_CHECKING:
     from aam_nb.study.study import Study
@@ -36,8 +36,7 @@ class Predict:
         model.max_tokens = self.max_tokens
         study = self.study.read_for(model)
         predictions = model.predict(study)
-        with whole_file(self.out) as fresh:
-            write_csv(predictions, fresh)
+        write_csv(predictions, self.out)
         print_message(f"Wrote {len(predictions)} predictions of {model.require_task().target} to {self.out}")
 
 
@@ -76,8 +75,7 @@ class Evaluate(RunArgs):
         result = model.evaluate(test, target=self.target, train=train, config=self.evaluation)
         with whole_file(self.out / "evaluation.json") as fresh:
             fresh.write_text(as_json(result.to_dict()), encoding="utf-8")
-        with whole_file(self.out / "predictions.csv") as fresh:
-            write_csv(result.predictions, fresh)
+        write_csv(result.predictions, self.out / "predictions.csv")
         print_message(format_evaluation(result))
         print_message(f"Wrote evaluation.json and predictions.csv to {self.out}")
 

@@ -32,7 +32,7 @@ def restore_cell(value: Any) -> Any:
     return value[1:] if isinstance(value, str) and ESCAPED.match(value) else value
 
 
-def write_csv(frame: pd.DataFrame, path: Path | None = None, *, separator: str = ",", index: bool = True) -> str:
+def format_csv(frame: pd.DataFrame, path: Path | None = None, *, separator: str = ",", index: bool = True) -> str:
     """A table as CSV, its text, column names and index escaped by `escape_cell`.
 
     Parameters

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 NO_VARIATION = 1e-9
 """Axes with less than this share of the first one's variation hold only rounding errors: new samples are at 0 on them."""
+NO_DISTANCE = 1e-14
+"""Where no distance is larger, all are the rounding errors of distances that are 0, as between identical samples."""
 
 
 class OrdinationError(UserError, ValueError):
@@ -46,7 +48,7 @@ def pcoa(distances: DistanceMatrix, *, num_axes: int = 10, method: OrdinationMet
     Raises
     ------
     OrdinationError
-        There is no such method, or `num_axes` is below 1.
+        There is one sample only, no such method, or `num_axes` is below 1.
 
     References
     ----------
@@ -68,18 +70,28 @@ def pcoa(distances: DistanceMatrix, *, num_axes: int = 10, method: OrdinationMet
         )
     if num_axes < 1:
         raise OrdinationError(f"num_axes is {num_axes}. Expected at least 1. Try `aam.pcoa(distances, num_axes=10)`.")
-    if num_axes < len(distances.ids) and (method == "fast" or not distances.data.any()):
+    if len(distances.ids) < 2:
+        raise OrdinationError(
+            f"There is 1 sample ({cut_list(distances.ids)}). Expected at least 2: an ordination places samples by their distances from one "
+            "another. Give distances of more samples."
+        )
+    if distances.data.max() <= NO_DISTANCE:  # scikit-bio divides by their variation
+        return _first_axes(distances, min(num_axes, len(distances.ids)))
+    if num_axes < len(distances.ids) and method == "fast":
         return _first_axes(distances, num_axes)
     from skbio.stats.ordination import pcoa as skbio_pcoa
 
     with warnings.catch_warnings():
         # UniFrac is not Euclidean, so small negative eigenvalues are expected; scikit-bio sets them to zero with a warning.
         warnings.filterwarnings("ignore", message=".*negative eigenvalues.*", category=RuntimeWarning)
-        result = skbio_pcoa(distances, method="eigh", dimensions=len(distances.ids))
+        # scikit-bio takes eigenvalues below 1e-8 for 0, so the largest distance is brought near 1, by a power of 2, which rounds nothing.
+        unit = float(2.0 ** np.floor(np.log2(distances.data.max())))
+        scaled = type(distances)(distances.data / unit, distances.ids)
+        result = skbio_pcoa(scaled, method="eigh", dimensions=len(distances.ids))
     # All axes are computed, and the rest dropped here: if asked for fewer, scikit-bio divides by a total that includes the negative
     # eigenvalues, and the shares add up to more than 1.
-    result.samples = result.samples.iloc[:, :num_axes]
-    result.eigvals = result.eigvals.iloc[:num_axes]
+    result.samples = result.samples.iloc[:, :num_axes] * unit
+    result.eigvals = result.eigvals.iloc[:num_axes] * unit**2
     result.proportion_explained = result.proportion_explained.iloc[:num_axes]
     return result
 
@@ -151,7 +163,7 @@ def _first_axes(distances: DistanceMatrix, num_axes: int) -> OrdinationResults:
         size=len(products)
     )  # fixed, so that the same distances always give the same axes
     values, vectors = np.zeros(num_axes), np.zeros((len(products), num_axes))
-    if products.any():
+    if distances.data.max() > NO_DISTANCE:
         values, vectors = eigsh(products, k=num_axes, which="LA", v0=start)
         values, vectors = np.maximum(values[::-1], 0.0), vectors[:, ::-1]
     names = [f"PC{k + 1}" for k in range(num_axes)]
@@ -160,7 +172,7 @@ def _first_axes(distances: DistanceMatrix, num_axes: int) -> OrdinationResults:
         long_method_name="Principal Coordinate Analysis, first axes",
         eigvals=pd.Series(values, index=names),
         samples=pd.DataFrame(vectors * np.sqrt(values), index=list(distances.ids), columns=names),
-        proportion_explained=pd.Series(values / (np.trace(products) or 1.0), index=names),
+        proportion_explained=pd.Series(values / (np.trace(products) if values.any() else 1.0), index=names),
     )
 
 

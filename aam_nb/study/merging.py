@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from scipy import sparse
 
-from aam_nb.config import UserError, count_noun, cut_list, to_one_line
+from aam_nb.config import UserError, count_noun, cut_list, cut_repr, to_one_line
 from aam_nb.study.columns import is_numeric_column
 from aam_nb.study.readers.disk import Columns
 from aam_nb.study.study import Study
@@ -26,19 +26,22 @@ def merge(
     *,
     trim: int | Literal["shortest"] | None = None,
     names: tuple[str, str] | None = None,
+    prefix: bool = False,
 ) -> Study:
     """Samples of both studies over the ASVs of either; the same DNA is the same ASV.
 
     Parameters
     ----------
     one, other
-        Studies without a sample in common. Counts on disk are read into memory.
+        Studies without a sample id in common, unless with `prefix`. Counts on disk are read into memory.
     trim
         Nucleotides to cut every ASV to before they are compared, from its start: studies read the same region to different lengths.
         "shortest" is the length of the shortest ASV of either. ASVs that become the same are summed, and the tree, whose tips were
         the whole ASVs, is left out.
     names
         What to call the two in a new metadata column `study`, by which `split(group="study")` can hold one of them out.
+    prefix
+        Put the name of its study and a dot before each sample id: where different samples of the two have the same id.
 
     Returns
     -------
@@ -48,8 +51,8 @@ def merge(
     Raises
     ------
     MergeError
-        A sample is in both; the studies share no ASV and so no more than a name; ASVs are shorter than `trim`; there is a column
-        `study` already; a column holds numbers in one study and text or dates in the other; `trim` or `names` has no such value.
+        A sample id is in both; the studies share no ASV and so no more than a name; ASVs are shorter than `trim`; there is a column
+        `study` already; a column holds numbers in one study and text or dates in the other; `trim`, `names` or `prefix` has no such value.
 
     Examples
     --------
@@ -60,12 +63,16 @@ def merge(
     >>> merged.metadata["study"].value_counts().to_dict()
     {'A': 8, 'B': 8}
     """
-    _check_settings(trim, names)
+    _check_settings(trim, names, prefix)
     in_both = one.sample_ids.intersection(other.sample_ids)
-    if len(in_both):
+    if prefix and names is not None:
+        one, other = (_prefixed(s, name) for s, name in zip((one, other), names, strict=True))
+    elif len(in_both):
+        pair = names or ("first", "second")
         raise MergeError(
-            f"{count_noun(len(in_both), 'sample is', 'samples are')} in both studies ({cut_list(in_both)}). Each sample id must be "
-            "unique. Leave them out of one: `other.keep_samples(~other.sample_ids.isin(one.sample_ids))`."
+            f"{count_noun(len(in_both), 'sample id is', 'sample ids are')} in both studies ({cut_list(in_both)}). Each must be unique. If "
+            f"they are different samples, name the studies in their ids: `aam.merge(one, other, names={pair!r}, prefix=True)`. If "
+            "they are the same samples, leave them out of one: `other.keep_samples(~other.sample_ids.isin(one.sample_ids))`."
         )
     steps = [f"merged {one.num_samples} and {other.num_samples} samples"]
     sides = [s.in_memory() for s in (one, other)]
@@ -94,13 +101,28 @@ def merge(
     )
 
 
-def _check_settings(trim: object, names: object) -> None:
+def _prefixed(study: Study, name: str) -> Study:
+    """The study with its name before its sample ids."""
+    ids = pd.Index([f"{name}.{i}" for i in study.sample_ids], dtype=str)
+    step = f"put {name!r} before the sample ids ({cut_list([f'{study.sample_ids[0]} is {ids[0]}'])})"
+    metadata = study.metadata.set_axis(ids.rename(study.metadata.index.name), axis=0)
+    return replace(study, sample_ids=ids, metadata=metadata, provenance=(*study.provenance, step))
+
+
+def _check_settings(trim: object, names: object, prefix: object) -> None:
     is_length = isinstance(trim, (int, np.integer)) and not isinstance(trim, bool) and trim >= 1
     if not (trim is None or trim == "shortest" or is_length):
         raise MergeError(
             f"trim is {trim!r}. Expected a whole number of nucleotides of at least 1, 'shortest' or None. Try `trim='shortest'`."
         )
+    if not isinstance(prefix, bool):
+        raise MergeError(f"prefix is {cut_repr(prefix)}. Expected True or False. Try `prefix=True`.")
     if names is None:
+        if prefix:
+            raise MergeError(
+                "prefix is True, and the studies have no names. Expected names to put before the sample ids. Try `names=('first', "
+                "'second'), prefix=True`."
+            )
         return
     is_two = isinstance(names, (tuple, list)) and len(names) == 2 and all(isinstance(n, str) and n for n in names)
     if not is_two or len(set(cast("tuple[str, str]", names))) < 2:

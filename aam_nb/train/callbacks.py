@@ -23,8 +23,8 @@ from torch import nn
 from tqdm.auto import tqdm
 
 from aam_nb.config import ConfigError, Notice, TrainConfig, UserError
-from aam_nb.config.spreadsheet import write_csv
-from aam_nb.study.atomic import NotWrittenError, whole_file
+from aam_nb.study.atomic import NotWrittenError
+from aam_nb.study.csv_files import write_csv
 from aam_nb.train.machine import Memory, memory_of
 
 MB = 2**20
@@ -300,8 +300,7 @@ class History(Callback):
         if trainer.folder is None or not trainer.is_main:
             return
         try:
-            with whole_file(trainer.folder / HISTORY) as fresh:
-                write_csv(trainer.history, fresh, index=False)
+            write_csv(trainer.history, trainer.folder / HISTORY, index=False)
         except NotWrittenError as error:
             warnings.warn(f"No history of epoch {len(trainer.rows)}: {error}", HistoryWarning, stacklevel=2)
 

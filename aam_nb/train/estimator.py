@@ -14,7 +14,7 @@ from torch import Tensor
 
 from aam_nb.batch.batch import Batch
 from aam_nb.config import ConfigError, ModelConfig, TrainConfig, UserError, to_dict
-from aam_nb.config.spreadsheet import write_csv
+from aam_nb.config.spreadsheet import format_csv
 from aam_nb.model.covariates import Covariates
 from aam_nb.model.module import Network
 from aam_nb.model.objectives import OBJECTIVES, Objective, Task, averaged
@@ -482,11 +482,11 @@ class AAM:
             "config.json": as_json(config),
             "target.json": as_json({"objectives": specs}),
             "splits.json": as_json({"group": self.group, **self.samples}),
-            "history.csv": write_csv(self.history, index=False),
+            "history.csv": format_csv(self.history, index=False),
         }
         if self.evaluation is not None:
             files["evaluation.json"] = as_json(self.evaluation.to_dict())
-            files["predictions.csv"] = write_csv(self.evaluation.predictions)
+            files["predictions.csv"] = format_csv(self.evaluation.predictions)
         weights = dict(network.state_dict().items())
         if self.pretrained is not None and self.task is not None:
             weights |= {f"{PRETRAINED}{k}": v for k, v in self.pretrained.items()}

@@ -321,3 +321,13 @@ def test_an_unknown_kernel_is_one_line(tmp_path: Path, capsys: pytest.CaptureFix
     path = with_a_table(tmp_path, "1", kernel="conda-env-foo")
     assert main(["notebook", str(path), "--no-progress", "--out", str(tmp_path / "done")]) == 2
     assert "'conda-env-foo', which is not installed" in capsys.readouterr().err
+
+
+def test_any_path_works(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("in{x} 'q\"").mkdir()
+    Path("in{x} 'q\"/t {pm}.txt").write_text("here")
+    path = with_a_table(Path("in{x} 'q\""), 'assert open(table).read() == "here"')
+    out = "s3:/nb{y}%s\n$HOME"
+    assert main(["notebook", str(path), "--table", "in{x} 'q\"/t {pm}.txt", "--no-progress", "--out", out]) == 0
+    assert (Path(out) / "mine.html").is_file()

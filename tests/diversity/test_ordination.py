@@ -156,3 +156,25 @@ def test_distances_that_do_not_belong_are_refused(study: Study) -> None:
     aam.project(ordination, distances, eval(call[1], {"aam": aam, "new": study, "study": study}))
     with pytest.raises(OrdinationError, match=r"ordination is of 48 samples.*are of 5.*aam\.pcoa"):
         aam.project(ordination, distances.filter(distances.ids[:5]), fewer)
+
+
+def test_sizes_at_which_nothing_varies() -> None:
+    study = aam.simulate_study(n_samples=16, n_asvs=60, seed=0)
+    one = aam.unifrac(study.keep_samples(study.sample_ids[:1]), cache=False)
+    with pytest.raises(OrdinationError, match="There is 1 sample"):
+        aam.pcoa(one)
+    same = DistanceMatrix(np.full((4, 4), 1e-16) - np.diag([1e-16] * 4), list("abcd"))
+    for method in ("exact", "fast"):
+        result = aam.pcoa(same, num_axes=2, method=method)
+        assert result.proportion_explained.tolist() == [0, 0]
+        assert not result.samples.to_numpy().any()
+
+
+@pytest.mark.parametrize("unit", [1e-7, 1e9])
+def test_distances_may_be_in_any_unit(unit: float) -> None:
+    points = np.random.default_rng(0).normal(size=(12, 3))
+    distances = squareform(pdist(points))
+    ids = [f"s{i}" for i in range(12)]
+    plain, scaled = (aam.pcoa(DistanceMatrix(d, ids), num_axes=3) for d in (distances, distances * unit))
+    np.testing.assert_allclose(scaled.proportion_explained, plain.proportion_explained, rtol=1e-9)
+    np.testing.assert_allclose(np.abs(scaled.samples), np.abs(plain.samples) * unit, rtol=1e-6, atol=1e-9 * unit)

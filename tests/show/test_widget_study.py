@@ -6,6 +6,7 @@ import re
 import warnings
 from dataclasses import replace
 from math import comb
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -373,3 +374,32 @@ def test_a_real_study_of_saliva(real_data):
     assert (len(explorer.drawn), explorer.color, explorer.rank) == (2537, "study", "phylum")
     assert len(explorer.ordinations["unweighted"]["samples"]) == 2537
     assert "Firmicutes" in explorer.taxon_frame().index
+
+
+def test_sizes_at_which_nothing_varies_give_no_warning(tmp_path: Path) -> None:
+    study = aam.simulate_study(n_samples=16, n_asvs=60, seed=0)
+    ids = pd.Index(list("abcd"))
+    same = aam.Study(
+        table=np.repeat(study.table[[0]].toarray(), 4, axis=0),
+        sample_ids=ids,
+        asv_ids=study.asv_ids,
+        metadata=study.metadata.iloc[[0] * 4].set_axis(ids, axis=0),
+        tree=study.tree,
+    )
+    for small in (study.keep_samples(study.sample_ids[:1]), study.keep_samples(study.sample_ids[:2]), same):
+        page = aam.widgets.explore(small).export(tmp_path / "page.html").read_text(encoding="utf-8")
+        assert "NaN" not in page
+
+
+def test_a_column_that_is_left_out_is_refused_with_the_reason() -> None:
+    study = aam.simulate_study(n_samples=16, n_asvs=60, seed=0)
+    study.metadata["day"] = pd.date_range("2020-01-01", periods=16)
+    study.metadata["note"] = [f"n{i}" for i in range(16)]
+    study.metadata["empty"] = np.nan
+    for column, reason in {
+        "day": r"16 dates all differ.*strftime",
+        "note": "16 values all differ",
+        "empty": "no value",
+    }.items():
+        with pytest.raises(ExplorerError, match=f"color is '{column}'.*{reason}"):
+            aam.widgets.explore(study, color=column)

@@ -91,7 +91,7 @@ def test_lineages_of_both_are_kept_and_contradictions_counted() -> None:
 
 
 def test_what_cannot_be_merged_is_refused() -> None:
-    with pytest.raises(MergeError, match=r"2 samples are in both studies \(a, b\)"):
+    with pytest.raises(MergeError, match=r"2 sample ids are in both studies \(a, b\).*prefix=True.*keep_samples"):
         aam.merge(ONE, ONE)
     with pytest.raises(
         MergeError, match=r"share no ASV \(ACGTAA.* and TTTT.*6 to 6 nt and 4 to 4 nt\).*trim='shortest'"
@@ -148,3 +148,16 @@ def test_real_studies_of_different_lengths_share_asvs_once_cut(real_data: Path) 
     assert both.depth.sum() == peru.depth.sum() + ecam.depth.sum()
     shared = both.asv_ids.isin(peru.asv_ids) & both.asv_ids.isin(ecam.asv_ids.str.slice(0, 100))
     assert shared.sum() > 50
+
+
+def test_samples_of_one_id_are_told_apart_by_the_names_of_their_studies() -> None:
+    again = make({"ACGTAA": [5, 0], "TTTTAA": [1, 4]}, ["a", "b"], ph=[1.0, 2.0])
+    both = aam.merge(ONE, again, names=("p", "q"), prefix=True)
+    assert list(both.sample_ids) == list(both.metadata.index) == ["p.a", "p.b", "q.a", "q.b"]
+    assert both.metadata.loc["q.b", ["ph", "study"]].tolist() == [2.0, "q"]
+    assert dense(both).loc["q.a"].to_dict() == {"ACGTAA": 5, "ACGTCC": 0, "TTTTAA": 1}
+    assert any("put 'q' before the sample ids (a is q.a)" in s for s in both.provenance)
+    with pytest.raises(MergeError, match="the studies have no names"):
+        aam.merge(ONE, again, prefix=True)
+    with pytest.raises(MergeError, match="prefix is 'p'"):
+        aam.merge(ONE, again, names=("p", "q"), prefix="p")  # type: ignore[arg-type]

@@ -22,10 +22,10 @@ from tqdm.auto import tqdm
 from aam_nb.arrays import Bools
 from aam_nb.baselines.settings import SharedSettings
 from aam_nb.config import UserError, to_dict
-from aam_nb.config.spreadsheet import write_csv
 from aam_nb.evaluate.comparison.contenders import Contender
 from aam_nb.evaluate.comparison.fitting import fit_and_predict
 from aam_nb.study.atomic import whole_file
+from aam_nb.study.csv_files import write_csv
 from aam_nb.study.splits import Split
 from aam_nb.study.study import Study
 from aam_nb.version import __version__
@@ -264,8 +264,7 @@ def require_writable(out: Path) -> Path:
 
 def _write(folder: Path, job: Job, outcome: Outcome) -> None:
     """The predictions, then the facts: a job is done once its facts are there."""
-    with whole_file(folder / f"{job.key}.csv") as path:
-        write_csv(outcome.prediction.rename_axis("sample_id"), path)
+    write_csv(outcome.prediction.rename_axis("sample_id"), folder / f"{job.key}.csv")
     record = {
         "contender": job.contender.name,
         "fold": job.fold.name,

@@ -13,10 +13,10 @@ import pandas as pd
 
 from aam_nb.baselines.scoring import guessing_score
 from aam_nb.config import CompareConfig, cut_list
-from aam_nb.config.spreadsheet import write_csv
 from aam_nb.evaluate.leaks import Leak
 from aam_nb.evaluate.metrics import METRICS
 from aam_nb.study.atomic import whole_file
+from aam_nb.study.csv_files import write_csv
 from aam_nb.study.errors import UnknownIdError
 
 ALPHA = 0.05
@@ -288,9 +288,8 @@ class Comparison:
         """
         folder = Path(folder)
         for name in TABLES:
-            with whole_file(folder / f"{name}.csv") as path:
-                table = getattr(self, name)
-                write_csv(table, path, index=table.index.name == "sample_id")
+            table = getattr(self, name)
+            write_csv(table, folder / f"{name}.csv", index=table.index.name == "sample_id")
         with whole_file(folder / "comparison.json") as path:
             path.write_text(json.dumps(self.to_dict(), indent=1, ensure_ascii=False), encoding="utf-8")
         return folder

@@ -13,13 +13,12 @@ from scipy import sparse
 
 from aam_nb.arrays import Floats
 from aam_nb.config import ExplainConfig, count_noun, cut_list, make_config
-from aam_nb.config.spreadsheet import write_csv
 from aam_nb.evaluate.resampling import bootstrap_mean_interval
 from aam_nb.explain.attribution.methods import PRECISION
 from aam_nb.explain.attribution.probe import ExplainError
 from aam_nb.explain.attribution.query import PLURALS, SINGULARS, AttributionQuery
-from aam_nb.study.atomic import whole_file
 from aam_nb.study.columns import number_groups
+from aam_nb.study.csv_files import write_csv
 from aam_nb.study.errors import UnknownIdError
 from aam_nb.study.study import Study
 
@@ -261,8 +260,7 @@ class Attributions:
     def save(self, path: str | Path) -> Path:
         """Write `to_frame()` as CSV; a file of that name is replaced once the new one is complete."""
         path = Path(path)
-        with whole_file(path) as fresh:
-            write_csv(self.to_frame(), fresh)
+        write_csv(self.to_frame(), path)
         return path
 
     def plot(self, **artist_kw: Any) -> Any:

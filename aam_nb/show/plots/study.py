@@ -52,7 +52,8 @@ def pcoa(
     ax = ax or new_axes()
     points, share = result.samples, result.proportion_explained.to_numpy()
     style: dict[str, Any] = POINTS | {"s": 24, "alpha": 0.85} | artist_kw
-    x, y = points.iloc[:, 0].to_numpy(), points.iloc[:, 1].to_numpy()
+    x = points.iloc[:, 0].to_numpy()
+    y = points.iloc[:, 1].to_numpy() if len(share) > 1 else np.zeros(len(x))  # one axis alone is a line of points
     if color is None:
         sns.scatterplot(x=x, y=y, color=PALETTE[0], ax=ax, **style)
     elif is_numeric_dtype(color) and not is_bool_dtype(color):
@@ -73,7 +74,7 @@ def pcoa(
         ax.legend(handles, names[: len(handles)], title=cut(color.name), frameon=False, fontsize=8, **place)
     ax.set(
         xlabel=f"PCo 1 ({share[0]:.1%} explained)",
-        ylabel=f"PCo 2 ({share[1]:.1%} explained)",
+        ylabel=f"PCo 2 ({share[1]:.1%} explained)" if len(share) > 1 else "",
         title="Principal coordinates",
     )
     return ax

@@ -31,6 +31,7 @@ from aam_nb.show.widgets.study_payload import (
     ordinate,
     ordination_payload,
     reads_and_deepest,
+    refuse_left_out,
     rows_by_level,
     sample_curves_payload,
     study_payload,
@@ -150,6 +151,7 @@ class StudyExplorer(Explorer):
 
     @traitlets.validate("color", "facet")
     def _check_column(self, proposal: Any) -> str:
+        refuse_left_out(self.study, self.columns, proposal["value"], proposal["trait"].name)
         none = [""] if proposal["trait"].name == "color" or not self.columns else []
         return require_known(proposal, [*none, *(c["name"] for c in self.columns)], "columns")
 

@@ -93,6 +93,39 @@ def describe_columns(study: Study) -> tuple[list[dict[str, Any]], str]:
     )
 
 
+def refuse_left_out(study: Study, columns: list[dict[str, Any]], name: str, trait: str) -> None:
+    """Refuse (`ExplorerError`) a metadata column that the explorer leaves out, with the reason and the way to show it.
+
+    Parameters
+    ----------
+    study
+        The study.
+    columns
+        Those that it does not leave out, of `describe_columns`.
+    name
+        The column asked for, which may be no column at all.
+    trait
+        What it was asked for as: "color" or "facet".
+    """
+    if name not in study.metadata or name in [c["name"] for c in columns]:
+        return
+    values = study.metadata[name]
+    if not values.notna().any():
+        reason, fix = "it has no value", "Choose another column"
+    elif values.nunique() == values.notna().sum():
+        are_dates, column = pd.api.types.is_datetime64_any_dtype(values), f"study.metadata[{name!r}]"
+        reason = f"its {count_noun(int(values.notna().sum()), 'date' if are_dates else 'value')} all differ"
+        fix = "Make a column of groups, or of numbers, from it"
+        if are_dates:
+            fix += f": `{column}.dt.strftime('%Y-%m')` are months, `({column} - {column}.min()).dt.days` days"
+    else:
+        reason, fix = f"it comes after the first {MOST_COLUMNS}", f"Show fewer: `study.metadata[[{name!r}, …]]`"
+    raise ExplorerError(
+        f"{trait} is {cut_repr(name)}, a column that the explorer leaves out, since {reason}. Expected values that several samples share, "
+        f"or numbers. {fix}."
+    )
+
+
 def _few_numbers_payload(values: pd.Series, name: str) -> dict[str, Any]:
     """A column of few whole numbers, as categories in the order of the numbers."""
     column = column_payload(values.astype(float).map(lambda v: f"{v:.0f}", na_action="ignore"), name)
@@ -250,7 +283,8 @@ def ordination_payload(ordination: OrdinationResults, study: Study, *, label: st
         notes.append(
             f"With more than {EXACT:,} samples, % explained is a share of all eigenvalues, also negative ones."
         )
-    rho = pd.Series(points[:, 0]).corr(study.depth[ids].reset_index(drop=True), "spearman")
+    first, depth = pd.Series(points[:, 0]), study.depth[ids].reset_index(drop=True)
+    rho = first.corr(depth, "spearman") if min(first.nunique(), depth.nunique()) > 1 else 0.0
     if not rarefied and abs(rho) >= WITH_DEPTH:
         notes.append(
             f"The first axis is correlated with sequencing depth (Spearman ρ {rho:.2f}): look at the rarefied study, too."

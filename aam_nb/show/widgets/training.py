@@ -17,7 +17,7 @@ from IPython.display import DisplayHandle, display
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from matplotlib.figure import Figure
 
-from aam_nb.config.spreadsheet import write_csv
+from aam_nb.config.spreadsheet import format_csv
 from aam_nb.show import plots
 from aam_nb.show.widgets.twin import Twin, draw_png, in_notebook
 from aam_nb.train.callbacks import Callback, Training, best_row
@@ -155,7 +155,7 @@ class TrainingMonitor(Twin, Callback, traitlets.HasTraits):
             height=HEIGHT,
             columns=[c for c in last if c not in ("stage", "memory_mb", "grad_norm")],
             rows=last.to_dict("records"),
-            csv=base64.b64encode(write_csv(self.history, index=False).encode()).decode() if len(self.history) else "",
+            csv=base64.b64encode(format_csv(self.history, index=False).encode()).decode() if len(self.history) else "",
         )
 
     def sentence(self) -> str:

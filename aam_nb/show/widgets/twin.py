@@ -15,7 +15,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from aam_nb.config import UserError
-from aam_nb.config.spreadsheet import write_csv
+from aam_nb.config.spreadsheet import format_csv
 from aam_nb.study.atomic import whole_file
 
 DPI = 90
@@ -71,7 +71,7 @@ class Twin:
                 figure.savefig(fresh, format=kind[1:], dpi=2 * DPI, bbox_inches="tight")
                 plt.close(figure)
             elif kind in TABLES:
-                write_csv(self.to_frame(), fresh, separator="," if kind == ".csv" else "\t")
+                format_csv(self.to_frame(), fresh, separator="," if kind == ".csv" else "\t")
             else:
                 fresh.write_text(self.page(), encoding="utf-8")
         return path
