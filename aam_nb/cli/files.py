@@ -10,7 +10,9 @@ import tyro
 from aam_nb.cli.args import TableArgs
 from aam_nb.cli.messages import MAX_PATH_LENGTH, UsageError, explain_error, print_message
 from aam_nb.config import UnifracConfig, UserError, to_one_line
+from aam_nb.config.spreadsheet import escape_cell
 from aam_nb.study.atomic import whole_file
+from aam_nb.study.writable import own_descriptor
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,7 +52,7 @@ class Unifrac:
     unifrac: UnifracConfig = field(default_factory=UnifracConfig)
 
     def __call__(self) -> None:
-        if self.out.suffix not in (".tsv", ".h5"):
+        if self.out.suffix not in (".tsv", ".h5") and own_descriptor(self.out) is None:
             raise UsageError(
                 f"--out is {self.out}. Expected a name that ends in .tsv or .h5. Try `--out {self.out.with_suffix('.tsv')}`."
             )
@@ -61,8 +63,11 @@ class Unifrac:
             write_unifrac(study, self.out, config=self.unifrac)
         else:
             distances = unifrac(study, config=self.unifrac)
+            named = type(distances)(
+                distances.data, ids=[escape_cell(i) for i in distances.ids]
+            )  # not run by a spreadsheet
             with whole_file(self.out) as fresh:
-                distances.write(str(fresh))
+                named.write(str(fresh))
         print_message(f"Wrote {study.num_samples} x {study.num_samples} distances to {self.out}")
 
 

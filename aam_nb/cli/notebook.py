@@ -16,7 +16,7 @@ from typing import Any
 from aam_nb.cli import templates
 from aam_nb.cli.messages import UsageError, print_message
 from aam_nb.cli.parsing import parse
-from aam_nb.config import to_one_line
+from aam_nb.config import cut_list, to_one_line, to_utf8
 from aam_nb.study.atomic import whole_file
 
 
@@ -65,6 +65,12 @@ class Notebook:
         from jupyter_client.kernelspec import NoSuchKernel
         from nbclient.exceptions import DeadKernelError
 
+        odd = [str(v) for v in (self.template, self.out, *self.values.values()) if to_utf8(str(v)) != str(v)]
+        if odd:
+            raise UsageError(
+                f"{cut_list(odd)}: a name that is not UTF-8, which a notebook cannot hold. Expected letters of UTF-8. Rename it, or give "
+                "a link to it with another name."
+            )
         name, page = self.template.stem, self.out / f"{self.template.stem}.html"
         self.out.mkdir(parents=True, exist_ok=True)
         target = self.out / f"{name}.ipynb"

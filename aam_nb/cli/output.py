@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Literal, TextIO
 
 from aam_nb.cli.messages import UsageError, is_main
-from aam_nb.study.lock import lock_folder
+from aam_nb.study.lock import hand_on, lock_folder
 from aam_nb.study.writable import check_writable_file, check_writable_folder, own_descriptor
 
 Writes = Literal["file", "folder", "run", ""]
@@ -27,7 +27,7 @@ STANDARD_OUTPUT = Path("/dev/stdout")
 @contextlib.contextmanager
 def claim_output(command: Any, verb: str, writes: Writes) -> Iterator[Any]:
     """The command, its `--out` refused (`UserError`) where it cannot be written, and locked where it is a folder, while it runs."""
-    out = getattr(command, "out", None)
+    out = getattr(command, "run" if verb == "resume" else "out", None)
     with ExitStack() as stack:
         if not writes or out is None or not is_main():
             yield command
@@ -43,8 +43,13 @@ def claim_output(command: Any, verb: str, writes: Writes) -> Iterator[Any]:
                 raise UsageError(
                     f"--out is -, which is standard output. `aam-nb {verb}` writes a folder. Give its name, or `--out ./-`."
                 )
+            if verb == "resume" and not out.parent.is_dir():  # there is nothing to continue, as the command will say
+                yield command
+                return
             check_writable_folder(out, replaced=writes == "run")
             stack.enter_context(lock_folder(out))
+            if verb == "notebook":
+                stack.enter_context(hand_on(out))  # to its kernel
         yield command
 
 

@@ -36,7 +36,7 @@ COMMANDS: dict[str, type[Any]] = {
 }
 WRITES: dict[str, Writes] = {
     **dict.fromkeys(("predict", "report", "unifrac"), "file"),
-    **dict.fromkeys(("pretrain", "fit"), "run"),
+    **dict.fromkeys(("pretrain", "fit", "resume"), "run"),
     **dict.fromkeys(("demo", "evaluate", "explain", "errors", "compare", "notebook"), "folder"),
 }
 """What each command writes to `--out`."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import shlex
 from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from aam_nb.cli.args import SplitArgs, StudyArgs, TableArgs, choose_split_target
 from aam_nb.cli.messages import UsageError, format_evaluation, is_main, print_message
 from aam_nb.cli.parsing import parse
-from aam_nb.config import ModelConfig, TargetConfig, TrainConfig
+from aam_nb.config import ModelConfig, TargetConfig, TrainConfig, to_utf8
 from aam_nb.config.train import UnlabelledObjective
 from aam_nb.study.atomic import recover_folder, whole_file
 
@@ -165,6 +166,8 @@ class Resume:
             record = json.loads(path.read_text(encoding="utf-8"))
             verb, *args = [str(a) for a in record["command"]]
             folder = str(record["folder"])
+            if "hexadecimal" in record:
+                folder, verb, *args = [os.fsdecode(bytes.fromhex(text)) for text in record["hexadecimal"]]
         except (ValueError, KeyError, TypeError) as error:
             raise UsageError(
                 f"{path} cannot be read ({error}). Expected the file that `aam-nb fit` wrote. Start again with `aam-nb fit`."
@@ -199,7 +202,11 @@ def make_recorder(out: Path) -> list[Callback]:
         def on_fit_start(self, trainer: Any) -> None:
             if trainer.is_main and ARGV.get():
                 with whole_file(out / COMMAND) as fresh:
-                    fresh.write_text(as_json({"command": ARGV.get(), "folder": str(Path.cwd())}), encoding="utf-8")
+                    texts = [str(Path.cwd()), *ARGV.get()]
+                    record: dict[str, Any] = {"command": texts[1:], "folder": texts[0]}
+                    if any(to_utf8(t) != t for t in texts):  # names of files that JSON cannot hold
+                        record["hexadecimal"] = [os.fsencode(t).hex() for t in texts]
+                    fresh.write_text(as_json(record), encoding="utf-8")
 
     return [CommandRecorder()]
 

@@ -24,7 +24,7 @@ from aam_nb.config.explain import (
     FaithfulnessConfig,
 )
 from aam_nb.config.memory import MemoryNotice, MemoryShortageError, is_out_of_memory, telling_of_memory
-from aam_nb.config.messages import Notice, UserError, count_noun, cut_list, cut_repr, to_one_line
+from aam_nb.config.messages import Notice, UserError, count_noun, cut_list, cut_repr, to_one_line, to_utf8
 from aam_nb.config.model import ModelConfig
 from aam_nb.config.target import TargetConfig, TransformKind
 from aam_nb.config.train import TrainConfig
@@ -67,4 +67,5 @@ __all__ = [
     "telling_of_memory",
     "to_dict",
     "to_one_line",
+    "to_utf8",
 ]

@@ -10,6 +10,11 @@ def to_one_line(text: str) -> str:
     return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
 
 
+def to_utf8(text: str) -> str:
+    """Text that can be written: what is not UTF-8, as in the name of a file, is shown as `\\udcff`."""
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
 class UserError(Exception):
     """A mistake that its message explains: the command line prints it as one line and exits with code 2."""
 

@@ -43,6 +43,8 @@ LEFTOVER = re.compile(r"\..+\.[0-9a-f]{8}\.(?:new|old)")
 """Names of what is being written, and of what was replaced."""
 LONGEST = 100
 """Bytes of a name that a temporary name holds; of longer ones it holds a digest."""
+DEPTH = 2
+"""Folders within one another in which leftovers are looked for: those of a run and of a comparison."""
 STEPS = 20
 """Looks, a twentieth of a second apart, at a folder whose writer is between its two renames."""
 
@@ -139,9 +141,10 @@ def recover_folder(folder: Path, *, own: bool = False) -> None:
 
 def clear_leftovers(folder: Path) -> None:
     """Remove what killed writers left in a folder and in the folders inside it."""
-    for place, folders, _ in os.walk(folder):
-        left = [name for name in folders if LEFTOVER.fullmatch(name)]
-        folders[:] = [name for name in folders if name not in left]
+    for place, folders, files in os.walk(folder):
+        left = [name for name in (*folders, *files) if LEFTOVER.fullmatch(name)]
+        deep = len(Path(place).relative_to(folder).parts) >= DEPTH
+        folders[:] = [] if deep else [name for name in folders if name not in left]
         # Without its folder, what was replaced is all that there is: whoever reads that folder gives it back.
         alone = {name for name in left if name.endswith(".old") and not _has_owner(name, folders)}
         _remove_unused([Path(place) / name for name in left if name not in alone])
@@ -236,8 +239,7 @@ def _scratch(path: Path, target: Path) -> Iterator[Path]:
     fresh, descriptor = target, None
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        if target.exists():
-            _remove_unused(_leftovers(target))
+        recover_folder(target, own=True)
         for _ in range(STEPS):
             fresh = _beside(target)
             fresh.mkdir()

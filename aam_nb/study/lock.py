@@ -71,6 +71,16 @@ def lock_folder(folder: str | Path) -> Iterator[None]:
                 parent.rmdir()
 
 
+@contextmanager
+def hand_on(folder: Path) -> Iterator[None]:
+    """Let processes started inside write a folder that this process has locked."""
+    os.environ[HANDED_ON] = str(resolve_destination(folder))
+    try:
+        yield
+    finally:
+        os.environ.pop(HANDED_ON, None)
+
+
 def _lock_file(folder: Path) -> Path:
     """Beside the folder, since the folder itself may be replaced; inside where nothing can be written beside it."""
     inside = folder.is_dir() and (folder.is_mount() or not os.access(folder.parent, os.W_OK))

@@ -13,10 +13,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from aam_nb.config import count_noun, cut_list, cut_repr
+from aam_nb.config import count_noun, cut_list, cut_repr, to_utf8
 from aam_nb.study.atomic import whole_file, whole_folder
 from aam_nb.study.base import StudyBase
+from aam_nb.study.csv_files import write_csv
 from aam_nb.study.errors import FormatError, StudyError
+from aam_nb.study.lock import lock_folder
 from aam_nb.study.readers.disk import DiskTable
 from aam_nb.study.readers.metadata import read_metadata, write_metadata
 from aam_nb.study.readers.taxonomy import RANKS, read_taxonomy
@@ -166,7 +168,7 @@ def write_folder(study: StudyBase, folder: str | Path) -> Path:
             f"{folder} exists and is not a saved study, so it is left as it is. Expected a new or empty folder, or an earlier study. "
             "Choose another name."
         )
-    with whole_folder(folder) as fresh:
+    with lock_folder(folder), whole_folder(folder) as fresh:
         if study.taxonomy is not None:
             _write_taxonomy(study.taxonomy, fresh / "taxonomy.tsv")
         write_biom(study, fresh / "table.biom")
@@ -174,7 +176,8 @@ def write_folder(study: StudyBase, folder: str | Path) -> Path:
             write_metadata(study.metadata, fresh / "metadata.tsv")
         if study.tree is not None:
             (fresh / "tree.nwk").write_text(study.tree.to_newick() + "\n", encoding="utf-8")
-        (fresh / SAVED).write_text(json.dumps(_record(study), indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+        text = to_utf8(json.dumps(_record(study), indent=1, ensure_ascii=False))
+        (fresh / SAVED).write_text(text + "\n", encoding="utf-8")
     return folder
 
 
@@ -208,7 +211,7 @@ def _write_taxonomy(taxonomy: pd.DataFrame, path: Path) -> None:
     frame = pd.DataFrame({"Taxon": texts.agg("; ".join, axis=1)}, index=taxonomy.index.rename("Feature ID"))
     if "confidence" in taxonomy:
         frame["Confidence"] = taxonomy["confidence"]
-    frame.to_csv(path, sep="\t")
+    write_csv(frame, path, separator="\t")
     _refuse_unlike(names, path)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import shutil
 from importlib.metadata import version
 from pathlib import Path
@@ -13,10 +14,11 @@ import numpy as np
 from safetensors.torch import save
 from torch import Tensor, nn
 
-from aam_nb.config import UserError, count_noun
+from aam_nb.config import UserError, count_noun, to_utf8
 from aam_nb.config.schema import anything, fields
 from aam_nb.config.stored import MOST_JSON, StoredFile
 from aam_nb.study.atomic import recover_folder, whole_folder
+from aam_nb.study.lock import lock_folder
 from aam_nb.train.run_schema import CHECKS
 from aam_nb.train.tensors import TensorFile, describe_differences, kinds_of
 from aam_nb.version import __version__
@@ -60,15 +62,31 @@ def write_run(folder: str | Path, files: dict[str, str], weights: dict[str, Tens
     """
     folder = Path(folder).resolve()  # so that "." has a name and a parent too
     require_free(folder)
-    with whole_folder(folder) as fresh:
+    with lock_folder(folder), whole_folder(folder) as fresh:
         for name, text in files.items():
             (fresh / name).write_text(text, encoding="utf-8")
         on_cpu = {k: v.detach().cpu().contiguous() for k, v in weights.items()}
         (fresh / "model.safetensors").write_bytes(save(on_cpu))  # save_file would make it readable by its owner alone
         for name in KEPT:
             if (folder / name).is_dir():
-                shutil.copytree(folder / name, fresh / name)
+                shutil.copytree(
+                    folder / name, fresh / name, symlinks=True, ignore=_no_files, copy_function=_link_or_copy
+                )
     return folder
+
+
+def _no_files(place: str, names: list[str]) -> list[str]:
+    """Names of a folder that are not kept: pipes and devices, and what a killed writer left."""
+    paths = [Path(place) / name for name in names]
+    return [p.name for p in paths if p.suffix == ".new" or not (p.is_symlink() or p.is_file() or p.is_dir())]
+
+
+def _link_or_copy(source: str, to: str) -> None:
+    """The same file under a second name, where the file system has that: no room is needed twice."""
+    try:
+        os.link(source, to, follow_symlinks=False)
+    except (OSError, NotImplementedError):
+        shutil.copy2(source, to, follow_symlinks=False)
 
 
 def require_free(folder: str | Path, *, unfinished: bool = True) -> None:
@@ -157,11 +175,13 @@ def as_json(value: Any) -> str:
 
     def simplify(x: Any) -> Any:
         if isinstance(x, dict):
-            return {str(k): simplify(v) for k, v in x.items()}
+            return {to_utf8(str(k)): simplify(v) for k, v in x.items()}
         if isinstance(x, (list, tuple)):
             return [simplify(v) for v in x]
         if isinstance(x, np.generic):
             x = x.item()
+        if isinstance(x, str):
+            return to_utf8(x)
         return None if isinstance(x, float) and not np.isfinite(x) else x
 
     return json.dumps(simplify(value), indent=1, ensure_ascii=False, allow_nan=False) + "\n"

@@ -23,6 +23,7 @@ from aam_nb.batch.tokens import tokenize
 from aam_nb.config import ConfigError, TrainConfig, UserError, cut_list, is_out_of_memory
 from aam_nb.model.module import Network, StepResult
 from aam_nb.model.objectives import Objective, Task
+from aam_nb.study.lock import lock_folder
 from aam_nb.study.study import Study
 from aam_nb.train import checkpoint, optim
 from aam_nb.train.asv_cache import AsvVectors
@@ -125,7 +126,12 @@ class Trainer:
     def run(self) -> pd.DataFrame:
         """Train until the epochs or the patience end. An interrupt (Ctrl-C, stop button, SIGTERM) saves a checkpoint and ends it
         early, keeping the best weights so far."""
-        with seeded(self.config, self.accelerator.device), self.signals.delayed(wanted=self.folder is not None):
+        alone = lock_folder(self.folder) if self.folder is not None and self.is_main else nullcontext()
+        with (
+            alone,
+            seeded(self.config, self.accelerator.device),
+            self.signals.delayed(wanted=self.folder is not None),
+        ):
             if self._start is not None:
                 checkpoint.restore(self, self._start)
             self._call_hooks("on_fit_start")

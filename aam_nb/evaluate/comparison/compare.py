@@ -22,8 +22,8 @@ from aam_nb.evaluate.comparison.cross_validation import (
     Fold,
     Job,
     Outcome,
+    claimed,
     make_jobs,
-    require_writable,
     run_jobs,
 )
 from aam_nb.evaluate.comparison.result import ALPHA, Comparison
@@ -136,17 +136,17 @@ def compare(  # nine parameters: users type each of them, and the settings are i
     folds, split_notes = _make_folds(labelled, target, group, config)
     _refuse_lone_classes(labelled, folds, shared)
     exchange = _exchange(labelled, shared, config)
-    folder = None if out is None else require_writable(Path(out))
-    # The fits: each contender in each fold.
-    jobs = make_jobs(labelled, chosen, folds, shared)
-    outcomes = run_jobs(labelled, jobs, shared, processes=config.jobs, out=folder, progress=progress)
-    fold_predictions = FoldPredictions(labelled, shared, config, folds, jobs, outcomes)
-    # What they add up to.
-    notes = [*split_notes, *notes, *_notes_on_size(fold_predictions), *_notes_on_fits(fold_predictions)]
-    result = _make_result(fold_predictions, chosen, exchange, notes, progress=progress)
-    if folder is not None:
-        result.save(folder)
-    return result
+    with claimed(out) as folder:
+        # The fits: each contender in each fold.
+        jobs = make_jobs(labelled, chosen, folds, shared)
+        outcomes = run_jobs(labelled, jobs, shared, processes=config.jobs, out=folder, progress=progress)
+        fold_predictions = FoldPredictions(labelled, shared, config, folds, jobs, outcomes)
+        # What they add up to.
+        notes = [*split_notes, *notes, *_notes_on_size(fold_predictions), *_notes_on_fits(fold_predictions)]
+        result = _make_result(fold_predictions, chosen, exchange, notes, progress=progress)
+        if folder is not None:
+            result.save(folder)
+        return result
 
 
 def _checked(study: Study, target: str, covariates: Sequence[str]) -> tuple[str, ...]:

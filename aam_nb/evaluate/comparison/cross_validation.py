@@ -22,12 +22,16 @@ from tqdm.auto import tqdm
 from aam_nb.arrays import Bools
 from aam_nb.baselines.settings import SharedSettings
 from aam_nb.config import UserError, to_dict
+from aam_nb.config.stored import StoredFile
 from aam_nb.evaluate.comparison.contenders import Contender
 from aam_nb.evaluate.comparison.fitting import fit_and_predict
-from aam_nb.study.atomic import whole_file
+from aam_nb.evaluate.comparison.workers import without_interrupts, worker_pool
+from aam_nb.study.atomic import scratch_folder, whole_file
 from aam_nb.study.csv_files import write_csv
+from aam_nb.study.lock import lock_folder
 from aam_nb.study.splits import Split
 from aam_nb.study.study import Study
+from aam_nb.study.writable import check_writable_folder
 from aam_nb.version import __version__
 
 JOB_FORMAT = 2
@@ -156,7 +160,8 @@ def run_jobs(
     processes = min(processes, len(jobs))
     # Processes hand their results over as files: in a folder of their own where none is kept.
     own_folder = processes > 1 and out is None
-    with tempfile.TemporaryDirectory(prefix="aam_nb-compare-") if own_folder else nullcontext(out) as opened:
+    own_place = Path(tempfile.gettempdir()) / "aam_nb-compare"
+    with scratch_folder(own_place) if own_folder else nullcontext(out) as opened:
         folder = None if opened is None else Path(opened) / DONE_IN
         done = {
             j.key: outcome
@@ -247,19 +252,20 @@ def watch_memory() -> Iterator[Callable[[], float]]:
 # -- on disk ----------------------------------------------------------------------------------------------------------
 
 
-def require_writable(out: Path) -> Path:
-    """The folder, after a check that it can be written to: before hours of fits rather than after the first.
+@contextmanager
+def claimed(out: str | Path | None) -> Iterator[Path | None]:
+    """The folder, for this comparison alone, after a check that it can be written to: before hours of fits rather than after the first.
 
     Raises
     ------
-    NotWrittenError
-        It cannot.
+    NotWrittenError, FolderInUseError
+        It cannot; another process writes it.
     """
-    probe = out / DONE_IN / "probe"
-    with whole_file(probe) as path:
-        path.touch()
-    probe.unlink()
-    return out
+    if out is None:
+        yield None
+        return
+    with lock_folder(check_writable_folder(out)):
+        yield Path(out)
 
 
 def _write(folder: Path, job: Job, outcome: Outcome) -> None:
@@ -286,7 +292,7 @@ def _read(folder: Path, job: Job, sample_ids: pd.Index, settings: SharedSettings
     try:
         record = json.loads((folder / f"{job.key}.json").read_text(encoding="utf-8"))
         facts = record["facts"]
-        frame = pd.read_csv(table, dtype=str, keep_default_na=False).set_index("sample_id")
+        frame = StoredFile(path=table).read_table(["sample_id"]).set_index("sample_id")
         intact = record.get("sha256", "") in ("", _digest(table))
         complete = set(frame.index) == set(sample_ids[job.fold.test])
         if not intact or not complete or not facts.keys() >= MEASURED:
@@ -307,48 +313,37 @@ _worker: dict[str, Any] = {}
 def _in_processes(
     study: Study, jobs: Sequence[Job], settings: SharedSettings, folder: Path, bar: Any, processes: int
 ) -> Iterator[tuple[str, Outcome]]:
-    from concurrent.futures import ProcessPoolExecutor, as_completed
+    from concurrent.futures import as_completed
     from concurrent.futures.process import BrokenProcessPool
-    from multiprocessing import get_context
 
     import torch
 
     threads = max(1, torch.get_num_threads() // processes)
-    with tempfile.TemporaryDirectory(prefix="aam_nb-study-") as temporary:
-        study.save(Path(temporary) / "study")
-        given = (str(Path(temporary) / "study"), str(folder), settings, threads)
-        pool = ProcessPoolExecutor(
-            processes, mp_context=get_context("spawn"), initializer=_start_worker, initargs=given
-        )
+    with scratch_folder(folder.parent / "study") as temporary:
+        study.save(temporary / "study")
+        given = (str(temporary / "study"), str(folder), settings, threads)
         try:
-            waiting = {pool.submit(_run_in_worker, job): job for job in jobs}
-            for future in as_completed(waiting):
-                job = waiting[future]
-                future.result()
-                bar.set_postfix_str(f"{job.contender.name}, {job.fold.name}")
-                outcome = _read(folder, job, study.sample_ids, settings)
-                assert outcome is not None
-                yield job.key, outcome
+            with worker_pool(processes, _start_worker, given) as pool:
+                with without_interrupts():
+                    waiting = {pool.submit(_run_in_worker, job): job for job in jobs}
+                for future in as_completed(waiting):
+                    job = waiting[future]
+                    future.result()
+                    bar.set_postfix_str(f"{job.contender.name}, {job.fold.name}")
+                    outcome = _read(folder, job, study.sample_ids, settings)
+                    assert outcome is not None
+                    yield job.key, outcome
         except BrokenProcessPool as error:
             raise CompareError(
                 "A worker process ended before its work was done. Expected it to finish: memory may have run out, or the call stands in a "
                 "script outside `if __name__ == '__main__':`. Put it there, or use `jobs=1`."
             ) from error
-        except BaseException:
-            for process in list((pool._processes or {}).values()):  # `terminate_workers` from Python 3.14 on
-                process.terminate()
-            raise
-        finally:
-            pool.shutdown(wait=True, cancel_futures=True)
 
 
 def _start_worker(study: str, folder: str, settings: SharedSettings, threads: int) -> None:
-    import signal
-
     import torch
     from threadpoolctl import threadpool_limits
 
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to the parent, which ends its workers
     torch.set_num_threads(threads)
     _worker.update(
         study=Study.load(study),

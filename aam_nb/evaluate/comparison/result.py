@@ -13,11 +13,13 @@ import pandas as pd
 
 from aam_nb.baselines.scoring import guessing_score
 from aam_nb.config import CompareConfig, cut_list
+from aam_nb.config.spreadsheet import restore_cell
 from aam_nb.evaluate.leaks import Leak
 from aam_nb.evaluate.metrics import METRICS
 from aam_nb.study.atomic import whole_file
 from aam_nb.study.csv_files import write_csv
 from aam_nb.study.errors import UnknownIdError
+from aam_nb.study.lock import lock_folder
 
 ALPHA = 0.05
 """Adjusted p-value below which two models are distinguished, where the interval of their difference says so too."""
@@ -287,11 +289,13 @@ class Comparison:
             The folder cannot be written to.
         """
         folder = Path(folder)
-        for name in TABLES:
-            table = getattr(self, name)
-            write_csv(table, folder / f"{name}.csv", index=table.index.name == "sample_id")
-        with whole_file(folder / "comparison.json") as path:
-            path.write_text(json.dumps(self.to_dict(), indent=1, ensure_ascii=False), encoding="utf-8")
+        text = json.dumps(self.to_dict(), indent=1, ensure_ascii=False)
+        with lock_folder(folder):
+            for name in TABLES:
+                table = getattr(self, name)
+                write_csv(table, folder / f"{name}.csv", index=table.index.name == "sample_id")
+            with whole_file(folder / "comparison.json") as path:
+                path.write_text(text, encoding="utf-8", errors="backslashreplace")
         return folder
 
     @classmethod
@@ -308,7 +312,7 @@ class Comparison:
         is_class = values["kind"] == "classification"
         tables: dict[str, Any] = {}
         for name in TABLES:
-            table = pd.read_csv(folder / f"{name}.csv", dtype=str, keep_default_na=False)
+            table = pd.read_csv(folder / f"{name}.csv", dtype=str, keep_default_na=False).map(restore_cell)
             text_columns = {"contender", "metric", "verdict", "exchanged", "sample_id"}
             if name == "folds":
                 text_columns |= {"fold"}

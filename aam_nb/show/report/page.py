@@ -18,6 +18,7 @@ from aam_nb.show.report.sections import model_section
 from aam_nb.show.widgets.page import embed
 from aam_nb.study.atomic import whole_file
 from aam_nb.study.study import Study
+from aam_nb.study.writable import check_writable_file
 from aam_nb.train.estimator import AAM
 from aam_nb.train.run import versions
 from aam_nb.version import __version__
@@ -61,6 +62,7 @@ def report(model: AAM | Sequence[AAM], study: Study, path: str | Path, *, title:
     """
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
+    check_writable_file(path)  # before the work
     models = [model] if isinstance(model, AAM) else list(model)
     sections = [model_section(m, study) for m in models]
     explorers = [widgets.explore(study), *(e for section in sections for e in section.explorers.values())]
@@ -84,7 +86,7 @@ def report(model: AAM | Sequence[AAM], study: Study, path: str | Path, *, title:
         embedded=embedded,
     )
     with whole_file(path) as fresh:
-        fresh.write_text(text, encoding="utf-8")
+        fresh.write_text(text, encoding="utf-8", errors="backslashreplace")
     return Path(path)
 
 
