@@ -365,10 +365,10 @@ def test_saving_again_replaces_and_leaves_nothing_beside(
 
 
 def test_a_save_that_fails_leaves_the_earlier_run_whole(fitted: aam.AAM, run: Path) -> None:
-    """A lone surrogate cannot be written as UTF-8, so the second save breaks half-way."""
+    """A lone surrogate in a CSV cannot be written as UTF-8, so the second save breaks half-way."""
     before = contents(run.parent)
     model = aam.load(run)
-    model.samples["train"] = ["\ud800"]
+    model.history["\ud800"] = 1.0
     with pytest.raises(UnicodeEncodeError):
         model.save(run)
     assert contents(run.parent) == before
