@@ -11,6 +11,7 @@ import pandas as pd
 from sklearn.base import BaseEstimator, TransformerMixin
 
 from aam_nb.arrays import Array, Floats
+from aam_nb.baselines.scaling import UnitFree
 from aam_nb.model.objectives import class_names
 from aam_nb.study.columns import is_numeric_column
 from aam_nb.study.study import Study
@@ -97,21 +98,26 @@ class AsvFeatures(TransformerMixin, BaseEstimator):
 
 
 class CovariateColumns:
-    """Metadata columns as numbers: those of numbers with the training mean where they are missing, others with a column for each
-    training category."""
+    """Metadata columns as numbers: those of numbers standardised, with the training mean where they are missing, others with a column for
+    each training category."""
 
     def __init__(self, train: Study, columns: Sequence[str]) -> None:
-        self.means, self.categories = dict[str, float](), dict[str, list[str]]()
+        self.numbers, self.categories = dict[str, UnitFree](), dict[str, list[str]]()
         for column in columns:
             values = train.column(column)
             if is_numeric_column(values):
-                self.means[column] = float(values.astype(float).mean()) if values.notna().any() else 0.0
+                known = values.astype(float).dropna().to_numpy()
+                self.numbers[column] = UnitFree().fit(known[:, None] if len(known) else np.zeros((1, 1)))
             else:
                 self.categories[column] = sorted(class_names(values).dropna().unique())
 
     def __call__(self, study: Study) -> Floats:
         """n_samples x n_columns."""
-        numbers = [study.column(c).astype(float).fillna(mean).to_numpy()[:, None] for c, mean in self.means.items()]
+        # A missing number becomes 0, the mean.
+        numbers = [
+            np.nan_to_num(scaler.transform(study.column(c).astype(float).to_numpy(na_value=np.nan)[:, None]))
+            for c, scaler in self.numbers.items()
+        ]
         for column, categories in self.categories.items():
             values = class_names(study.column(column)).to_numpy()
             numbers.append((values[:, None] == np.array(categories, dtype=object)[None]).astype(float))

@@ -12,7 +12,7 @@ from aam_nb.baselines.dummy import constant_prediction, mean_or_shares
 from aam_nb.baselines.predictions import Predictor, prediction_frame, read_target
 from aam_nb.baselines.scoring import leading_score
 from aam_nb.baselines.settings import SharedSettings
-from aam_nb.baselines.tuning import split_training_side
+from aam_nb.baselines.tuning import SCORE_DIGITS, split_training_side
 from aam_nb.model.objectives import Classification, Task
 from aam_nb.study.confounding import find_candidate_groups
 from aam_nb.study.study import Study
@@ -33,7 +33,7 @@ def fit_group_lookup(train: Study, settings: SharedSettings, seed: int) -> tuple
         for a, b in splits:
             frame = look_up(truth[a], names[a], names[b], train.sample_ids[b], task)
             scores.append(leading_score(truth[b], frame[settings.target].to_numpy(), classes=classes))
-        score_of[column] = float(np.nanmean(scores)) if np.isfinite(scores).any() else -np.inf
+        score_of[column] = round(float(np.nanmean(scores)), SCORE_DIGITS) if np.isfinite(scores).any() else -np.inf
     if not score_of:
         return (lambda study: constant_prediction(truth, study.sample_ids, task)), {"column": None}
     best = max(score_of, key=lambda c: score_of[c])

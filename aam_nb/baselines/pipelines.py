@@ -11,6 +11,7 @@ from aam_nb.baselines import gradient_boosting, linear, random_forest, support_v
 from aam_nb.baselines.depth_only import make_depth_model
 from aam_nb.baselines.features import AsvFeatures, CovariateColumns, count_reads, depth_and_richness
 from aam_nb.baselines.predictions import Predictor, read_target
+from aam_nb.baselines.scaling import in_any_unit
 from aam_nb.baselines.settings import SharedSettings
 from aam_nb.baselines.tuning import number_classes, predict_frame, split_training_side, tune_model
 from aam_nb.config.evaluate import BaselineConfig
@@ -74,7 +75,6 @@ def make_pipeline(
     -------
     A scikit-learn estimator, and a grid for `GridSearchCV`. The estimator's own settings are those used without tuning.
     """
-    from sklearn.compose import TransformedTargetRegressor
     from sklearn.pipeline import Pipeline
     from sklearn.preprocessing import StandardScaler
 
@@ -87,8 +87,7 @@ def make_pipeline(
     pipeline = Pipeline([*steps, ("model", learner)])
     if classes:
         return pipeline, {f"model__{k}" if k else "model": v for k, v in grid.items()}
-    scaled = TransformedTargetRegressor(regressor=pipeline, transformer=StandardScaler())
-    return scaled, {f"regressor__model__{k}" if k else "regressor__model": v for k, v in grid.items()}
+    return in_any_unit(pipeline), {f"regressor__model__{k}" if k else "regressor__model": v for k, v in grid.items()}
 
 
 def make_learner(

@@ -17,6 +17,8 @@ from aam_nb.model.objectives import Classification, Task
 from aam_nb.study.splits import sort_ids
 from aam_nb.study.study import Study
 
+SCORE_DIGITS = 10
+"""Decimals of the scores by which settings are chosen."""
 Rows = list[tuple[Ints, Ints]]
 """Of each inner fold, the rows to learn from and the rows to judge by."""
 
@@ -99,7 +101,9 @@ def tune_model(
         warnings.simplefilter("ignore", ConvergenceWarning)  # reported by `converged`
         if splits:
             searched = clone(model).set_params(**while_searching or {})
-            search = GridSearchCV(searched, grid, scoring=_scorer(classes), cv=splits, error_score="raise", refit=False)
+            search = GridSearchCV(
+                searched, grid, scoring=_scorer(y, classes), cv=splits, error_score="raise", refit=False
+            )
             settings = search.fit(X, y).best_params_
         fitted = model.set_params(**settings).fit(X, y)
     chosen = {
@@ -110,12 +114,19 @@ def tune_model(
     return fitted, {"settings": chosen, "converged": _has_converged(fitted)}
 
 
-def _scorer(classes: bool) -> Any:
-    """Balanced accuracy over the classes present, or minus the mean squared error, of a fitted model."""
+def _scorer(truth: Array, classes: bool) -> Any:
+    """Balanced accuracy over the classes present, or minus the mean squared error as a share of the variance of `truth`, of a fitted model.
+
+    Rounded, so that settings which do equally well are equal in any unit: the first of them is taken.
+    """
+    variance = 1.0 if classes else float(np.var(truth))
 
     def score(model: Any, X: Array, y: Array) -> float:
         guess = use_one_thread(model).predict(X)
-        return leading_score(y, guess, classes=True) if classes else -float(np.mean((y - guess) ** 2))
+        score_of_fold = (
+            leading_score(y, guess, classes=True) if classes else -float(np.mean((y - guess) ** 2)) / variance
+        )
+        return round(score_of_fold, SCORE_DIGITS)
 
     return score
 

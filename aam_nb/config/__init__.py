@@ -26,6 +26,14 @@ from aam_nb.config.explain import (
 from aam_nb.config.memory import MemoryNotice, MemoryShortageError, is_out_of_memory, telling_of_memory
 from aam_nb.config.messages import Notice, UserError, count_noun, cut_list, cut_repr, to_one_line, to_utf8
 from aam_nb.config.model import ModelConfig
+from aam_nb.config.numbers import (
+    format_interval,
+    format_measure,
+    format_number,
+    format_p,
+    format_score,
+    format_signed,
+)
 from aam_nb.config.target import TargetConfig, TransformKind
 from aam_nb.config.train import TrainConfig
 
@@ -61,6 +69,12 @@ __all__ = [
     "count_noun",
     "cut_list",
     "cut_repr",
+    "format_interval",
+    "format_measure",
+    "format_number",
+    "format_p",
+    "format_score",
+    "format_signed",
     "from_dict",
     "is_out_of_memory",
     "make_config",

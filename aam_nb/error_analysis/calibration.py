@@ -17,6 +17,8 @@ from aam_nb.evaluate.resampling import draw_groups, percentile_interval, share_i
 
 TINY = 1e-12
 """Least probability that a logarithm is taken of."""
+ROUNDING = 1e-9
+"""Share by which an error may exceed a bound and still be within it: what a change of the unit may do."""
 FEW = 30
 """Validation samples, and groups, below which what is fitted to them is uncertain."""
 PER_BIN = 10
@@ -207,13 +209,15 @@ def calibrate_numbers(
 
 def _fit_lines(weight: Floats, x: Floats, y: Floats) -> dict[str, Floats]:
     """Weighted least squares of y on x, a fit for each row of weights."""
-    total = weight.sum(1)
+    total, centre = weight.sum(1), float(x.mean())
+    x, y = x - centre, y - centre  # far from 0, squares would lose what varies
     x_mean, y_mean = weight @ x / total, weight @ y / total
     variance = weight @ (x * x) / total - x_mean**2
     covariance = weight @ (x * y) / total - x_mean * y_mean
     with np.errstate(invalid="ignore", divide="ignore"):
-        slope = np.where(variance > TINY * max(1.0, float((x * x).max())), covariance / variance, np.nan)
-    return {"slope": slope, "intercept": y_mean - slope * x_mean, "bias": y_mean - x_mean}
+        slope = np.where(variance > TINY * float((x * x).max(initial=0)), covariance / variance, np.nan)
+    bias = y_mean - x_mean
+    return {"slope": slope, "intercept": y_mean + centre - slope * (x_mean + centre), "bias": bias}
 
 
 # -- conformal --------------------------------------------------------------------------------------------------------
@@ -279,7 +283,7 @@ def _measure_coverage(
     rows = []
     for level in levels:
         row: dict[str, float] = {"level": level, "threshold": conformal_threshold(valid, level)}
-        inside = scores <= row["threshold"]
+        inside = scores <= row["threshold"] * (1 + ROUNDING)
         row["coverage"] = float(inside.mean())
         row["low"], row["high"] = _share(inside, unit, config)
         if not np.isfinite(row["threshold"]):

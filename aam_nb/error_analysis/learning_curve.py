@@ -7,6 +7,7 @@ import pandas as pd
 from tqdm.auto import tqdm
 
 from aam_nb.arrays import Array, Floats, Ints
+from aam_nb.baselines.scaling import rank_key
 from aam_nb.config import ErrorsConfig, EvaluateConfig
 from aam_nb.error_analysis.samples import ErrorsError
 from aam_nb.evaluate.metrics import METRICS, bootstrap, score
@@ -90,8 +91,9 @@ def _rank_samples(train: Study, task: Task, group: str | None, seed: int) -> Flo
     unit = number_groups(groups, train.num_samples)
     values = train.column(task.target).iloc[by_id]
     if is_numeric_column(values) and task.kind == "regression":
-        middle = values.groupby(unit).mean()
-        stratum = pd.qcut(middle.rank(method="first"), min(BINS, len(middle)), labels=False)
+        middle = values.astype(float).groupby(unit).mean()
+        key = pd.Series(rank_key(middle.to_numpy()))
+        stratum = pd.qcut(key.rank(method="first"), min(BINS, len(middle)), labels=False)
     else:
         common = values.groupby(unit).agg(lambda v: v.dropna().mode().iloc[0] if v.notna().any() else "")
         stratum = pd.Series(pd.factorize(common)[0], index=common.index)

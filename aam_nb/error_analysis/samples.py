@@ -170,7 +170,9 @@ def _judged_samples(result: Evaluation, study: Study) -> Study:
     if result.target in test.metadata.columns:
         own, truth = test.metadata[result.target], result.predictions["truth"]
         if result.kind == "regression":
-            same = np.isclose(pd.to_numeric(own, errors="coerce"), truth.astype(float), rtol=1e-6)
+            truth = truth.astype(float)
+            spread = float(np.ptp(truth))
+            same = np.isclose(pd.to_numeric(own, errors="coerce"), truth, rtol=1e-6, atol=1e-6 * spread)
         else:
             same = (class_names(own) == truth).to_numpy(bool, na_value=False)
         if not same.all():

@@ -15,7 +15,8 @@ from scipy.stats import false_discovery_control, kruskal, rankdata, spearmanr
 from tqdm.auto import tqdm
 
 from aam_nb.arrays import Bools, Floats, Ints
-from aam_nb.config import ErrorsConfig, count_noun, cut_list, to_one_line
+from aam_nb.baselines.scaling import rank_key
+from aam_nb.config import ErrorsConfig, count_noun, cut_list, format_number, to_one_line
 from aam_nb.evaluate.resampling import draw_groups, percentile_interval, permute_groups
 from aam_nb.model.objectives import class_names
 from aam_nb.study.columns import is_numeric_column
@@ -125,7 +126,7 @@ def _by_column(name: str, values: pd.Series, config: ErrorsConfig) -> Iterator[S
     if is_numeric_column(values) and values.nunique() > config.num_bins:
         yield from _by_bins(name, label, values.to_numpy(float, na_value=np.nan), config.num_bins)
     else:
-        names = class_names(values)
+        names = _text_of_numbers(values) if is_numeric_column(values) else class_names(values)
         for value in sorted(names.dropna().unique()):
             yield Slice(
                 f"{label} = {to_one_line(str(value))}", (name,), (names == value).to_numpy(bool, na_value=False)
@@ -136,20 +137,31 @@ def _by_column(name: str, values: pd.Series, config: ErrorsConfig) -> Iterator[S
 
 def _by_bins(name: str, label: str, x: Floats, bins: int) -> Iterator[Slice]:
     """Quantile bins; the ends are rounded to four digits first, so that the text is exact."""
+    x = rank_key(x)
     values = x[np.isfinite(x)]
-    cuts = np.unique([float(f"{q:.4g}") for q in np.quantile(values, np.arange(1, bins) / bins)])
+    cuts = np.unique(rank_key(np.array([float(f"{q:.4g}") for q in np.quantile(values, np.arange(1, bins) / bins)])))
     edges = [-np.inf, *cuts, np.inf]
     for low, high in pairwise(edges):
         mask = (x >= low) & (x < high) if high < np.inf else x >= low
         if low == -np.inf:
-            text = f"{label} < {_number(high)}"
+            text = f"{label} < {format_number(high, 4)}"
         else:
-            text = f"{_number(low)} <= {label} < {_number(high)}" if high < np.inf else f"{label} >= {_number(low)}"
+            text = (
+                f"{format_number(low, 4)} <= {label} < {format_number(high, 4)}"
+                if high < np.inf
+                else f"{label} >= {format_number(low, 4)}"
+            )
         yield Slice(text, (name,), mask)
 
 
-def _number(x: float) -> str:
-    return f"{x:,.0f}" if 1e4 <= abs(x) < 1e12 else f"{x:.4g}"
+def _text_of_numbers(values: pd.Series) -> pd.Series:
+    """Numbers of few values as text: whole ones as they are, others to as many digits as tell them apart."""
+    if (values.dropna() % 1 == 0).all() and values.abs().max() < 1e9:
+        return class_names(values)
+    distinct = values.dropna().astype(float).unique()
+    digits = next((d for d in (4, 8) if len({f"{v:.{d}g}" for v in distinct}) == len(distinct)), 12)
+    text = values.astype(float).map(lambda v: format_number(v, digits), na_action="ignore")
+    return text.astype(object)
 
 
 def _pairs(single: Sequence[Slice], columns: Sequence[str], least: int) -> Iterator[Slice]:
@@ -276,7 +288,7 @@ def find_associations(
         else:
             designs[name] = design
     # The outcome's ranks against each column, then against chance.
-    ranks = {o: rankdata(outcomes[o].to_numpy(float)) for o in outcomes.columns}
+    ranks = {o: rankdata(rank_key(outcomes[o].to_numpy(float))) for o in outcomes.columns}
     strengths = {(o, c): _strength(ranks[o][None], *designs[c])[0] for o in ranks for c in designs}
     beyond = dict.fromkeys(strengths, 0)
     with tqdm(total=config.num_permutations, desc="associations", delay=2, disable=not progress) as bar:
@@ -310,7 +322,7 @@ def _design(values: pd.Series) -> Design | None:
     if has_value.sum() < FEWEST_VALUES or count < 2 or (not number and count > has_value.sum() / 2):
         return None
     if number:
-        return has_value, None, rankdata(values[has_value].to_numpy(float))
+        return has_value, None, rankdata(rank_key(values[has_value].to_numpy(float)))
     return has_value, pd.factorize(class_names(values[has_value]))[0].astype(np.int64), np.empty(0)
 
 
@@ -338,7 +350,7 @@ def _effect(
     group: Ints | None,
     ranks: Floats,
 ) -> float:
-    y = outcome[has_value_n]
+    y = rank_key(outcome[has_value_n])
     if np.ptp(y) == 0:
         return 0.0
     if group is None:

@@ -16,6 +16,7 @@ from aam_nb.baselines.features import relative_abundance
 from aam_nb.baselines.group_lookup import look_up, names_as_text
 from aam_nb.baselines.predictions import target_values
 from aam_nb.baselines.random_forest import SCREENING, make_forest
+from aam_nb.baselines.scaling import standardise
 from aam_nb.baselines.scoring import balanced_accuracy, guessing_score
 from aam_nb.baselines.tuning import use_one_thread
 from aam_nb.model.objectives import Classification, Task
@@ -211,6 +212,7 @@ def _forest_score(X: npt.NDArray[np.float32], y: Array, task: Task, group: Ints 
     from sklearn.model_selection import GroupKFold, KFold
 
     classes = isinstance(task, Classification)
+    y = y if classes else standardise(y)
     folds = min(FOLDS, len(y) if group is None else len(np.unique(group)))
     cv = KFold(folds, shuffle=True, random_state=seed) if group is None else GroupKFold(folds)
     guess = np.empty_like(y)

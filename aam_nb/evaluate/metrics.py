@@ -13,6 +13,7 @@ import pandas as pd
 from aam_nb.arrays import Array, Ints
 from aam_nb.baselines.fit import predict_baseline
 from aam_nb.baselines.predictions import read_target
+from aam_nb.baselines.scaling import rank_key
 from aam_nb.baselines.scoring import balanced_accuracy, guessing_score
 from aam_nb.baselines.settings import SharedSettings
 from aam_nb.config import EvaluateConfig, count_noun, cut_list, make_config
@@ -66,7 +67,7 @@ def score(truth: Array, prediction: pd.DataFrame, task: Task) -> dict[str, float
         return {
             "r2": float("nan") if constant else float(r2_score(truth, guess)),
             "mae": float(mean_absolute_error(truth, guess)),
-            "spearman": float("nan") if flat else float(spearmanr(truth, guess).statistic),
+            "spearman": float("nan") if flat else float(spearmanr(rank_key(truth), rank_key(guess)).statistic),
         }
     present = [c for c in task.classes if 0 < (truth == c).sum() < len(truth)]
     areas = [float(roc_auc_score(truth == c, prediction[f"p({c})"])) for c in present]

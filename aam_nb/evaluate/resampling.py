@@ -12,6 +12,7 @@ import pandas as pd
 from scipy import sparse
 
 from aam_nb.arrays import Array, Bools, Floats, Ints
+from aam_nb.baselines.scaling import rank_key
 from aam_nb.model.objectives import Classification, Task
 
 CELLS = 2_000_000
@@ -183,7 +184,7 @@ def _score_numbers(truth: Floats, guess: Floats, drawn_Rn: Floats) -> dict[str, 
     return {
         "r2": 1 - _ratio(drawn_Rn @ (truth - guess) ** 2, _spread(np.tile(truth, (len(drawn_Rn), 1)), drawn_Rn)),
         "mae": drawn_Rn @ np.abs(truth - guess) / size,
-        "spearman": _correlation(_ranks(truth, drawn_Rn), _ranks(guess, drawn_Rn), drawn_Rn),
+        "spearman": _correlation(_ranks(rank_key(truth), drawn_Rn), _ranks(rank_key(guess), drawn_Rn), drawn_Rn),
     }
 
 

@@ -98,7 +98,7 @@ class Covariates:
             if _is_numeric(values):
                 column = _as_numbers(values)
                 column = column[~np.isnan(column)]
-                numbers[name] = (float(column.mean()), float(column.std()) or 1.0)
+                numbers[name] = (float(column.mean()), float(column.std()) if np.ptp(column) else 1.0)
             else:
                 categories[name] = tuple(sorted(set(_as_text(values)) - {""}))
         return cls(names=tuple(names), categories=categories, numbers=numbers)

@@ -34,7 +34,7 @@ from aam_nb.study.study import Study
 from aam_nb.study.writable import check_writable_folder
 from aam_nb.version import __version__
 
-JOB_FORMAT = 2
+JOB_FORMAT = 3
 """Changes when the same job would give other predictions, so that old ones are not found."""
 DONE_IN = "folds"
 """Folder of the finished jobs within `out`."""

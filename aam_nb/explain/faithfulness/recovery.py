@@ -13,6 +13,7 @@ from aam_nb.arrays import Bools, Floats, Ints
 from aam_nb.baselines.features import relative_abundance
 from aam_nb.baselines.predictions import read_target
 from aam_nb.baselines.random_forest import IMPORTANCE, make_forest
+from aam_nb.baselines.scaling import standardise
 from aam_nb.config import ConfigError, FaithfulnessConfig, UserError
 from aam_nb.evaluate.resampling import draw_groups, percentile_interval
 from aam_nb.explain.attribution.result import Attributions
@@ -189,7 +190,8 @@ def forest_importance(train: Study, task: Task, asv_ids: pd.Index, *, num_trees:
     train = train.keep_samples(train.target(task.target).notna())
     classes = isinstance(task, Classification)
     forest = make_forest(classes=classes, num_trees=num_trees, seed=seed, threads=1, settings=IMPORTANCE[classes])
-    forest.fit(relative_abundance(train, asv_ids), read_target(train, task))
+    truth = read_target(train, task)
+    forest.fit(relative_abundance(train, asv_ids), truth if classes else standardise(truth))
     return pd.Series(forest.feature_importances_, index=asv_ids)
 
 
