@@ -49,6 +49,10 @@ fuzz: export OMP_NUM_THREADS = 1
 fuzz: $(STAMP)   ## read damaged files of every kind for FUZZ_SECONDS (600)
 	$(BIN)/python tests/fuzz/fuzzing.py --seconds $(FUZZ_SECONDS) --jobs $(WORKERS)
 
+faults: export OMP_NUM_THREADS = 1
+faults: $(STAMP)   ## kill verbs that write, fill their disk and refuse them files, at each file operation
+	$(BIN)/python tests/faults/faulting.py
+
 # anndata asks for pandas < 3, so it has a folder of its own and the other tests keep the newest pandas.
 test-anndata: export OMP_NUM_THREADS = 1
 test-anndata: $(STAMP)   ## run the tests that need the extra `anndata`

@@ -217,6 +217,7 @@ class Bench:
         for module in pkgutil.walk_packages(aam_nb.__path__, "aam_nb."):  # once, not in each fork
             if "__main__" not in module.name:
                 importlib.import_module(module.name)
+        importlib.import_module("torch._dynamo")  # tensors without memory import it when they are first filled
         self.verbs = verbs()
         self.olds: dict[str, dict[str, str]] = {}
         self.news: dict[str, dict[str, str]] = {}
