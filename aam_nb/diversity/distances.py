@@ -103,9 +103,16 @@ def distance_matrix(study: Study, metric: str) -> DistanceMatrix:
     Returns
     -------
     Distances, shape (n_samples, n_samples), ids in the study's order.
+
+    Raises
+    ------
+    EmptySampleError
+        A sample has no reads.
     """
     from skbio import DistanceMatrix
 
     if metric in TREE_METRICS:
         return unifrac(study, metric=metric)
+    if metric != "aitchison":  # of relative abundances or presence, which a sample without reads has not
+        study.require_reads()
     return DistanceMatrix(TABLE_METRICS[metric](study.table[:]), ids=list(study.sample_ids))

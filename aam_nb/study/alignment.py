@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
-import unicodedata
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
@@ -15,6 +15,7 @@ from aam_nb.config import count_noun, cut_list
 from aam_nb.study.base import StudyBase
 from aam_nb.study.errors import StudyError
 from aam_nb.study.filtering import StudyT, keep_samples
+from aam_nb.study.id_hints import MOST_LOOKED_AT, describe_slips
 from aam_nb.study.letters import DNA
 from aam_nb.study.readers.disk import Columns, DiskTable
 from aam_nb.study.readers.feature_table import FeatureTable
@@ -99,10 +100,12 @@ def _name_by_sequences(ids: pd.Index, sequences: Mapping[str, str], name: str, s
     """Feature ids looked up among the sequences; ids that are DNA themselves need none."""
     lost = [i for i in ids if i not in sequences and not DNA.fullmatch(i)]
     if lost:
+        near = describe_slips(lost, sequences)
+        hint = f"; some would match but for {near}" if near else ""
         raise StudyError(
             f"{len(lost)} of {len(ids)} features of {name} are not among the {len(sequences)} sequences ({cut_list(lost, 3)}). "
-            f"Expected a sequence for each; those given are named {cut_list(sequences, 2)}. Give the representative sequences made with "
-            "this table."
+            f"Expected a sequence for each; those given are named {cut_list(sequences, 2)}{hint}. Give the representative "
+            "sequences made with this table."
         )
     used = sum(i in sequences for i in ids)
     steps.append(
@@ -159,7 +162,7 @@ def join_metadata(study: StudyT, rows: pd.DataFrame, table: object, metadata: ob
     shared = study.sample_ids.isin(rows.index)
     kept, lost = study.sample_ids[shared], study.sample_ids[~shared]
     extra = rows.index.difference(study.sample_ids)
-    near = _describe_slips(lost, extra)
+    near = describe_slips(lost, extra)
     if not shared.any():
         hint = f"They would match but for {near}. " if near else ""
         raise StudyError(
@@ -178,31 +181,6 @@ def join_metadata(study: StudyT, rows: pd.DataFrame, table: object, metadata: ob
             f"the metadata in {table} ({count_noun(study.metadata.shape[1], 'column')}) was replaced by that of {metadata}"
         )
     return replace(keep_samples(study, shared), metadata=rows.loc[kept])
-
-
-SLIPS = {
-    "a .0 suffix, as spreadsheets write": lambda i: re.sub(r"\.0+$", "", i),
-    "blanks": lambda i: re.sub(r"\s", "", i),
-    "capital letters": str.lower,
-    "leading zeros": lambda i: re.sub(r"^0+(?=\d)", "", i),
-    "an X in front, as R writes": lambda i: re.sub(r"^X(?=\d)", "", i),
-    "accents that are coded in another way": lambda i: unicodedata.normalize("NFC", i),
-    "dots, dashes or underscores": lambda i: re.sub(r"[-_.]", "", i),
-}
-"""Differences between two ids of the same sample, and how to remove each from an id."""
-
-
-def _describe_slips(lost: Iterable[str], extra: Iterable[str]) -> str:
-    """The differences because of which ids do not match, with an example of each; empty where there is none."""
-    lost, extra, slips = list(lost), list(extra), []
-    for slip, strip in SLIPS.items():
-        theirs = {strip(i): i for i in reversed(extra)}
-        pairs = [(i, theirs[strip(i)]) for i in lost if strip(i) in theirs]
-        if pairs:
-            slips.append(
-                f"{slip} ({len(pairs)} ids, such as {cut_list([pairs[0][0]])!r} and {cut_list([pairs[0][1]])!r})"
-            )
-    return ", or ".join(slips)
 
 
 # -- tree and taxonomy ------------------------------------------------------------------------------------------------
@@ -226,9 +204,38 @@ def align_tree(study: StudyBase, tree: Tree, step: str, sequences: Mapping[str, 
             missing = set(tree.missing(study.asv_ids))
     in_order = [a for a in study.asv_ids if a in missing]
     lost = f" ({cut_list(in_order)})" if in_order else ""
+    if len(in_order) == study.num_asvs:
+        lost += f"; its tips are named {cut_list(tree.tips, 2)}" + _describe_other_dna(in_order, tree.tips)
     notes.append(f"{len(in_order)} of {study.num_asvs} ASVs not among them{lost}")
     steps.append(", ".join(notes))
     return tree
+
+
+def _describe_other_dna(asvs: Iterable[str], names: Iterable[str]) -> str:
+    """How the names of another file are nearly the ASVs, none of which is among them; empty where no way is seen."""
+    ours, theirs = list(asvs)[:MOST_LOOKED_AT], list(names)[:MOST_LOOKED_AT]
+    if not ours or not theirs:
+        return ""
+    own = set(ours)
+    turned = sum(normal.translate(COMPLEMENT)[::-1] in own for i in theirs if DNA.fullmatch(normal := _as_dna(i, {})))
+    if turned:
+        return f", {turned} of which are the reverse complement of an ASV"
+    hashes = {hashlib.md5(i.encode(), usedforsecurity=False).hexdigest() for i in ours}
+    hashed = sum(i in hashes for i in theirs)
+    if hashed:
+        return (
+            f", {hashed} of which are the MD5 hash of an ASV, as QIIME 2 names them: give their sequences, "
+            "`aam.read_study(..., sequences='rep-seqs.qza')` (`--sequences rep-seqs.qza`)"
+        )
+    dna = [normal for i in theirs if DNA.fullmatch(normal := _as_dna(i, {}))]
+    size = min(map(len, ours + dna)) if dna else 0
+    shared = len({i[:size] for i in dna} & {i[:size] for i in ours}) if size else 0
+    if shared:
+        return (
+            f", {shared} of which begin as an ASV does (the first {size} nt): one of the two was cut to another length"
+        )
+    near = describe_slips(ours, theirs)
+    return f". Some would match but for {near}" if near else ""
 
 
 def _as_dna(name: str, sequences: Mapping[str, str]) -> str:
@@ -240,6 +247,7 @@ def align_taxonomy(
     study: StudyBase, ranks: pd.DataFrame, name: object, sequences: Mapping[str, str], steps: list[str]
 ) -> pd.DataFrame:
     """Lineages of the study's ASVs, in their order."""
+    names = [str(i) for i in ranks.index]
     ranks = ranks.set_axis(pd.Index([_as_dna(i, sequences) for i in ranks.index], dtype=str), axis=0)
     twice = ranks.index.duplicated()
     if twice.any():
@@ -254,8 +262,9 @@ def align_taxonomy(
     has_lineage = study.asv_ids.isin(ranks.index)
     lost = study.asv_ids[~has_lineage]
     if not has_lineage.any():
+        near = _describe_other_dna(study.asv_ids, names)
         raise StudyError(
-            f"None of the {study.num_asvs} ASVs is in {name}, which has {cut_list(ranks.index, 2)}. Expected lineages of the table's ASVs "
+            f"None of the {study.num_asvs} ASVs is in {name}, which has {cut_list(names, 2)}{near}. Expected lineages of the table's ASVs "
             f"({cut_list(study.asv_ids, 1)}). Give the taxonomy made with this table; where its ids are hashes, give `sequences=` too."
         )
     steps.append(

@@ -168,6 +168,7 @@ def test_sizes_at_which_nothing_varies() -> None:
         result = aam.pcoa(same, num_axes=2, method=method)
         assert result.proportion_explained.tolist() == [0, 0]
         assert not result.samples.to_numpy().any()
+        assert "all 4 samples are alike" in aam.plots.pcoa(result).get_title()
 
 
 @pytest.mark.parametrize("unit", [1e-7, 1e9])

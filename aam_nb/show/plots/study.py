@@ -75,6 +75,6 @@ def pcoa(
     ax.set(
         xlabel=f"PCo 1 ({share[0]:.1%} explained)",
         ylabel=f"PCo 2 ({share[1]:.1%} explained)" if len(share) > 1 else "",
-        title="Principal coordinates",
+        title="Principal coordinates" if share.any() else f"Principal coordinates: all {len(points)} samples are alike",
     )
     return ax
