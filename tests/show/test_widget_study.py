@@ -21,7 +21,7 @@ from skbio.stats.ordination import pcoa as skbio_pcoa
 import aam_nb as aam
 from aam_nb.config import UserError
 from aam_nb.show.widgets import ExplorerError
-from aam_nb.show.widgets.study_payload import describe_columns
+from aam_nb.show.widgets.study_columns import describe_columns
 from aam_nb.study.errors import EmptySampleError, MissingTipError, UnknownIdError
 from aam_nb.study.study import Study
 

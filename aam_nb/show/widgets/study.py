@@ -17,21 +17,19 @@ from aam_nb.diversity.rarefaction import expected_asvs
 from aam_nb.show import plots
 from aam_nb.show.widgets.explorer import Explorer, require_known, require_within
 from aam_nb.show.widgets.payload import to_json_value
+from aam_nb.show.widgets.study_columns import FEW, describe_columns, refuse_left_out
 from aam_nb.show.widgets.study_figure import color_values, draw_composition, draw_prevalence
 from aam_nb.show.widgets.study_payload import (
     ASV,
     DISTANCES,
-    FEW,
     TaxonShares,
     choose_compared,
     compared_sentence,
-    describe_columns,
     level_curves_payload,
     mean_shares,
     ordinate,
     ordination_payload,
     reads_and_deepest,
-    refuse_left_out,
     rows_by_level,
     sample_curves_payload,
     study_payload,
