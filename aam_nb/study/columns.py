@@ -19,6 +19,9 @@ SHORTEST, ALIKE, MOST_NAMES = 4, 0.8, 200
 """Names of at least so many letters, alike by at least so much (`difflib`) and with the same digits, may be slips of the pen. They are
 looked for among so many names at most, as it takes long."""
 
+MOST_CLASSES = 1000
+"""Distinct values of a column whose spellings are compared."""
+
 
 def is_numeric_column(values: Any) -> bool:
     """Whether a column holds numbers: integers or floats, with or without missing values. True and False are not numbers, nor are dates.
@@ -94,11 +97,13 @@ def describe_near_spellings(names: Iterable[object], known: Iterable[object]) ->
 def describe_own_spellings(values: pd.Series) -> str:
     """Values of one column that differ in spelling alone, with how many samples have each; empty where there are none.
 
-    Numbers and dates have one spelling, so columns of them have none.
+    Numbers and dates have one spelling, so columns of them have none; and texts of more than `MOST_CLASSES` kinds are no classes.
     """
     if is_numeric_dtype(values) or pd.api.types.is_datetime64_any_dtype(values):
         return ""
     sizes = values.dropna().astype(str).value_counts()
+    if len(sizes) > MOST_CLASSES:
+        return ""
     by_key: dict[str, list[str]] = {}
     for name in sizes.index:
         by_key.setdefault(spelling_key(name), []).append(

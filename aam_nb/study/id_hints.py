@@ -26,6 +26,8 @@ FILE_ENDS = (
     r"(?:\.(?:fastq|fq|fasta|fa|bam))?(?:\.gz)?$"
 )
 """What the ends of sequencing files' names add to a sample's: `_S1_L001_R1_001.fastq.gz`, `_R1`, `_S12`."""
+LONGEST = 40
+"""Letters of a beginning or an end that ids may share."""
 SEVERAL = "several such differences at once"
 MOST_LOOKED_AT = 50_000
 """Ids that hints are looked for among."""
@@ -76,7 +78,7 @@ def _find_affix(lost: list[str], extra: list[str]) -> str:
             continue
         for affix, where in ((start, "in front of"), (end, "behind")):
             # The common part may reach into the ids themselves, as in S1 of S10 and S11: the longest that leaves known ids.
-            for size in range(len(affix), 0, -1):
+            for size in range(min(len(affix), LONGEST), 0, -1):
                 cut = affix[:size] if where == "in front of" else affix[len(affix) - size :]
                 bare = [i[size:] if where == "in front of" else i[:-size] for i in ids]
                 pairs = [(i, b) for i, b in zip(ids, bare, strict=True) if b in known]

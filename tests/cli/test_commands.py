@@ -155,7 +155,7 @@ def test_files_of_a_lab_go_in_through_the_flags(tmp_path: Path, capsys: pytest.C
         ("u.nwk", "(AC:1,GT:1,CC:2);", 0, "unrooted tree (Newick), 3 tips; would be refused without --root midpoint"),
         ("e.biom", "", 2, "would be refused. "),
         ("d.tsv", "#OTU ID\ta\nACGTACGTAC\t1\nacgtacgtac\t2\n", 2, "would be refused. 1 ASV occurs more than once"),
-        ("n.nwk", "(AC:1,(GT:-1,CC:2):1);", 2, "negative"),
+        ("n.nwk", "(AC:1,(GT:-1,CC:2):1);", 0, "would be refused without --negative-lengths zero"),
         ("g.gz", "\x1f\x8b nothing", 2, "cannot be unpacked"),
     ],
 )

@@ -708,3 +708,16 @@ def test_spellings_of_one_class_are_told() -> None:
     assert len(notes) == 1
     assert "differ in spelling alone: " in notes[0]
     assert all(f"'{w}' (1 sample)" in notes[0] for w in ("Yes", "yes", "YES"))
+
+
+def test_ids_that_differ_in_capitals_or_blanks_alone_are_told_and_kept_apart() -> None:
+    frame, notes = _parse("id\tx\na 1\t1\nA1\t2\nb\t3\n", "m.tsv", {})
+    assert list(frame.index) == ["a 1", "A1", "b"]
+    assert notes == ["some sample ids differ in capitals or blanks alone, and are kept apart: 'a 1' and 'A1'"]
+
+
+def test_a_column_of_very_many_texts_is_read_in_no_time() -> None:
+    text = "id\tx\n" + "".join(f"s{i}\ttext {i}\n" for i in range(50_000))
+    start = time.perf_counter()
+    assert len(_parse(text, "m.tsv", {})[0]) == 50_000
+    assert time.perf_counter() - start < 20

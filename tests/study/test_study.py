@@ -427,3 +427,19 @@ def test_a_sample_without_reads_can_be_dropped_as_the_message_says() -> None:
         study.require_reads()
     fixed(error.value, study).require_reads()
     assert list(fixed(error.value, study).sample_ids) == ["s0", "s2"]
+
+
+@pytest.mark.parametrize("ids", [[None, "a"], [float("nan"), "a"], ["", "a"], [" ", "a"]])
+def test_ids_that_are_missing_are_refused(ids: list[Any]) -> None:
+    index = pd.Index(ids)
+    with pytest.raises(StudyError, match=r"1 of 2 sample ids is missing \(place 1\)"):
+        Study(sparse.csr_array(np.ones((2, 1), dtype=int)), index, pd.Index(["ACGT"]), pd.DataFrame(index=index))
+
+
+def test_metadata_whose_ids_are_numbers_are_named_with_the_call_that_makes_them_text() -> None:
+    metadata = pd.DataFrame({"x": [1, 2]}, index=[7, 8])
+    table = sparse.csr_array(np.ones((2, 1), dtype=int))
+    with pytest.raises(StudyError, match=r"of type int64 \(7, 8\)\. Expected text.*astype\(str\)"):
+        Study(table, pd.Index(["7", "8"]), pd.Index(["ACGT"]), metadata)
+    fixed = metadata.set_axis(metadata.index.astype(str))
+    assert Study(table, pd.Index(["7", "8"]), pd.Index(["ACGT"]), fixed).metadata["x"].tolist() == [1, 2]

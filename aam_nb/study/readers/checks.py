@@ -29,6 +29,16 @@ def refuse_duplicates(ids: pd.Index, noun: str) -> None:
         )
 
 
+def refuse_missing_ids(ids: pd.Index, noun: str) -> None:
+    """Refuse ids that are None, NaN or blank (`StudyError`)."""
+    missing = np.flatnonzero(ids.isna() | np.array([not str(i).strip() for i in ids], dtype=bool))
+    if len(missing):
+        raise StudyError(
+            f"{len(missing)} of {count_noun(len(ids), f'{noun} id')} {'is' if len(missing) == 1 else 'are'} missing (place "
+            f"{cut_list(missing + 1)}). Expected text for each. Name them, or leave them out."
+        )
+
+
 def refuse_not_dna(asv_ids: pd.Index) -> None:
     """Refuse ASVs whose ids are not their DNA (`StudyError`)."""
     wrong = asv_ids[~asv_ids.str.fullmatch(f"[{DNA_LETTERS}]+")]

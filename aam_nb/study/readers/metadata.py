@@ -167,6 +167,13 @@ def _ids(
             f"{quoted(first)}. Each sample has one row, named in the first column. Remove the extra rows, or put the column of sample ids "
             "first."
         )
+    by_key: dict[str, list[str]] = {}
+    for i in ids:
+        by_key.setdefault("".join(i.casefold().split()), []).append(i)
+    alike = [" and ".join(map(quoted, same)) for same in by_key.values() if len(same) > 1]
+    if alike:
+        some = "; ".join(alike[:3]) + (f" and {len(alike) - 3} more" if len(alike) > 3 else "")
+        notes.append(f"some sample ids differ in capitals or blanks alone, and are kept apart: {some}")
     if not first:
         notes.append("took the sample ids from the first column, which has no name")
     return ids
