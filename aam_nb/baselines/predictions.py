@@ -9,7 +9,9 @@ import pandas as pd
 
 from aam_nb.arrays import Array
 from aam_nb.model.objectives import Classification, Task, class_names
+from aam_nb.model.objectives.base import refuse_dates
 from aam_nb.study.study import Study
+from aam_nb.study.target_checks import refuse_text_for_numbers, refuse_unknown_classes
 
 Predictor = Callable[[Study], pd.DataFrame]
 """From the samples of a study to their predictions."""
@@ -21,8 +23,21 @@ def read_target(study: Study, task: Task) -> Array:
 
 
 def target_values(values: pd.Series, task: Task) -> Array:
-    """A metadata column as the task predicts it: numbers, or class names as text."""
-    return (class_names(values) if isinstance(task, Classification) else values.astype(float)).to_numpy()
+    """A metadata column as the task predicts it: numbers, or class names as text.
+
+    Raises
+    ------
+    TargetError
+        The column holds classes that the task does not know, or text or dates where it predicts numbers.
+    """
+    if isinstance(task, Classification):
+        names = class_names(values)
+        if task.classes:
+            refuse_unknown_classes(names, task.classes, task.target)
+        return names.to_numpy()
+    refuse_dates(values)
+    refuse_text_for_numbers(values)
+    return values.to_numpy(dtype=np.float64, na_value=np.nan)
 
 
 def prediction_frame(

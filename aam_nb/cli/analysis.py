@@ -5,11 +5,11 @@ from __future__ import annotations
 import textwrap
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from tyro.conf import OmitArgPrefixes as Flat
 
-from aam_nb.cli.args import StudyArgs
+from aam_nb.cli.args import SampleArgs, StudyArgs
 from aam_nb.cli.messages import UsageError, print_message
 from aam_nb.cli.runs import RunArgs, select_held_out
 from aam_nb.config import (
@@ -172,8 +172,9 @@ class Compare:
     """Metadata column to predict."""
     out: Path
     """Folder for finished folds, tables (CSV), comparison.json and a figure."""
-    group: str | None = None
-    """Metadata column, such as host, study or cage: samples with the same value are in the same fold."""
+    samples: Flat[SampleArgs] = field(default_factory=SampleArgs)
+    task: Literal["auto", "regression", "classification"] = "auto"
+    """Kind of target; auto takes regression for numbers and classification for text."""
     covariates: tuple[str, ...] = ()
     """Metadata columns that every sample has a value of; all models use them."""
     contenders: tuple[str, ...] = CONTENDERS
@@ -186,9 +187,11 @@ class Compare:
     def __call__(self) -> None:
         from aam_nb.evaluate.comparison.compare import compare
         from aam_nb.evaluate.comparison.contenders import Recipe
+        from aam_nb.model.objectives import Classification, Regression
         from aam_nb.train.load import load
 
-        study = self.study.read()
+        study = self.samples.choose(self.study.read(), self.target)
+        kinds = {"regression": Regression, "classification": Classification}
         names = [
             n for n in self.contenders if n != "knn_unifrac" or study.tree is not None or self.contenders != CONTENDERS
         ]
@@ -200,8 +203,8 @@ class Compare:
         result = compare(
             contenders,
             study,
-            target=self.target,
-            group=self.group,
+            target=self.target if self.task == "auto" else kinds[self.task](self.target),
+            group=self.samples.group,
             covariates=self.covariates,
             recipe=Recipe(model=self.model, pretrain=self.pretrain, fit=self.fit),
             config=self.compare,

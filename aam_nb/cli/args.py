@@ -103,20 +103,18 @@ class StudyArgs(ReadArgs):
 
 
 @dataclass(frozen=True, kw_only=True)
-class SplitArgs:
-    """How samples are held out; `pretrain` and `fit` hold out the same samples if these flags and the seed are the same."""
+class SampleArgs:
+    """Which samples are used, and which of them belong together."""
 
     group: str | None = None
     """Metadata column, such as host, study or cage: samples with the same value are all training or all test samples."""
-    test_size: float = 0.2
-    """Share of the samples that are held out as test samples."""
     min_class_size: int = 0
     """Drop the samples of classes that have fewer samples than this."""
     drop_missing_group: bool = False
     """Drop samples without a value of --group."""
 
-    def split(self, study: Study, target: str | None, seed: int) -> tuple[Study, Study]:
-        """The training and the test study."""
+    def choose(self, study: Study, target: str | None) -> Study:
+        """The samples that are used."""
         if self.drop_missing_group:
             study = self._drop_missing_group(study)
         if self.min_class_size and target is None:
@@ -127,9 +125,7 @@ class SplitArgs:
             values = study.target(target)
             study = study.keep_samples(values.isin(values.value_counts().loc[lambda n: n >= self.min_class_size].index))
             print_message(f"  {study.provenance[-1]}: classes of at least {self.min_class_size}")
-        train, test = study.split(target=target, group=self.group, test_size=self.test_size, seed=seed)
-        print_message(f"  {train.provenance[-1]}\n  {test.provenance[-1]}")
-        return train, test
+        return study
 
     def _drop_missing_group(self, study: Study) -> Study:
         """The study without the samples that have no value of the group."""
@@ -147,6 +143,21 @@ class SplitArgs:
             study = study.keep_samples(present)
             print_message(f"  {study.provenance[-1]}: those that have a {self.group}")
         return study
+
+
+@dataclass(frozen=True, kw_only=True)
+class SplitArgs(SampleArgs):
+    """How samples are held out; `pretrain` and `fit` hold out the same samples if these flags and the seed are the same."""
+
+    test_size: float = 0.2
+    """Share of the samples that are held out as test samples."""
+
+    def split(self, study: Study, target: str | None, seed: int) -> tuple[Study, Study]:
+        """The training and the test study."""
+        study = self.choose(study, target)
+        train, test = study.split(target=target, group=self.group, test_size=self.test_size, seed=seed)
+        print_message(f"  {train.provenance[-1]}\n  {test.provenance[-1]}")
+        return train, test
 
 
 def choose_split_target(targets: Sequence[str]) -> str | None:

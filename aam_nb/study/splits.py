@@ -11,6 +11,7 @@ import pandas as pd
 from aam_nb.arrays import Bools, Floats, Ints
 from aam_nb.config import UserError, count_noun, cut_list
 from aam_nb.study.columns import is_numeric_column
+from aam_nb.study.target_checks import is_same_classes
 
 if TYPE_CHECKING:
     from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
@@ -95,7 +96,7 @@ def hold_out(
         Fewer than two groups, a missing group value, a group that is the target, a class too rare to be on both sides, or a size or
         seed that is none.
     """
-    _refuse_same(target, group)
+    refuse_same(target, group)
     _refuse_seed(seed)
     if (
         isinstance(test_size, (bool, np.bool_))
@@ -156,7 +157,7 @@ def k_fold(sample_ids: pd.Index, *, target: pd.Series | None, group: pd.Series |
     """
     from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 
-    _refuse_same(target, group)
+    refuse_same(target, group)
     _refuse_seed(seed)
     if not isinstance(folds, (int, np.integer)) or folds < 2:
         raise SplitError(f"folds is {folds!r}. Expected a whole number of at least 2. Try `folds=5`.")
@@ -219,7 +220,7 @@ def leave_one_group_out(
     SplitError
         Fewer than two groups, a missing group value, or a class that lies in one group only.
     """
-    _refuse_same(target, group)
+    refuse_same(target, group)
     _units(sample_ids, group)
     unit, values = pd.factorize(group, sort=True)
     if len(values) < 2:
@@ -275,12 +276,16 @@ def _put_back(values: ArrayT, rows: Ints) -> ArrayT:
     return back
 
 
-def _refuse_same(target: pd.Series | None, group: pd.Series | None) -> None:
+def refuse_same(target: pd.Series | None, group: pd.Series | None) -> None:
     """Refuse a group that is the target: no side would hold a value that the other knows."""
-    if target is not None and group is not None and target.name == group.name:
+    if target is None or group is None:
+        return
+    in_other_words = target.name != group.name and is_same_classes(target, group)
+    if target.name == group.name or in_other_words:
+        other = f" in other words: each value of {group.name!r} has one of {target.name!r}" if in_other_words else ""
         raise SplitError(
-            f"The group is the target, {target.name!r}, so training would never see a value that is tested. Expected another column, "
-            "such as a host or a study. Name that one with `group=` (`--group`)."
+            f"The group is the target, {target.name!r}{other}, so training would never see a value that is tested. Expected another "
+            "column, such as a host or a study. Name that one with `group=` (`--group`)."
         )
 
 

@@ -197,7 +197,7 @@ class AAM:
         """What the network of a fit is made from: the pre-trained encoder, where there is one."""
         return NetworkPlan(
             objectives=[task],
-            covariates=learn_covariates(train, covariates),
+            covariates=learn_covariates(train, task, covariates),
             pretrained=self.pretrained,
             reference_asvs=self.reference_asvs,
         )

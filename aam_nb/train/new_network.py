@@ -13,8 +13,18 @@ from torch import Tensor
 from aam_nb.config import ModelConfig, TrainConfig, cut_list
 from aam_nb.model.covariates import Covariates
 from aam_nb.model.module import Network
-from aam_nb.model.objectives import OBJECTIVES, Objective, ObjectiveError, Task, make_objective, task_for
+from aam_nb.model.objectives import (
+    OBJECTIVES,
+    Classification,
+    Objective,
+    ObjectiveError,
+    Task,
+    make_objective,
+    task_for,
+)
+from aam_nb.study.splits import refuse_same
 from aam_nb.study.study import Study
+from aam_nb.study.target_checks import as_names, refuse_target_among, tell_copies, tell_near_classes
 
 NUM_REFERENCE_ASVS = 64
 """Most ASVs of the first training study that become the encoder's reference."""
@@ -92,10 +102,25 @@ def choose_task(train: Study, target: str | Sequence[str] | Task) -> tuple[Task,
     return task, train if has_value.all() else train.keep_samples(has_value)
 
 
-def learn_covariates(train: Study, covariates: Sequence[str]) -> Covariates | None:
-    """What a study says of some metadata columns; a text is one column."""
-    columns = [covariates] if isinstance(covariates, str) else list(covariates)
-    return Covariates.learn(train, columns) if columns else None
+def learn_covariates(train: Study, task: Task, covariates: Sequence[str]) -> Covariates | None:
+    """What a study says of some metadata columns; a text is one column.
+
+    Raises
+    ------
+    TargetError, SplitError
+        A target of the task is among them, or is the group of the study's split.
+    """
+    columns = as_names(covariates, "covariates")
+    refuse_target_among(task.targets, columns)
+    group = train.split_info.group if train.split_info is not None else None
+    if group in train.metadata.columns:
+        for target in task.targets:
+            refuse_same(train.column(target), train.column(str(group)))
+    learned = Covariates.learn(train, columns) if columns else None
+    tell_copies(train.metadata, task.targets, columns, stacklevel=5)
+    if isinstance(task, Classification):
+        tell_near_classes(train.column(task.target), stacklevel=5)
+    return learned
 
 
 def objective_spec(objective: Objective) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import replace
 
 import numpy as np
@@ -12,6 +13,7 @@ from aam_nb.model.objectives import Classification, Task
 from aam_nb.study.columns import number_groups
 from aam_nb.study.splits import Split, sort_ids
 from aam_nb.study.study import Study
+from aam_nb.study.target_checks import TargetWarning
 from aam_nb.train.estimator import AAM
 
 LEARNED = ("fitted", "classes", "balance")
@@ -52,7 +54,9 @@ def refit(model: AAM, train: Study, *, seed: int, shuffle: bool = False, progres
         train = shuffle_target(train, task, seed=seed)
     config = replace(model.train_config, seed=seed, progress=progress, tensorboard=False)
     covariates = model.covariates.names if model.covariates else ()
-    return model.untrained_copy().fit(train, target=task, covariates=covariates, config=config)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", TargetWarning)  # the first fit told it
+        return model.untrained_copy().fit(train, target=task, covariates=covariates, config=config)
 
 
 def fresh_task(task: Task) -> Task:

@@ -337,7 +337,7 @@ def test_what_cannot_be_compared(study: Study) -> None:
 
 
 def test_what_would_fail_late_fails_at_the_door(study: Study, tmp_path: Path) -> None:
-    with pytest.raises(CompareError, match="'age' is both target and covariate"):
+    with pytest.raises(TargetError, match="'age' is both target and covariate"):
         run(["ridge_clr"], study, covariates=["diet", "age"])
     with pytest.raises(CompareError, match=r"The study is list\. Expected a study, after the contenders"):
         run(study, ["dummy"])  # type: ignore[arg-type]

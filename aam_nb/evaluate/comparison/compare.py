@@ -15,7 +15,8 @@ import pandas as pd
 from aam_nb.arrays import Array, Floats, Ints
 from aam_nb.baselines.predictions import read_target
 from aam_nb.baselines.settings import SharedSettings
-from aam_nb.config import CompareConfig, count_noun, cut_list, cut_repr, make_config
+from aam_nb.config import CompareConfig, count_noun, cut_list, make_config
+from aam_nb.evaluate.comparison.arguments import check_arguments, check_contenders
 from aam_nb.evaluate.comparison.contenders import Contender, Recipe, make_contenders
 from aam_nb.evaluate.comparison.cross_validation import (
     CompareError,
@@ -31,10 +32,9 @@ from aam_nb.evaluate.comparison.significance import Exchange, corrected_t_test, 
 from aam_nb.evaluate.leaks import find_leaks_in_folds
 from aam_nb.evaluate.metrics import METRICS, score
 from aam_nb.evaluate.resampling import CELLS, draw_groups, percentile_interval, score_resamples
-from aam_nb.model.objectives import class_names, task_for
+from aam_nb.model.objectives import Task, class_names
 from aam_nb.study.columns import number_groups
 from aam_nb.study.confounding import SplitWarning, describe_confounding
-from aam_nb.study.errors import TargetError
 from aam_nb.study.study import Study
 from aam_nb.train.estimator import AAM
 
@@ -50,7 +50,7 @@ def compare(  # nine parameters: users type each of them, and the settings are i
     contenders: Sequence[str | AAM] | Mapping[str, str | AAM],
     study: Study,
     *,
-    target: str,
+    target: str | Task,
     group: str | None = None,
     covariates: Sequence[str] = (),
     recipe: Recipe | None = None,
@@ -71,7 +71,8 @@ def compare(  # nine parameters: users type each of them, and the settings are i
     study
         All samples; those without the target are left out.
     target
-        The metadata column: numbers are regressed; text, and True and False, are classified.
+        The metadata column: numbers are regressed; text, and True and False, are classified. Or `aam.Regression(column)` or
+        `aam.Classification(column)`, which say so; their settings are those of `recipe.head`.
     group
         Metadata column whose values are held out whole, in the folds, in the tuning of the baselines, and in the bootstrap.
     covariates
@@ -119,13 +120,14 @@ def compare(  # nine parameters: users type each of them, and the settings are i
     True
     """
     config = make_config(CompareConfig, config, settings)
-    covariates = _checked(study, target, covariates)
-    task = task_for(study, target)
+    study, task, covariates = check_arguments(study, target, covariates)
+    target = task.target
     labelled = study.keep_samples(study.target(target).notna())
     labelled.require_reads()
     for column in (*covariates, *([config.block] if config.block else [])):
         labelled.column(column)
     chosen, notes = make_contenders(contenders, recipe or Recipe(), labelled)
+    check_contenders(chosen, labelled, target, covariates)
     if labelled.num_samples < study.num_samples:
         notes.append(
             f"Without a value of {target!r}, and left out: {count_noun(study.num_samples - labelled.num_samples, 'sample')}."
@@ -147,26 +149,6 @@ def compare(  # nine parameters: users type each of them, and the settings are i
         if folder is not None:
             result.save(folder)
         return result
-
-
-def _checked(study: Study, target: str, covariates: Sequence[str]) -> tuple[str, ...]:
-    """The covariates as a tuple, after a check of the arguments."""
-    if not isinstance(target, str):
-        raise TargetError(
-            f"target is {cut_repr(target)}. Expected one column. Compare the others by calls of their own."
-        )
-    if not isinstance(study, Study):
-        raise CompareError(
-            f"The study is {type(study).__name__}. Expected a study, after the contenders. Call `aam.compare(['aam', 'dummy'], study, "
-            "target=...)`."
-        )
-    covariates = (covariates,) if isinstance(covariates, str) else tuple(covariates)
-    if target in covariates:
-        raise CompareError(
-            f"{target!r} is both target and covariate, so every contender would be given what it is to predict. Expected other columns. "
-            "Leave it out of `covariates`."
-        )
-    return covariates
 
 
 def _make_folds(study: Study, target: str, group: str | None, config: CompareConfig) -> tuple[list[Fold], list[str]]:
@@ -201,11 +183,11 @@ def _refuse_lone_classes(study: Study, folds: Sequence[Fold], settings: SharedSe
     for fold in folds:
         names, sizes = np.unique(truth[~fold.test].astype(str), return_counts=True)
         if (sizes < 2).any() or len(names) < 2:
-            rare = list(names[sizes < 2])
+            rare = names[sizes < 2].tolist()
             raise CompareError(
                 f"In {fold.name} the training side holds one sample of {cut_list(rare)}, or one class alone. Expected two samples of each "
                 "of two classes or more. Choose other folds, or drop rare classes with "
-                f"`study.keep_samples(~study.metadata[{settings.target!r}].isin({rare[:5]!r}))`."
+                f"`study.keep_samples(~study.metadata[{settings.target!r}].isin({rare[:5]!r}))` (a larger `--min-class-size`)."
             )
 
 

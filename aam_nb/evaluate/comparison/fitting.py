@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from dataclasses import replace
 from time import perf_counter
@@ -16,6 +17,7 @@ from aam_nb.evaluate.comparison.ablations import RandomDNA, remove_abundance
 from aam_nb.evaluate.comparison.contenders import Contender
 from aam_nb.model.objectives import make_objective
 from aam_nb.study.study import Study
+from aam_nb.study.target_checks import TargetWarning
 from aam_nb.train.estimator import AAM
 
 
@@ -71,7 +73,9 @@ def fit_our_model(contender: Contender, train: Study, settings: SharedSettings, 
     task = recipe.task(settings.target, classes=settings.is_class)
     covariates = list(dict.fromkeys([*settings.covariates, *recipe.covariates]))
     config = replace(recipe.fit, seed=recipe.fit.seed + seed, **quiet)
-    _refuse_interrupted(model.fit(seen, target=task, covariates=covariates, config=config))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", TargetWarning)  # `compare` told it once, of all samples
+        _refuse_interrupted(model.fit(seen, target=task, covariates=covariates, config=config))
 
     def predict(study: Study) -> pd.DataFrame:
         prediction = model.predict(view(study))

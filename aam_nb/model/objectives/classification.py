@@ -22,6 +22,7 @@ from aam_nb.model.objectives.base import Objective, class_names, full, precise
 from aam_nb.model.objectives.heads import make_head
 from aam_nb.study.errors import TargetError, UnknownIdError
 from aam_nb.study.study import Study
+from aam_nb.study.target_checks import refuse_unknown_classes
 
 
 class Classification(Objective):
@@ -137,12 +138,7 @@ class Classification(Objective):
     def maker(self, study: Study) -> TargetMaker:
         names = class_names(study.column(self.target))
         number = pd.Index(self.classes, dtype=object).get_indexer(pd.Index(names, dtype=object)).astype(np.int64)
-        unknown = names[(number < 0) & names.notna().to_numpy()].unique()
-        if len(unknown):
-            raise TargetError(
-                f"{count_noun(len(unknown), 'class', 'classes')} of {self.target!r} not in training ({cut_list(unknown)}). The model knows "
-                f"{cut_list(self.classes)}. Leave those samples out, or fit again with them."
-            )
+        refuse_unknown_classes(names, self.classes, self.target)
         balance_C = np.array(self.balance)
         weight_n = np.where(number >= 0, balance_C[number], 0.0)  # a sample without a label does not count
 

@@ -13,7 +13,6 @@ import numpy as np
 import pandas as pd
 import torch
 import torch.nn.functional as F
-from pandas.api.types import is_numeric_dtype
 from torch import Tensor
 
 from aam_nb.arrays import Array, Floats, Ints
@@ -33,6 +32,7 @@ from aam_nb.model.objectives.heads import last_layer, make_head
 from aam_nb.model.objectives.transforms import Transform
 from aam_nb.study.errors import TargetError, UnknownIdError
 from aam_nb.study.study import Study
+from aam_nb.study.target_checks import refuse_text_for_numbers
 
 FEWEST_IN_GROUP = 5
 """Known values that a group must have, at least two of them different, to get its own transform."""
@@ -260,11 +260,7 @@ class Regression(Objective):
         """A column's numbers, NaN where they are missing."""
         values = study.column(self.targets[k])
         refuse_dates(values)
-        if not is_numeric_dtype(values):
-            raise TargetError(
-                f"{self.targets[k]!r} holds text such as {values.dropna().iloc[0]!r}. Regression needs numbers. Use "
-                f"`aam.Classification({self.targets[k]!r})` (`--task classification`)."
-            )
+        refuse_text_for_numbers(values)
         return values.to_numpy(dtype=np.float64, na_value=np.nan)
 
     def _training_values(self, study: Study, k: int) -> Floats:

@@ -13,6 +13,7 @@ from aam_nb.model.objectives.regression import Regression
 from aam_nb.study.columns import is_numeric_column
 from aam_nb.study.errors import TargetError
 from aam_nb.study.study import Study
+from aam_nb.study.target_checks import tell_two_numbers
 
 Task = Regression | Classification
 """What `fit` learns to predict; `Quantiles` is a `Regression`."""
@@ -41,6 +42,8 @@ def task_for(study: Study, target: str | Sequence[str], *, config: TargetConfig 
             f"{cut_list(map(repr, text))} of {len(targets)} targets hold text, or True and False. Several targets are predicted together "
             "as numbers alone. Fit a model to each class column by itself."
         )
+    for values in columns:
+        tell_two_numbers(values, stacklevel=4)
     return Regression(targets if len(targets) != 1 else targets[0], config=config)
 
 
