@@ -431,7 +431,7 @@ def test_the_way_out_of_rare_classes_is_true(values: list[Any], study: Study) ->
 
 def test_text_is_no_number(study: Study) -> None:
     for task in (aam.Regression("diet"), aam.Quantiles("diet")):
-        with pytest.raises(TargetError, match=r"'diet' holds text such as .* Use `aam\.Classification\('diet'\)`"):
+        with pytest.raises(TargetError, match=r"'diet' holds text such as .* fit with `aam\.Classification\('diet'\)`"):
             task.learn(study)
 
 
