@@ -21,6 +21,8 @@ from aam_nb.config import (
     FaithfulnessConfig,
     ModelConfig,
     TrainConfig,
+    format_number,
+    format_signed,
 )
 from aam_nb.study.atomic import whole_file
 from aam_nb.study.csv_files import write_csv
@@ -154,7 +156,7 @@ class Errors(RunArgs):
         write_table(analysis.worst(), self.out / "worst.csv")
         write_figure(analysis.plot(), self.out / "errors.png")
         slices = analysis.slices.drop(columns="columns", errors="ignore").head(10)
-        lines = slices.to_string(index=False, float_format="{:.3g}".format)
+        lines = slices.to_string(index=False, float_format=format_number)
         print_message(f"{analysis!r}\n{textwrap.indent(lines, '    ')}")
         for note in analysis.notes:
             print_message(f"  ! {note}")
@@ -239,7 +241,7 @@ def format_strongest(table: pd.DataFrame, unit: str, most: int = 8) -> str:
         table = table[table["share"] <= 0.5]
     strongest = table.head(most).copy()
     strongest.index = [str(i) if len(str(i)) <= 40 else f"{str(i)[:18]}…{str(i)[-18:]}" for i in strongest.index]
-    signed = dict.fromkeys(("mean", "low", "high"), "{:+.3g}".format)
-    unsigned = {"mean_abs": "{:.3g}".format, "consistency": "{:.0%}".format}
+    signed = dict.fromkeys(("mean", "low", "high"), format_signed)
+    unsigned = {"mean_abs": format_number, "consistency": "{:.0%}".format}
     columns = [c for c in ("name", *signed, "mean_abs", "samples", "consistency") if c in strongest]
     return f"in {unit}:\n{strongest[columns].to_string(formatters=signed | unsigned)}"

@@ -14,7 +14,13 @@ from typing import TYPE_CHECKING, Any, Literal
 from aam_nb.cli.args import SplitArgs, StudyArgs, TableArgs, choose_split_target
 from aam_nb.cli.messages import UsageError, format_evaluation, is_main, print_message
 from aam_nb.cli.parsing import parse
-from aam_nb.config import ModelConfig, TargetConfig, TrainConfig, to_utf8
+from aam_nb.config import (
+    ModelConfig,
+    TargetConfig,
+    TrainConfig,
+    format_number,
+    to_utf8,
+)
 from aam_nb.config.train import UnlabelledObjective
 from aam_nb.study.atomic import recover_folder, whole_file
 
@@ -72,7 +78,9 @@ class Pretrain:
         if not record_command(model, self.out):
             return
         print_message(
-            model.history.iloc[[0, int(model.history["valid_loss"].argmin())]].T.to_string(header=["first", "best"])
+            model.history.iloc[[0, int(model.history["valid_loss"].argmin())]].T.to_string(
+                header=["first", "best"], float_format=format_number
+            )
         )
         print_message(f"Saved to {model.save(self.out)}")
 

@@ -55,7 +55,7 @@ def format_measure(value: Any) -> str:
     return f"{number:.3f}" if 0.1 <= abs(number) < 1e4 else format_number(number, 4)
 
 
-def format_interval(value: Any, low: Any, high: Any, *, has_unit: bool = False) -> str:
+def format_interval(value: Any, low: Any, high: Any, *, has_unit: bool = False, decimals: int = 3) -> str:
     """A number with the ends of its interval: "0.871 [0.758, 0.925]".
 
     Parameters
@@ -64,8 +64,13 @@ def format_interval(value: Any, low: Any, high: Any, *, has_unit: bool = False) 
         "not defined" alone where the value is; of ends that are not defined, the value alone.
     has_unit
         Whether it is in the unit of the target, as an error is, and so of any size.
+    decimals
+        Of numbers without a unit.
     """
-    as_text = format_measure if has_unit else format_score
+
+    def as_text(number: Any) -> str:
+        return format_measure(number) if has_unit else format_score(number, decimals)
+
     if value is None or math.isnan(value):
         return UNDEFINED
     if any(end is None or math.isnan(end) for end in (low, high)):

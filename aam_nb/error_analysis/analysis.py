@@ -12,7 +12,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from aam_nb.config import ErrorsConfig, cut_list, make_config, to_one_line
+from aam_nb.config import (
+    ErrorsConfig,
+    cut_list,
+    format_interval,
+    format_number,
+    format_score,
+    format_signed,
+    make_config,
+    to_one_line,
+)
 from aam_nb.error_analysis.calibration import (
     FEW,
     Calibration,
@@ -140,12 +149,12 @@ class ErrorAnalysis:
         for space in ("embedding", "unifrac"):
             near = self.neighbours[self.neighbours["space"] == space]
             text = [
-                f"{to_one_line(str(i))}: {_short(t)} ({d:.3g})"
+                f"{to_one_line(str(i))}: {_short(t)} ({format_number(d)})"
                 for i, t, d in zip(near["neighbour"], near["neighbour_truth"], near["distance"], strict=True)
             ]
             table[f"near_{space}"] = _joined(text, near.index, table.index)
         top = self.attributions
-        text = [f"{a:+.3g} {i}" for a, i in zip(top["attribution"], top["asv_id"], strict=True)]
+        text = [f"{format_signed(a)} {i}" for a, i in zip(top["attribution"], top["asv_id"], strict=True)]
         return table.assign(pushed_by=_joined(text, top.index, table.index))
 
     def to_frame(self) -> pd.DataFrame:
@@ -164,8 +173,9 @@ class ErrorAnalysis:
         outside = (
             f", {int(self.samples['outside'].sum())} outside the training data" if "outside" in self.samples else ""
         )
+        error = format_number(self.samples["error"].mean())
         return to_one_line(
-            f"ErrorAnalysis({self.target}, {len(self.samples)} samples{by}: mean error {self.samples['error'].mean():.3g}, {worse} of "
+            f"ErrorAnalysis({self.target}, {len(self.samples)} samples{by}: mean error {error}, {worse} of "
             f"{len(self.slices)} slices worse than the rest{outside}, {len(self.suspects)} label suspects)"
         )
 
@@ -173,8 +183,9 @@ class ErrorAnalysis:
         notes = "".join(f"<li>{html.escape(n)}</li>" for n in self.notes)
         shown = self.slices.head(8).drop(columns="columns", errors="ignore")
         return (
-            f"<b>{html.escape(repr(self))}</b><p>Slices by excess error</p>{shown.to_html(escape=True, index=False)}"
-            f"<p>Worst samples</p>{self.worst(5).to_html(escape=True)}<ul>{notes}</ul>"
+            f"<b>{html.escape(repr(self))}</b><p>Slices by excess error</p>"
+            f"{shown.to_html(escape=True, index=False, float_format=format_number, na_rep='')}"
+            f"<p>Worst samples</p>{self.worst(5).to_html(escape=True, float_format=format_number, na_rep='')}<ul>{notes}</ul>"
         )
 
 
@@ -271,11 +282,12 @@ def _note_guessing(result: Evaluation) -> list[str]:
     """That the model may know nothing, so that its errors are those of a guess."""
     metric, guess = METRICS[result.kind][0], result.guessing
     row = result.row(metric)
+    interval = format_interval(row["value"], row["low"], row["high"], decimals=2)
     if result.beats_guessing:
         return []
     return [
-        f"The model is not shown to do better than guessing ({metric} {row['value']:.2f} [{row['low']:.2f}, {row['high']:.2f}] against "
-        f"{guess:.2f}). Errors of a guess follow the target alone: slices, label suspects and attributions then say little."
+        f"The model is not shown to do better than guessing ({metric} {interval} against "
+        f"{format_score(guess, 2)}). Errors of a guess follow the target alone: slices, label suspects and attributions then say little."
     ]
 
 
@@ -382,7 +394,7 @@ def _suspects(inputs: ErrorInputs, samples: pd.DataFrame) -> pd.DataFrame:
 
 
 def _short(value: object) -> str:
-    return f"{value:.4g}" if isinstance(value, float) else to_one_line(str(value))
+    return format_number(value, 4) if isinstance(value, float) else to_one_line(str(value))
 
 
 def _joined(text: list[str], index: pd.Index, wanted: pd.Index) -> pd.Series:

@@ -12,7 +12,11 @@ import numpy as np
 import pandas as pd
 
 from aam_nb.arrays import Bools, Floats, Ints
-from aam_nb.config import ErrorsConfig
+from aam_nb.config import (
+    ErrorsConfig,
+    format_number,
+    format_score,
+)
 from aam_nb.evaluate.resampling import draw_groups, percentile_interval, share_interval
 
 TINY = 1e-12
@@ -52,9 +56,9 @@ class Calibration:
 
     def __repr__(self) -> str:
         if "ece" in self.scores:
-            errors = ", ".join(f"{n!s} {float(e):.3f}" for n, e in self.scores["ece"].items())
+            errors = ", ".join(f"{n!s} {format_score(e)}" for n, e in self.scores["ece"].items())
             return f"Calibration(ECE {errors})"
-        return f"Calibration(slope {float(self.scores['value'].loc['slope']):.2f} of truth on prediction)"
+        return f"Calibration(slope {format_number(self.scores['value'].loc['slope'])} of truth on prediction)"
 
 
 # -- classes ----------------------------------------------------------------------------------------------------------

@@ -19,6 +19,7 @@ from aam_nb.baselines.random_forest import SCREENING, make_forest
 from aam_nb.baselines.scaling import standardise
 from aam_nb.baselines.scoring import balanced_accuracy, guessing_score
 from aam_nb.baselines.tuning import use_one_thread
+from aam_nb.config import format_score
 from aam_nb.model.objectives import Classification, Task
 from aam_nb.study.confounding import find_candidate_groups
 from aam_nb.study.study import Study
@@ -70,10 +71,11 @@ class Leak:
     def sentence(self) -> str:
         """The warning."""
         name = "R²" if self.metric == "r2" else "balanced accuracy"
+        lookup, mixed, apart = (format_score(s, 2) for s in (self.lookup, self.forest_mixed, self.forest_apart))
         facts = (
             f"{self.shared:.0%} of the test samples share its values with training samples, and knowing it alone, without any "
-            f"microbe, scores {name} {self.lookup:.2f}. A random forest scores {self.forest_mixed:.2f} when its values are mixed, "
-            f"as here, and {self.forest_apart:.2f} when each value is held out whole"
+            f"microbe, scores {name} {lookup}. A random forest scores {mixed} when its values are mixed, "
+            f"as here, and {apart} when each value is held out whole"
         )
         fix = f"`group={self.column!r}` (`--group {self.column}`)"
         if self.severe:

@@ -16,7 +16,14 @@ from aam_nb.baselines.predictions import read_target
 from aam_nb.baselines.scaling import rank_key
 from aam_nb.baselines.scoring import balanced_accuracy, guessing_score
 from aam_nb.baselines.settings import SharedSettings
-from aam_nb.config import EvaluateConfig, count_noun, cut_list, make_config
+from aam_nb.config import (
+    EvaluateConfig,
+    count_noun,
+    cut_list,
+    format_interval,
+    format_score,
+    make_config,
+)
 from aam_nb.evaluate.leaks import Leak, find_leaks
 from aam_nb.evaluate.resampling import draw_resamples, percentile_interval, score_resamples
 from aam_nb.model.objectives import Classification, Task
@@ -30,6 +37,9 @@ if TYPE_CHECKING:
 
 METRICS = {"regression": ("r2", "mae", "spearman"), "classification": ("balanced_accuracy", "macro_f1", "auroc")}
 """Metrics of each kind of task, the leading one first."""
+IN_UNIT = ("mae",)
+"""Metrics in the unit of the target: of any size."""
+ENDS = ("metric", "value", "low", "high")
 MODEL = "aam"
 """Name of the judged model in tables beside its baselines."""
 BESIDE = ("random_forest", "dummy")
@@ -278,8 +288,8 @@ class Evaluation:
         """Models x metrics, each as `value [low, high]`."""
         text = self.metrics.assign(
             text=[
-                "not defined" if np.isnan(value) else f"{value:.3f} [{low:.3f}, {high:.3f}]"
-                for value, low, high in self.metrics[["value", "low", "high"]].to_numpy(float)
+                format_interval(value, low, high, has_unit=metric in IN_UNIT)
+                for metric, value, low, high in zip(*(self.metrics[c] for c in ENDS), strict=True)
             ]
         )
         return text.pivot(index="model", columns="metric", values="text").loc[self.models, list(METRICS[self.kind])]
@@ -289,7 +299,8 @@ class Evaluation:
         metric, no_better = METRICS[self.kind][0], []
         if "dummy" in self.models and self.value(metric) <= self.value(metric, "dummy"):
             no_better.append(
-                f"The model is no better than the dummy: {metric} {self.value(metric):.2f} against {self.value(metric, 'dummy'):.2f}."
+                f"The model is no better than the dummy: {metric} {format_score(self.value(metric), 2)} against "
+                f"{format_score(self.value(metric, 'dummy'), 2)}."
             )
         return [*(leak.sentence() for leak in self.leaks), *no_better, *self.notes]
 
@@ -329,7 +340,7 @@ class Evaluation:
 
     def __repr__(self) -> str:
         leading = METRICS[self.kind][0]
-        scores = ", ".join(f"{m} {self.value(leading, m):.3f}" for m in self.models)
+        scores = ", ".join(f"{m} {format_score(self.value(leading, m))}" for m in self.models)
         by = f", {self.num_groups} of {self.group}" if self.group else ""
         lines = [
             f"Evaluation({self.target}, {count_noun(len(self.predictions), 'test sample')}{by}: {leading} {scores})"

@@ -10,7 +10,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from aam_nb.config import Notice, cut_list
+from aam_nb.config import (
+    Notice,
+    cut_list,
+    format_number,
+    format_score,
+)
 from aam_nb.study.columns import is_numeric_column
 
 NEARLY = 0.8
@@ -66,9 +71,8 @@ class GroupScore:
 
     def sentence(self, target: pd.Series, group: pd.Series) -> str:
         """What the score says, for messages."""
-        knowing = (
-            f"knowing {group.name!r} and no microbe gives {self.metric} {self.score:.2f} (guessing {self.guessing:.2f})"
-        )
+        score, guess = format_score(self.score, 2), format_score(self.guessing, 2)
+        knowing = f"knowing {group.name!r} and no microbe gives {self.metric} {score} (guessing {guess})"
         if self.lead >= NEARLY:
             return f"{target.name!r} is nearly a function of {group.name!r}: {knowing}."
         return (
@@ -229,7 +233,7 @@ def _score_number(value: np.ndarray, unit: np.ndarray, names: pd.Index) -> Group
         guessing=0.0,
         metric="R²",
         tight=size[tight].sum() / len(value),
-        example=f"{size[largest]} of {str(names[largest])!r} lie from {held.min():g} to {held.max():g}",
+        example=f"{size[largest]} of {str(names[largest])!r} lie from {format_number(held.min(), 6)} to {format_number(held.max(), 6)}",
     )
 
 

@@ -22,7 +22,13 @@ import torch
 from torch import nn
 from tqdm.auto import tqdm
 
-from aam_nb.config import ConfigError, Notice, TrainConfig, UserError
+from aam_nb.config import (
+    ConfigError,
+    Notice,
+    TrainConfig,
+    UserError,
+    format_score,
+)
 from aam_nb.study.atomic import NotWrittenError
 from aam_nb.study.csv_files import write_csv
 from aam_nb.train.machine import Memory, memory_of
@@ -284,9 +290,9 @@ class Progress(Callback):
         if self.bar is None or self.bar.disable:
             return
         epoch = min(trainer.config.epochs, (trainer.step - 1) // trainer.steps_per_epoch + 1)
-        labels = {"epoch": f"{epoch}/{trainer.config.epochs}", "loss": f"{loss:.3f}"}
+        labels = {"epoch": f"{epoch}/{trainer.config.epochs}", "loss": format_score(loss)}
         if trainer.rows:
-            labels["valid"] = f"{trainer.rows[-1]['valid_loss']:.3f}"
+            labels["valid"] = format_score(trainer.rows[-1]["valid_loss"])
         self.bar.set_postfix(labels, refresh=refresh)
 
 

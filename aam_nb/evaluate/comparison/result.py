@@ -12,10 +12,18 @@ import numpy as np
 import pandas as pd
 
 from aam_nb.baselines.scoring import guessing_score
-from aam_nb.config import CompareConfig, cut_list
+from aam_nb.config import (
+    CompareConfig,
+    cut_list,
+    format_interval,
+    format_number,
+    format_p,
+    format_score,
+    format_signed,
+)
 from aam_nb.config.spreadsheet import restore_cell
 from aam_nb.evaluate.leaks import Leak
-from aam_nb.evaluate.metrics import METRICS
+from aam_nb.evaluate.metrics import IN_UNIT, METRICS
 from aam_nb.study.atomic import whole_file
 from aam_nb.study.csv_files import write_csv
 from aam_nb.study.errors import UnknownIdError
@@ -146,11 +154,14 @@ class Comparison:
         rows = {}
         differences = self.differences.set_index("contender")
         for name in sorted(self.contenders, key=lambda c: -np.nan_to_num(self.value(c), nan=-np.inf)):
-            row: dict[str, Any] = {m: _interval(*self._ends(self.row(name, m), "value")) for m in METRICS[self.kind]}
+            row: dict[str, Any] = {
+                m: format_interval(*self._ends(self.row(name, m), "value"), has_unit=m in IN_UNIT)
+                for m in METRICS[self.kind]
+            }
             if name in differences.index:
                 own = differences.loc[name]
-                row[f"{self.reference} less it"] = _interval(*self._ends(own, "difference"))
-                p_text = "" if np.isnan(own["p_holm"]) else _p(own["p_holm"])
+                row[f"{self.reference} less it"] = format_interval(*self._ends(own, "difference"))
+                p_text = "" if np.isnan(own["p_holm"]) else format_p(own["p_holm"])
                 row["p (Holm)"] = p_text.removeprefix("p = ").removeprefix("p ")
                 decided = own["verdict"] in ("better", "worse")
                 row["verdict"] = f"{self.reference} is {own['verdict']}" if decided else own["verdict"]
@@ -158,8 +169,8 @@ class Comparison:
                 row |= {f"{self.reference} less it": "", "p (Holm)": "", "verdict": "reference"}
             leading = self.row(name)
             rows[name] = row | {
-                "seconds": round(float(leading["seconds"]), 2),
-                "MB": round(float(leading["memory_mb"])),
+                "seconds": format_number(leading["seconds"]),
+                "MB": format_number(round(float(leading["memory_mb"]))),
             }
         return pd.DataFrame(rows).T.rename_axis("contender")
 
@@ -172,9 +183,7 @@ class Comparison:
         """Which contenders the reference beats, and from which it cannot be distinguished."""
         name, table = METRIC_NAMES[self.metric], self.differences
         value, low, high = self._ends(self.row(self.reference), "value")
-        head = (
-            f"{self.reference} predicts {self.target} with {name} {_interval(value, low, high)}, {self._folds_text()}."
-        )
+        head = f"{self.reference} predicts {self.target} with {name} {format_interval(value, low, high)}, {self._folds_text()}."
         verdicts = [
             f"It {verb} {_list_contenders(table[table['verdict'] == v])}."
             for v, verb in VERDICTS.items()
@@ -193,7 +202,7 @@ class Comparison:
         null = self.null.set_index("contender").loc[self.reference]
         if null["p"] >= ALPHA:
             return [
-                f"Its predictions fit the truth no better than a permuted one ({_p(null['p'])}; {null['exchanged']} exchanged)."
+                f"Its predictions fit the truth no better than a permuted one ({format_p(null['p'])}; {null['exchanged']} exchanged)."
             ]
         return []
 
@@ -208,21 +217,21 @@ class Comparison:
         warnings, (value, low, high) = [], self._ends(self.row(self.reference), "value")
         if self.reference not in NO_MICROBES and not low > guess:
             warnings.append(
-                f"{self.reference} is not shown to do better than guessing: {METRIC_NAMES[self.metric]} {_interval(value, low, high)} "
-                f"against {guess:.2f}."
+                f"{self.reference} is not shown to do better than guessing: {METRIC_NAMES[self.metric]} "
+                f"{format_interval(value, low, high)} against {format_score(guess, 2)}."
             )
         below: list[str] = [
             n for n in ("dummy", "group_lookup") if n in self.contenders and self.value(n) < guess - BELOW
         ]
         if below:
             them = "it" if len(below) == 1 else "them"
-            why, more = "whose mean", ""
+            why, more, guess_text = "whose mean", "", format_score(guess, 2)
             if self.kind == "classification":
                 why, more = "whose share of a class", "; the p-values compare within folds"
             warnings.append(
-                f"{_join(below)} {'scores' if len(below) == 1 else 'score'} below guessing ({guess:.2f}): all folds are scored together, "
-                f"and a training side {why} is low belongs to a test side where it is high. Read what {self.reference} gains on {them} "
-                f"against {guess:.2f}{more}."
+                f"{_join(below)} {'scores' if len(below) == 1 else 'score'} below guessing ({guess_text}): all folds are scored "
+                f"together, and a training side {why} is low belongs to a test side where it is high. Read what {self.reference} "
+                f"gains on {them} against {guess_text}{more}."
             )
         return warnings
 
@@ -247,8 +256,9 @@ class Comparison:
                 continue  # whether a lead is more than chance is said elsewhere
             how = {"worse": "beats", "undecided": "is ahead of"}.get(row["verdict"], "is tied with")
             warnings.append(
-                f"{name}, which {NO_MICROBES[name]}, {how} {self.reference}: {METRIC_NAMES[self.metric]} {self.value(name):.2f} against "
-                f"{self.value(self.reference):.2f}. That {self.reference} reads microbes to predict {self.target} is not shown."
+                f"{name}, which {NO_MICROBES[name]}, {how} {self.reference}: {METRIC_NAMES[self.metric]} "
+                f"{format_score(self.value(name), 2)} against {format_score(self.value(self.reference), 2)}. That {self.reference} reads "
+                f"microbes to predict {self.target} is not shown."
             )
         return warnings
 
@@ -331,7 +341,7 @@ class Comparison:
 
     def __repr__(self) -> str:
         best = sorted(self.contenders, key=lambda c: -np.nan_to_num(self.value(c), nan=-np.inf))
-        scores = ", ".join(f"{c} {self.value(c):.3f}" for c in best)
+        scores = ", ".join(f"{c} {format_score(self.value(c))}" for c in best)
         by = f", {self.num_groups} of {self.group}" if self.group else ""
         lines = [
             f"Comparison({self.target}, {self.num_samples} samples{by}: {self.metric} {scores})",
@@ -345,29 +355,20 @@ class Comparison:
         return f"<b>{html.escape(head)}</b><p>{html.escape(sentence)}</p>{self.to_frame().to_html(escape=True)}{marks}"
 
 
-def _interval(value: float, low: float, high: float) -> str:
-    if np.isnan(value):
-        return "not defined"
-    return f"{value:.3f} [{low:.3f}, {high:.3f}]"
-
-
-def _p(value: Any) -> str:
-    p = float(value)
-    return "p < 0.001" if p < 0.001 else f"p = {p:.3f}"
-
-
 def _list_contenders(rows: pd.DataFrame) -> str:
     """Contenders of one verdict: each with its difference, or, where they are many, without intervals."""
     if len(rows) > EACH:
         which = "largest" if rows["verdict"].isin(["better", "worse"]).all() else "smallest"
         end = rows["p_holm"].max() if which == "largest" else rows["p_holm"].min()
-        p = "" if np.isnan(end) else f"; {which} {_p(end)}"
+        p = "" if np.isnan(end) else f"; {which} {format_p(end)}"
         pairs = zip(rows["contender"], rows["difference"], strict=True)
-        return f"{_join([f'{name} ({difference:+.3f})' for name, difference in pairs])}{p}"
+        return f"{_join([f'{name} ({format_signed(difference)})' for name, difference in pairs])}{p}"
     texts = []
     for row in rows.to_dict("records"):
-        p = "" if np.isnan(row["p_holm"]) else f", {_p(row['p_holm'])}"
-        texts.append(f"{row['contender']} (difference {_interval(row['difference'], row['low'], row['high'])}{p})")
+        p = "" if np.isnan(row["p_holm"]) else f", {format_p(row['p_holm'])}"
+        texts.append(
+            f"{row['contender']} (difference {format_interval(row['difference'], row['low'], row['high'])}{p})"
+        )
     return _join(texts)
 
 

@@ -12,7 +12,13 @@ import pandas as pd
 from scipy import sparse
 
 from aam_nb.arrays import Floats
-from aam_nb.config import ExplainConfig, count_noun, cut_list, make_config
+from aam_nb.config import (
+    ExplainConfig,
+    count_noun,
+    cut_list,
+    format_number,
+    make_config,
+)
 from aam_nb.evaluate.resampling import bootstrap_mean_interval
 from aam_nb.explain.attribution.methods import PRECISION
 from aam_nb.explain.attribution.probe import ExplainError
@@ -281,7 +287,9 @@ class Attributions:
 
     def _repr_html_(self) -> str:
         about = html.escape(f"Compared with {self.reference}.")
-        return f"<b>{html.escape(repr(self))}</b><p>{about}</p>" + self.by_feature().head(10).to_html(escape=True)
+        return f"<b>{html.escape(repr(self))}</b><p>{about}</p>" + self.by_feature().head(10).to_html(
+            escape=True, float_format=format_number
+        )
 
 
 def rename_taken(features: pd.DataFrame, table: pd.DataFrame) -> pd.DataFrame:

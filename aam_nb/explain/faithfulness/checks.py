@@ -12,7 +12,12 @@ import pandas as pd
 from tqdm.auto import tqdm
 
 from aam_nb.arrays import Bools, Floats, Ints
-from aam_nb.config import ExplainConfig, FaithfulnessConfig, count_noun
+from aam_nb.config import (
+    ExplainConfig,
+    FaithfulnessConfig,
+    count_noun,
+    format_p,
+)
 from aam_nb.explain.attribution.attribute import find_output_and_reference, recompute_attributions
 from aam_nb.explain.attribution.probe import Reference, make_probes
 from aam_nb.explain.attribution.query import PLURALS
@@ -196,7 +201,7 @@ def _curve_row(name: str, of_kind: Any, unit: Ints) -> dict[str, Any]:
     else:
         outcome, note = outcome_of_test(bool(other["difference"] > 0 and other["p_value"] <= LEVEL), unit)
     verb = "Removing" if kind == "deletion" else "Adding"
-    p = "" if np.isnan(other["p_value"]) else f" (p = {other['p_value']:.4f})"
+    p = "" if np.isnan(other["p_value"]) else f" ({format_p(other['p_value'])})"
     return make_row(
         name,
         outcome,
@@ -268,8 +273,8 @@ def _error_row(name: str, own: Floats, random: Floats, unit: Ints, config: Faith
         name,
         outcome,
         f"Squared error of the change that sums of attributions predict when random subsets are removed{scaled}, as a share of the squared "
-        f"change: 0 is perfect, 1 is no better than no attributions; shuffled within samples they have {random.mean():.2f} (p = "
-        f"{p:.4f}).{note}",
+        f"change: 0 is perfect, 1 is no better than no attributions; shuffled within samples they have {random.mean():.2f} ("
+        f"{format_p(p)}).{note}",
         mean,
         low,
         high,

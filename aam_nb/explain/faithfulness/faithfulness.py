@@ -11,7 +11,11 @@ import numpy as np
 import pandas as pd
 
 from aam_nb.arrays import Ints
-from aam_nb.config import FaithfulnessConfig, make_config
+from aam_nb.config import (
+    FaithfulnessConfig,
+    format_score,
+    make_config,
+)
 from aam_nb.explain.attribution.attribute import require_query
 from aam_nb.explain.attribution.query import PLURALS
 from aam_nb.explain.attribution.result import Attributions
@@ -177,7 +181,7 @@ class Faithfulness:
         return f"Faithfulness({self.target}, level {self.level} by {self.method.replace('_', ' ')}: {counts} of {len(self.table)} checks)"
 
     def _repr_html_(self) -> str:
-        shown = self.table.drop(columns="passed").to_html(escape=True, float_format="{:.3f}".format, na_rep="")
+        shown = self.table.drop(columns="passed").to_html(escape=True, float_format=format_score, na_rep="")
         return f"<b>{html.escape(repr(self))}</b><p>{html.escape(self.verdict())}</p>{shown}"
 
 

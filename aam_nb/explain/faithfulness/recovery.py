@@ -14,7 +14,12 @@ from aam_nb.baselines.features import relative_abundance
 from aam_nb.baselines.predictions import read_target
 from aam_nb.baselines.random_forest import IMPORTANCE, make_forest
 from aam_nb.baselines.scaling import standardise
-from aam_nb.config import ConfigError, FaithfulnessConfig, UserError
+from aam_nb.config import (
+    ConfigError,
+    FaithfulnessConfig,
+    UserError,
+    format_p,
+)
 from aam_nb.evaluate.resampling import draw_groups, percentile_interval
 from aam_nb.explain.attribution.result import Attributions
 from aam_nb.explain.ids import as_id_list
@@ -69,7 +74,7 @@ class Recovery:
     def __str__(self) -> str:
         return (
             f"average precision {self.average_precision:.2f} for {self.num_planted} planted among {self.num_asvs} ASVs, where chance gives "
-            f"{self.chance:.2f} ({self.average_precision / self.chance:.1f} times as much, p = {self.p_value:.4f}); {self.top} of the "
+            f"{self.chance:.2f} ({self.average_precision / self.chance:.1f} times as much, {format_p(self.p_value)}); {self.top} of the "
             f"first {self.num_planted} ASVs {'is' if self.top == 1 else 'are'} planted"
         )
 

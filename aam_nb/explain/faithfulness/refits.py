@@ -8,7 +8,10 @@ import numpy as np
 import pandas as pd
 
 from aam_nb.arrays import Floats
-from aam_nb.config import FaithfulnessConfig
+from aam_nb.config import (
+    FaithfulnessConfig,
+    format_p,
+)
 from aam_nb.explain.attribution.attribute import recompute_attributions
 from aam_nb.explain.faithfulness.checks import (
     ALIKE,
@@ -156,7 +159,7 @@ def check_recovery(inputs: CheckInputs, train: Study | None, planted: list[str])
             "recovery",
             outcome_of(recovered.p_value <= LEVEL and recovered.average_precision > recovered.chance),
             f"Average precision at finding the {recovered.num_planted} planted among {recovered.num_asvs} ASVs by mean absolute "
-            f"attribution (p = {recovered.p_value:.4f}).",
+            f"attribution ({format_p(recovered.p_value)}).",
             recovered.average_precision,
             own["low"],
             own["high"],

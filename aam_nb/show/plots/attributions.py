@@ -12,7 +12,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from aam_nb.config import cut_list
+from aam_nb.config import (
+    cut_list,
+    format_number,
+    format_signed,
+)
 from aam_nb.explain.attribution.probe import ExplainError
 from aam_nb.explain.attribution.query import PLURALS
 from aam_nb.explain.attribution.result import Attributions
@@ -186,12 +190,14 @@ def sample_attributions(
     ends = start + size
     for height, value, low, high in zip(y, size, np.minimum(start, ends), np.maximum(start, ends), strict=True):
         ax.annotate(
-            f"{value:+.3g}", (high if value >= 0 else low, height), xytext=(3 if value >= 0 else -3, 0),
+            format_signed(value), (high if value >= 0 else low, height), xytext=(3 if value >= 0 else -3, 0),
             textcoords="offset points", va="center", ha="left" if value >= 0 else "right", fontsize=7,
         )  # fmt: skip
     ax.vlines(ends[:-1], y[:-1] - 0.6, y[:-1] - 0.4, color="black", linewidth=0.6)
     for name, style in (("reference", ":"), ("prediction", "--")):
-        ax.axvline(check[name], color="black", linewidth=1, linestyle=style, label=f"{name} {check[name]:.3g}")
+        ax.axvline(
+            check[name], color="black", linewidth=1, linestyle=style, label=f"{name} {format_number(check[name])}"
+        )
     ax.set_yticks(y, [label for label, _ in steps], fontsize=8, family="monospace" if result.level == "asv" else None)
     ax.use_sticky_edges = False
     ax.margins(x=0.16)

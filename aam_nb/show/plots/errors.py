@@ -12,6 +12,7 @@ import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from aam_nb.config import format_p, format_score
 from aam_nb.error_analysis.analysis import ErrorAnalysis
 from aam_nb.error_analysis.samples import ErrorsError
 from aam_nb.show.plots.style import (
@@ -91,7 +92,7 @@ def reliability(analysis: ErrorAnalysis, *, ax: Axes | None = None) -> Axes:
         names = (
             np.full(len(curve), "measured coverage")
             if regression
-            else [f"{version}: ECE {scores.loc[version, 'ece']:.3f}" for version in curve["version"]]
+            else [f"{version}: ECE {format_score(scores.loc[version, 'ece'])}" for version in curve["version"]]
         )
         raw = curve[np.asarray(names) == names[0]]  # intervals of one version: more would hide each other
         ax.vlines(raw[x], raw["low"], raw["high"], color=PALETTE[0], linewidth=1, alpha=0.6)
@@ -147,7 +148,7 @@ def _draw_distances(ax: Axes, analysis: ErrorAnalysis) -> None:
     tests = analysis.associations
     row = tests[(tests["outcome"] == "error") & (tests["column"] == "distance")]
     if len(row):
-        ax.set_title(f"{title}: ρ {row['effect'].iloc[0]:.2f}, p {row['p'].iloc[0]:.2g}")
+        ax.set_title(f"{title}: ρ {format_score(row['effect'].iloc[0], 2)}, {format_p(row['p'].iloc[0])}")
     ax.legend(frameon=False, fontsize=8, loc="best")
 
 

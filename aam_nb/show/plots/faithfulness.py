@@ -10,6 +10,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from aam_nb.config import format_number
 from aam_nb.explain.attribution.query import PLURALS
 from aam_nb.explain.faithfulness.checks import FAILED, PASSED, TOLD
 from aam_nb.explain.faithfulness.deletion_insertion import KINDS
@@ -115,7 +116,7 @@ def _draw_checks(ax: Axes, result: Faithfulness) -> None:
     for y, value in enumerate(table["value"]):
         if value > MOST:  # on the axis, it would press all others together
             ax.annotate(
-                f"{value:.3g} →",
+                f"{format_number(value)} →",
                 (MOST, y),
                 xytext=(-6, 7),
                 textcoords="offset points",

@@ -6,7 +6,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from aam_nb.config import to_dict
+from aam_nb.config import (
+    format_interval,
+    format_number,
+    format_score,
+    format_signed,
+    to_dict,
+)
 from aam_nb.error_analysis.analysis import errors
 from aam_nb.evaluate.metrics import METRICS, Evaluation
 from aam_nb.explain import attribute, faithfulness, recovery
@@ -146,7 +152,10 @@ def _explanations(
 def _headline(result: Evaluation) -> str:
     metric = METRICS[result.kind][0]
     row = result.row(metric)
-    baselines = ", ".join(f"{plots.MODEL_NAMES.get(m, m)} {result.value(metric, m):z.2f}" for m in result.models[1:])
+    interval = format_interval(row["value"], row["low"], row["high"], decimals=2)
+    baselines = ", ".join(
+        f"{plots.MODEL_NAMES.get(m, m)} {format_score(result.value(metric, m), 2)}" for m in result.models[1:]
+    )
     groups = (
         f" from {result.num_groups} {'group' if result.num_groups == 1 else 'groups'} of {result.group}"
         if result.group
@@ -154,7 +163,7 @@ def _headline(result: Evaluation) -> str:
     )
     unseen = "" if result.num_seen else ", none of which the model was trained on"
     return (
-        f"{result.target}: {plots.METRIC_NAMES[metric]} {row['value']:z.2f} [{row['low']:z.2f}, {row['high']:z.2f}] on "
+        f"{result.target}: {plots.METRIC_NAMES[metric]} {interval} on "
         f"{_samples(len(result.predictions))}{groups}{unseen}" + (f". Baselines: {baselines}." if baselines else ".")
     )
 
@@ -190,8 +199,8 @@ def _asv_rows(attributions: Attributions, planted: Sequence[str]) -> list[dict[s
     return [
         {
             "dna": asv,
-            "mean": f"{row['mean']:+.3g}",
-            "mean_abs": f"{row['mean_abs']:.3g}",
+            "mean": format_signed(row["mean"]),
+            "mean_abs": format_number(row["mean_abs"]),
             "samples": int(row["samples"]),
             "positive": f"{row['positive']:.0%}",
             "planted": "★" if asv in planted else "",

@@ -11,7 +11,11 @@ import pandas as pd
 import traitlets
 from matplotlib.figure import Figure, SubFigure
 
-from aam_nb.config import AttentionConfig, count_noun
+from aam_nb.config import (
+    AttentionConfig,
+    count_noun,
+    format_number,
+)
 from aam_nb.explain.attention.heads import NOT_IMPORTANCE, HeadMaps
 from aam_nb.explain.attention.maps import AttentionMaps, require_asvs
 from aam_nb.explain.ids import as_id_list
@@ -226,7 +230,7 @@ def _draw_heads(subfigure: SubFigure, maps: HeadMaps, num_shown: int) -> None:
         weights = maps.weights[k, h, :num_shown, :num_shown]
         ax.imshow(weights, cmap="cividis", vmin=0, vmax=max(float(weights.max()), 1e-12))
         name = f"layer {k + 1}, head {h + 1}" if H <= 4 else f"L{k + 1} H{h + 1}"
-        ax.set_title(f"{name}\nto {weights.max():.2g}", fontsize=8 if H <= 4 else 6)
+        ax.set_title(f"{name}\nto {format_number(weights.max(), 2)}", fontsize=8 if H <= 4 else 6)
         ax.set(xticks=[], yticks=[])
     subfigure.supylabel("from", fontsize=8)
     subfigure.supxlabel(f"to (the first {num_shown} rows and columns)", fontsize=8)

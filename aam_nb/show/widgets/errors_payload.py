@@ -9,7 +9,10 @@ import numpy as np
 import pandas as pd
 
 from aam_nb.arrays import Bools
-from aam_nb.config import count_noun
+from aam_nb.config import (
+    count_noun,
+    format_number,
+)
 from aam_nb.error_analysis.analysis import FACTS, ErrorAnalysis
 from aam_nb.error_analysis.samples import TOP_ASVS
 from aam_nb.error_analysis.slices import make_slices
@@ -123,8 +126,8 @@ def summary(analysis: ErrorAnalysis) -> str:
     error = "|true - predicted|" if analysis.kind == "regression" else "1 - p(true class)"
     groups = f" in {count_noun(analysis.num_groups, 'group')} ({analysis.group})" if analysis.group else ""
     sentences = [
-        f"Errors of {analysis.target}, {error}: mean {samples['error'].mean():.3g} over {count_noun(len(samples), 'sample')}{groups}; the "
-        f"largest is {samples['error'].loc[worst]:.3g}, of {worst}."
+        f"Errors of {analysis.target}, {error}: mean {format_number(samples['error'].mean())} over "
+        f"{count_noun(len(samples), 'sample')}{groups}; the largest is {format_number(samples['error'].loc[worst])}, of {worst}."
     ]
     if len(slices):
         worse = list(slices["slice"][slices["worse"]])
@@ -169,7 +172,11 @@ def slice_members(analysis: ErrorAnalysis, metadata: pd.DataFrame) -> dict[str, 
     error, members = samples["error"].to_numpy(float), {}
     for row in table[~table["slice"].duplicated(keep=False)].to_dict("records"):
         mask = _find_mask(str(row["slice"]), [by_column.get(c, []) for c in row["columns"]])
-        if mask is not None and mask.sum() == row["n"] and np.isclose(error[mask].mean(), row["error"], rtol=1e-9):
+        if (
+            mask is not None
+            and mask.sum() == row["n"]
+            and np.isclose(error[mask].mean(), row["error"], rtol=1e-9, atol=0)
+        ):
             members[str(row["slice"])] = mask
     return members
 

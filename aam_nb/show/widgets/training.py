@@ -17,6 +17,7 @@ from IPython.display import DisplayHandle, display
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from matplotlib.figure import Figure
 
+from aam_nb.config import format_number
 from aam_nb.config.spreadsheet import format_csv
 from aam_nb.show import plots
 from aam_nb.show.widgets.twin import Twin, draw_png, in_notebook
@@ -167,9 +168,9 @@ class TrainingMonitor(Twin, Callback, traitlets.HasTraits):
             facts.append(f"{self.samples_per_second:,.0f} samples/s")
         if self.status == "running":
             facts.append(f"about {clock(self.seconds_left)} left")
-            facts.append(f"training loss {self._loss:.3f} at the last step")
+            facts.append(f"training loss {format_number(self._loss)} at the last step")
         if self.best_epoch:
-            facts.append(f"best so far: epoch {self.best_epoch}, validation loss {self._best_loss:.4g}")
+            facts.append(f"best so far: epoch {self.best_epoch}, validation loss {format_number(self._best_loss, 4)}")
         end = {
             "running": "To stop, interrupt the kernel (■): history and best weights are kept.",
             "interrupted": "Interrupted."

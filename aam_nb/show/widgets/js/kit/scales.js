@@ -37,9 +37,10 @@ const diverging = (share) => ramp(DIVERGING, (share + 1) / 2); // share in [-1, 
 
 const isNumber = (v) => typeof v === "number" && Number.isFinite(v);
 
+// Significant digits, as `format_number` of `config/numbers.py`: no number is 0.000 that is not 0, none a row of 15 digits.
 function number(v, digits = 3) {
   if (!isNumber(v)) return v === null || v === undefined ? "" : String(v);
-  if (Number.isInteger(v) && Math.abs(v) < 1e15) return Math.abs(v) < 10_000 ? String(v) : v.toLocaleString("en-US"); // 2009 may be a year
+  if (Number.isInteger(v) && Math.abs(v) < 1e10) return Math.abs(v) < 10_000 ? String(v) : v.toLocaleString("en-US"); // 2009 may be a year
   const size = Math.abs(v);
   if (size !== 0 && (size < 1e-4 || size >= 1e6)) return v.toExponential(digits - 1);
   return v.toLocaleString("en-US", {
@@ -49,7 +50,11 @@ function number(v, digits = 3) {
 // "1 sample", "2 samples"; nouns whose plural is not an s longer bring it.
 const count = (n, noun, plural = `${noun}s`) => `${number(n)} ${n === 1 ? noun : plural}`;
 const countSamples = (n) => count(n, "sample");
-const percent = (v, digits = 0) => (isNumber(v) ? `${(100 * v).toFixed(digits)}%` : "");
+function percent(v, digits = 0) {
+  if (!isNumber(v)) return "";
+  const size = Math.abs(100 * v), least = 0.5 * 10 ** -digits;
+  return `${size > 0 && size < least ? number(100 * v, 1) : (100 * v).toFixed(digits)}%`;
+}
 const signed = (v) => (isNumber(v) && v > 0 ? "+" : "") + number(v);
 const cut = (text, most = 28) => (String(text).length <= most ? String(text) : String(text).slice(0, most - 1) + "…");
 
