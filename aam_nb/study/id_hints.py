@@ -44,6 +44,10 @@ def describe_slips(lost: Iterable[str], extra: Iterable[str]) -> str:
             slips.append(_describe_pairs(slip, pairs))
     if lost and extra and not slips:
         affix = _find_affix(lost, extra)
+        if not affix:  # beside other differences
+            bare = [[_strip_all(i) for i in ids] for ids in (lost, extra)]
+            affix = _find_affix(*bare)
+            affix = f"{SEVERAL}, {affix}" if affix else ""
         if affix:
             slips.append(affix)
     return ", or ".join(slips)

@@ -29,6 +29,11 @@ CASES = [
 ]
 
 
+def test_a_shared_beginning_is_seen_beside_other_differences() -> None:
+    hint = describe_slips(["run9_a_S1_L001", "run9_b_S2_L001"], ["A", "B"])
+    assert hint == "several such differences at once, 'run9' in front of the ids (2 ids, such as 'run9a' and 'a')"
+
+
 @pytest.mark.parametrize(("lost", "extra", "said"), CASES)
 def test_what_differs_is_told_with_how_many_would_match(lost: list[str], extra: list[str], said: str) -> None:
     hint = describe_slips(lost, extra)

@@ -241,7 +241,8 @@ def _is_comment(line: str) -> bool:
 
 
 def _is_hashed_header(cells: list[str]) -> bool:
-    return cells[0].startswith("#") and len(cells) > 1 and plain(cells[0]) in HASHED_NAMES
+    known = HASHED_NAMES if len(cells) > 1 else {"sampleid", "otuid"}  # alone, `# name` is a comment
+    return cells[0].startswith("#") and plain(cells[0]) in known
 
 
 def _extent(cells: list[str]) -> int:
