@@ -147,7 +147,7 @@ def memory_of(device: torch.device) -> Memory:
     """Memory of a GPU (CUDA), or else of the machine.
 
     The limit is all there is, less what other processes use: of the GPU, or of the machine, within the limits that its container or
-    job sets (cgroups).
+    job sets (cgroups, and of the address space).
     """
     if device.type == "cuda":
         free, total = torch.cuda.mem_get_info(device)
@@ -155,7 +155,7 @@ def memory_of(device: torch.device) -> Memory:
         peak = torch.cuda.max_memory_allocated(device)
         return Memory(used=torch.cuda.memory_allocated(device), peak=peak, limit=total - max(0, others))
     used, machine = psutil.Process().memory_info().rss, psutil.virtual_memory()
-    limit = min([machine.available + used, machine.total, *_job_limits()])
+    limit = min([machine.available + used, machine.total, *_job_limits(), *_address_limit()])
     return Memory(used=used, peak=max(used, _peak_of_process()), limit=limit)
 
 
@@ -183,6 +183,17 @@ def _job_limits(groups: Path = Path("/proc/self/cgroup"), root: Path = Path("/sy
             text = _text_of(group / name).strip() if group.is_relative_to(top) else ""
             if text.isdigit():  # "max" is no limit
                 yield int(text)
+
+
+def _address_limit() -> Iterator[int]:
+    """Bytes that this process may still map (`ulimit -v`), and those it uses, where there is such a limit."""
+    if sys.platform == "win32":
+        return
+    import resource
+
+    limit, process = resource.getrlimit(resource.RLIMIT_AS)[0], psutil.Process().memory_info()
+    if limit != resource.RLIM_INFINITY:
+        yield max(0, limit - process.vms) + process.rss
 
 
 def _text_of(path: Path) -> str:

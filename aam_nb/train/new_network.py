@@ -8,10 +8,12 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import numpy as np
+import torch
 from torch import Tensor
 
-from aam_nb.config import ModelConfig, TrainConfig, cut_list
+from aam_nb.config import MemoryShortageError, ModelConfig, TrainConfig, cut_list, telling_of_memory
 from aam_nb.model.covariates import Covariates
+from aam_nb.model.encoder import Encoder
 from aam_nb.model.module import Network
 from aam_nb.model.objectives import (
     OBJECTIVES,
@@ -25,6 +27,7 @@ from aam_nb.model.objectives import (
 from aam_nb.study.splits import refuse_same
 from aam_nb.study.study import Study
 from aam_nb.study.target_checks import as_names, refuse_target_among, tell_copies, tell_near_classes
+from aam_nb.train.machine import memory_of
 
 NUM_REFERENCE_ASVS = 64
 """Most ASVs of the first training study that become the encoder's reference."""
@@ -54,8 +57,18 @@ class NetworkPlan:
     pretrained: dict[str, Tensor] | None = None
     reference_asvs: tuple[str, ...] = ()
 
+    @telling_of_memory(
+        "building the network", "a smaller model, such as `ModelConfig(width=64)`, or a machine with more memory"
+    )
     def make_network(self, train: Study, shape: ModelConfig, config: TrainConfig) -> tuple[Network, tuple[str, ...]]:
-        """The network, and its reference ASVs: those of the pre-trained encoder, or ASVs of the training samples."""
+        """The network, and its reference ASVs: those of the pre-trained encoder, or ASVs of the training samples.
+
+        Raises
+        ------
+        MemoryShortageError
+            Its weights do not fit the memory there is.
+        """
+        require_room_for_weights(shape, self.covariates, config)
         for objective in self.objectives:
             objective.learn(train)
         uncertainty = config.loss_weighting == "uncertainty"
@@ -68,6 +81,29 @@ class NetworkPlan:
             network.encoder.load_state_dict(random | start)
         network.encoder.asv.set_reference(reference_asvs)
         return network, reference_asvs
+
+
+def require_room_for_weights(shape: ModelConfig, covariates: Covariates | None, config: TrainConfig) -> None:
+    """Refuse an encoder whose training needs more memory than there is, before any is asked for.
+
+    Raises
+    ------
+    MemoryShortageError
+        Its weights, their gradients, what the optimizer keeps of them and the copy of the best epoch do not fit.
+    """
+    with torch.device("meta"):
+        num = sum(weights.numel() for weights in Encoder(shape, covariates).parameters())
+    copies = {"adamw": 5, "adam": 5, "sgd": 4}[config.optimizer]
+    needed, room = 4 * num * copies, memory_of(torch.device("cpu")).limit
+    if config.device != "cpu" and torch.cuda.is_available():
+        room = max(room, memory_of(torch.device("cuda")).limit)
+    if needed <= room:
+        return
+    raise MemoryShortageError(
+        f"width is {shape.width}, num_layers {shape.num_layers}: the encoder has {num:,} weights, and training them takes at least "
+        f"{needed / 2**30:,.1f} GiB. Expected at most the {room / 2**30:.1f} GiB of memory that there are. Use a smaller model, such as "
+        "`ModelConfig(width=64, num_layers=2)`."
+    )
 
 
 def choose_objectives(objectives: Sequence[str | Objective]) -> list[Objective]:

@@ -20,7 +20,7 @@ from tqdm.auto import tqdm
 from aam_nb.batch.batch import Batch
 from aam_nb.batch.batches import Batches
 from aam_nb.batch.tokens import tokenize
-from aam_nb.config import ConfigError, TrainConfig, UserError, cut_list, is_out_of_memory
+from aam_nb.config import ConfigError, TrainConfig, UserError, cut_list, is_out_of_memory, telling_of_memory
 from aam_nb.model.module import Network, StepResult
 from aam_nb.model.objectives import Objective, Task
 from aam_nb.study.lock import lock_folder
@@ -32,6 +32,9 @@ from aam_nb.train.checkpoint import State
 from aam_nb.train.machine import Signals, make_accelerator, seeded
 from aam_nb.train.memory import free_memory
 from aam_nb.train.microbatches import MicroBatches
+
+SETTINGS = "`checkpointing=True`, `precision='bf16'`, `max_asvs=...`, or a smaller model"
+"""What to set where memory runs out in training."""
 
 
 class TrainingError(UserError, RuntimeError):
@@ -61,6 +64,7 @@ class Trainer:
         ASV vectors made earlier, for where the ASV encoder is frozen.
     """
 
+    @telling_of_memory("preparing to train", SETTINGS)
     def __init__(
         self,
         network: Network,
@@ -128,6 +132,7 @@ class Trainer:
         early, keeping the best weights so far."""
         alone = lock_folder(self.folder) if self.folder is not None and self.is_main else nullcontext()
         with (
+            telling_of_memory("training", SETTINGS),
             alone,
             seeded(self.config, self.accelerator.device),
             self.signals.delayed(wanted=self.folder is not None),
@@ -253,18 +258,33 @@ class Trainer:
         pairs = defaultdict[str, list[Any]](list)
         # Losses add up; pairs of prediction and truth are collected, since metrics need all of them.
         for batch in self.valid:
-            for part in self.micro_batches.cut(batch):
-                result = self.forward(part, network)
-                for name, value in result.parts.items():
+            for part, losses, compared in self._validate_batch(batch, network):
+                for name, value in losses.items():
                     count = network.objectives[name].count(part)
                     counts[name] += count
-                    sums[name] += float(value) * count
-                    pairs[name].append([x.float().cpu().numpy() for x in result.pairs[name]])
+                    sums[name] += value * count
+                    pairs[name].append(compared[name])
         row = _loss_columns("valid", network, sums, counts)
         for name, objective in network.objectives.items():
             prediction, truth = (np.concatenate(values) for values in zip(*pairs[name], strict=True))
             row |= {f"valid_{name}_{metric}": value for metric, value in objective.metrics(prediction, truth).items()}
         return row
+
+    def _validate_batch(self, batch: Batch, network: Network) -> list[tuple[Batch, dict[str, float], dict[str, Any]]]:
+        """Parts of a batch with their losses and what objectives compare; single samples where memory runs out and none compares these."""
+
+        def validate(part: Batch) -> tuple[Batch, dict[str, float], dict[str, Any]]:
+            result = self.forward(part, network)
+            compared = {name: [x.float().cpu().numpy() for x in pair] for name, pair in result.pairs.items()}
+            return part, {name: float(value) for name, value in result.parts.items()}, compared
+
+        try:
+            return [validate(part) for part in self.micro_batches.cut(batch)]
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error) or any(o.pairwise for o in network.objectives.values()):
+                raise
+            free_memory(error)
+        return [validate(part) for part in self.micro_batches.cut(batch, at_least=len(batch))]
 
     # -- what others read ---------------------------------------------------------------------------------------------
 
@@ -321,8 +341,7 @@ class Trainer:
         automatic = "`TrainConfig(accumulation=0)`, which finds a number of parts that fits, or "
         raise TrainingError(
             f"Memory ran out in a step of {len(batch)} samples computed in {self.micro_batches.at_least} or more parts. Expected it to "
-            f"fit. Use {automatic if self.config.accumulation else ''}`max_tokens={max(1, self.config.max_tokens // 4)}`, "
-            "`checkpointing=True`, `precision='bf16'`, `max_asvs=...`, or a smaller model."
+            f"fit. Use {automatic if self.config.accumulation else ''}`max_tokens={max(1, self.config.max_tokens // 4)}`, {SETTINGS}."
         ) from error
 
     def _averages(self) -> dict[str, float]:
