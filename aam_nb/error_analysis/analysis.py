@@ -20,6 +20,7 @@ from aam_nb.config import (
     format_score,
     format_signed,
     make_config,
+    telling_of_memory,
     to_one_line,
 )
 from aam_nb.error_analysis.calibration import (
@@ -189,6 +190,7 @@ class ErrorAnalysis:
         )
 
 
+@telling_of_memory("analysing errors", "fewer samples or ASVs, or a machine with more memory")
 def errors(
     result: Evaluation,
     study: Study,

@@ -23,6 +23,7 @@ from aam_nb.config import (
     format_interval,
     format_score,
     make_config,
+    telling_of_memory,
 )
 from aam_nb.evaluate.leaks import Leak, find_leaks
 from aam_nb.evaluate.resampling import draw_resamples, percentile_interval, score_resamples
@@ -172,6 +173,7 @@ class Evaluation:
     model: AAM | None = field(default=None, repr=False)
 
     @classmethod
+    @telling_of_memory("evaluating", "`baselines=('dummy',)`, fewer samples or ASVs, or a machine with more memory")
     def of(
         cls,
         model: AAM,

@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 import torch
 
-from aam_nb.config import Notice, TrainConfig, UserError, from_dict
+from aam_nb.config import Notice, TrainConfig, UserError, from_dict, telling_of_memory
 from aam_nb.config.schema import Mismatch
 from aam_nb.model.covariates import Covariates
 from aam_nb.model.encoder import Encoder
@@ -25,6 +25,7 @@ from aam_nb.train.run_schema import read_history, require_names_apart, require_s
 from aam_nb.train.tensors import TensorFile, kinds_of
 
 
+@telling_of_memory("loading a run", "a smaller model, or a machine with more memory")
 def load(folder: str | Path, *, device: str = "auto") -> AAM:
     """A model from its run folder, ready to predict, to evaluate, or (pre-trained) to fit.
 

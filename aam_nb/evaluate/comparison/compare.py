@@ -15,7 +15,7 @@ import pandas as pd
 from aam_nb.arrays import Array, Floats, Ints
 from aam_nb.baselines.predictions import read_target
 from aam_nb.baselines.settings import SharedSettings
-from aam_nb.config import CompareConfig, count_noun, cut_list, make_config
+from aam_nb.config import CompareConfig, count_noun, cut_list, make_config, telling_of_memory
 from aam_nb.evaluate.comparison.arguments import check_arguments, check_contenders
 from aam_nb.evaluate.comparison.contenders import Contender, Recipe, make_contenders
 from aam_nb.evaluate.comparison.cross_validation import (
@@ -46,6 +46,7 @@ Intervals = dict[tuple[str, str, str], tuple[float, float]]
 """Bootstrap intervals by ("value" or "difference", contender, metric)."""
 
 
+@telling_of_memory("comparing models", "`jobs=1`, fewer samples or ASVs, or a machine with more memory")
 def compare(  # nine parameters: users type each of them, and the settings are in one config
     contenders: Sequence[str | AAM] | Mapping[str, str | AAM],
     study: Study,

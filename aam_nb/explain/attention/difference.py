@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from aam_nb.arrays import Bools, Ints
-from aam_nb.config import AttentionConfig, UserError, count_noun, cut_list, make_config
+from aam_nb.config import AttentionConfig, UserError, count_noun, cut_list, make_config, telling_of_memory
 from aam_nb.explain.attention.heads import NOT_IMPORTANCE
 from aam_nb.explain.attention.maps import AttentionMaps, attention
 from aam_nb.explain.ids import as_id_list
@@ -21,6 +21,7 @@ from aam_nb.study.columns import number_groups
 from aam_nb.study.errors import UnknownIdError
 from aam_nb.study.study import Study
 from aam_nb.train.estimator import AAM
+from aam_nb.train.memory import SHORT_OF_TOKENS
 
 COMPARED = ("distance", "on_sample_token", "on_covariates", "on_itself")
 """Statistics of a head (see `heads.compute_head_statistics`) that are compared as multiples of what even attention gives: a side does not
@@ -117,6 +118,7 @@ class AttentionDifference:
         return f"<b>{html.escape(repr(self))}</b>" + "".join(tables)
 
 
+@telling_of_memory("comparing attention", SHORT_OF_TOKENS)
 def compare_attention(
     source: AAM | AttentionMaps,
     study: Study,

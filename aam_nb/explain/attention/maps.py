@@ -11,7 +11,7 @@ import pandas as pd
 import torch
 
 from aam_nb.arrays import Floats
-from aam_nb.config import AttentionConfig, ConfigError, count_noun, cut_list, make_config
+from aam_nb.config import AttentionConfig, ConfigError, count_noun, cut_list, make_config, telling_of_memory
 from aam_nb.explain.attention.heads import NOT_IMPORTANCE, STATISTICS, HeadMaps, correlate_heads
 from aam_nb.explain.attention.recorder import AttentionRecorder
 from aam_nb.explain.ids import as_id_list
@@ -208,6 +208,7 @@ class AttentionMaps:
         return f"<b>{html.escape(repr(self))}</b>{rule}" + self.heads().round(3).to_html(escape=True, index=False)
 
 
+@telling_of_memory("recording attention", "`levels=('pooling',)`, fewer samples, or a machine with more memory")
 @torch.no_grad()
 def attention(
     model: AAM,

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from aam_nb.config import Notice, UserError, count_noun, cut_repr
+from aam_nb.config import Notice, UserError, count_noun, cut_repr, telling_of_memory
 from aam_nb.diversity.branches import tip_ranges
 from aam_nb.explain.attention.heads import NOT_IMPORTANCE
 from aam_nb.explain.attention.maps import require_asvs
@@ -19,6 +19,7 @@ from aam_nb.explain.attention.recorder import compute_nucleotide_maps
 from aam_nb.study.errors import MissingTipError, UnknownIdError
 from aam_nb.study.study import Study
 from aam_nb.train.estimator import AAM
+from aam_nb.train.memory import SHORT_OF_TOKENS
 
 NUCLEOTIDES = "ACGT"
 SHORTEST = 0.9
@@ -104,6 +105,7 @@ class Motifs:
         return f"<b>{html.escape(repr(self))}</b>" + most.round(3).to_html(escape=True)
 
 
+@telling_of_memory("looking at motifs", SHORT_OF_TOKENS)
 def motifs(model: AAM, study: Study, *, asvs: Sequence[str] | None = None, clade: int | None = None) -> Motifs:
     """Where the pooling of the ASV encoder looks, position by position, averaged over the ASVs of a clade.
 

@@ -16,7 +16,7 @@ from tqdm.auto import tqdm
 
 from aam_nb.batch.batch import Batch
 from aam_nb.batch.tokens import PAD, tokenize
-from aam_nb.config import AttentionConfig
+from aam_nb.config import AttentionConfig, MemoryShortageError
 from aam_nb.explain.attention.heads import (
     NOT_IMPORTANCE,
     FoldedMaps,
@@ -29,6 +29,7 @@ from aam_nb.explain.attention.heads import (
 from aam_nb.model.encoder import Maps
 from aam_nb.study.study import Study
 from aam_nb.train.estimator import AAM
+from aam_nb.train.machine import memory_of
 
 SAMPLE_TOKEN = "(sample token)"
 """Row of the learned token that every sample has beside its ASVs."""
@@ -74,6 +75,7 @@ class AttentionRecorder:
                 weights_HK = weights_BHK[b, :, : len(names)]
                 self._record_pooling(sample, weights_HK, names, len(tokens))
                 if with_asvs:
+                    _require_room_for_maps(len(names), model)
                     far = None if distances is None else torch.from_numpy(distances.among(asvs)).to(asv_ND.device)
                     chosen_k = choose_keys(weights_HK.mean(0), len(tokens), config.top)
                     layers = FoldedMaps(chosen_k, len(tokens), far)
@@ -159,6 +161,23 @@ def compute_nucleotide_maps(model: AAM, asvs: Sequence[str], *, blocks: bool) ->
             P = -(-len(asv) // scale)
             block = torch.empty(0) if layers_NLHPP is None else layers_NLHPP[n, :, :, :P, :P].clone()
             yield asv, block, pool_NHP[n, :, :P].clone()
+
+
+def _require_room_for_maps(num_keys: int, model: AAM) -> None:
+    """Refuse whole maps of a sample that do not fit the memory there is.
+
+    Raises
+    ------
+    MemoryShortageError
+        Logits and weights of all heads of a layer, distances and rollout do not fit.
+    """
+    needed, room = 4 * num_keys**2 * (2 * model.config.num_attn_heads + 4), memory_of(model.device).limit
+    if needed > room:
+        raise MemoryShortageError(
+            f"Attention among the {num_keys:,} ASVs and tokens of a sample takes {needed / 2**30:,.1f} GiB. Expected at most the "
+            f"{room / 2**30:.1f} GiB of memory that there are. Use `levels=('nucleotide', 'pooling')`, which needs none, or samples "
+            "with fewer ASVs."
+        )
 
 
 def choose_keys(pooling_K: Tensor, num_tokens: int, most: int) -> Tensor:

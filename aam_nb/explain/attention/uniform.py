@@ -16,7 +16,7 @@ from aam_nb.arrays import Floats
 from aam_nb.baselines.predictions import read_target
 from aam_nb.batch.batch import Batch
 from aam_nb.batch.tokens import tokenize
-from aam_nb.config import count_noun
+from aam_nb.config import count_noun, telling_of_memory
 from aam_nb.evaluate.metrics import METRICS, score
 from aam_nb.explain.attention.heads import NOT_IMPORTANCE
 from aam_nb.explain.attention.maps import LEVELS as MAP_LEVELS
@@ -26,6 +26,7 @@ from aam_nb.model.objectives import Task
 from aam_nb.study.study import Study
 from aam_nb.train.asv_cache import encode_asvs
 from aam_nb.train.estimator import AAM
+from aam_nb.train.memory import SHORT_OF_TOKENS
 
 LEVELS = (*MAP_LEVELS, "all")
 """Where attention is made even: each by itself, and everywhere."""
@@ -116,6 +117,7 @@ class UniformControl:
         return f"<b>{html.escape(repr(self))}</b>" + self.to_frame().round(3).to_html(escape=True, index=False)
 
 
+@telling_of_memory("predicting with even attention", SHORT_OF_TOKENS)
 def uniform_control(model: AAM, study: Study) -> UniformControl:
     """Predict with attention that falls evenly on all that a query may see, level by level.
 

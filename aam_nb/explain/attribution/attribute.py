@@ -17,7 +17,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from aam_nb.arrays import Floats
-from aam_nb.config import ExplainConfig, Notice, make_config
+from aam_nb.config import ExplainConfig, Notice, count_noun, cut_list, make_config, telling_of_memory
 from aam_nb.explain.attribution.community import explain_community
 from aam_nb.explain.attribution.covariates import explain_covariates
 from aam_nb.explain.attribution.methods import TOLERANCE, StudyAttributions
@@ -28,6 +28,7 @@ from aam_nb.explain.attribution.result import Attributions
 from aam_nb.explain.attribution.taxa_and_clades import AsvSets
 from aam_nb.study.study import Study
 from aam_nb.train.estimator import AAM
+from aam_nb.train.memory import SHORT_OF_TOKENS
 
 __all__ = ["Attributions", "GapWarning", "attribute"]
 
@@ -37,6 +38,7 @@ class GapWarning(Notice):
 
 
 # The signature has ten parameters: these are the words that a user types; `AttributionQuery` carries them from here on.
+@telling_of_memory("explaining predictions", SHORT_OF_TOKENS)
 def attribute(
     model: AAM,
     study: Study,
@@ -156,7 +158,7 @@ def attribute(
                 f"Attributions miss up to {excess_gap:.1%} of the change they explain. Expected {TOLERANCE:.1%} at most. See "
                 "`attributions.check`, and compare with `method='shapley'`."
             ),
-            stacklevel=2,
+            stacklevel=4,
         )
     return result
 
@@ -190,6 +192,7 @@ def _to_result(
     model: AAM, study: Study, query: AttributionQuery, output: Output, explained: StudyAttributions
 ) -> Attributions:
     name = "each sample's predicted class" if output.chosen is None else output.names[output.chosen]
+    _require_finite(explained, study)
     return Attributions(
         target=output.target,
         unit=output.unit,
@@ -208,6 +211,19 @@ def _to_result(
         model=model,
         study=study,
     )
+
+
+def _require_finite(explained: StudyAttributions, study: Study) -> None:
+    """Refuse attributions that are not numbers."""
+    row = np.repeat(np.arange(study.num_samples), np.diff(explained.values.indptr))
+    broken = np.bincount(row[~np.isfinite(explained.values.data)], minlength=study.num_samples) > 0
+    broken |= ~np.isfinite(explained.check["prediction"].to_numpy(dtype=float))
+    if broken.any():
+        raise ExplainError(
+            f"The attributions of {int(broken.sum())} of {count_noun(study.num_samples, 'sample')} are not finite numbers "
+            f"({cut_list(study.sample_ids[broken])}). Expected a model whose predictions are. Look at `model.predict(study)`, and fit it "
+            "again with a lower rate: `TrainConfig(learning_rate=1e-4)`."
+        )
 
 
 # -- the same question about another model, or other samples ------------------------------------------------------------

@@ -15,6 +15,7 @@ from aam_nb.config import (
     FaithfulnessConfig,
     format_score,
     make_config,
+    telling_of_memory,
 )
 from aam_nb.explain.attribution.attribute import require_query
 from aam_nb.explain.attribution.query import PLURALS
@@ -185,6 +186,9 @@ class Faithfulness:
         return f"<b>{html.escape(repr(self))}</b><p>{html.escape(self.verdict())}</p>{shown}"
 
 
+@telling_of_memory(
+    "checking attributions", "fewer samples (`max_samples=20, num_samples=4`), or a machine with more memory"
+)
 def faithfulness(
     attributions: Attributions,
     *,

@@ -19,6 +19,8 @@ from aam_nb.explain.faithfulness.deletion_insertion import RemovableFeatures
 from aam_nb.study.study import Study
 from aam_nb.train.estimator import AAM
 
+AT_ONCE = 65536
+"""Slots (outputs x ASVs) for which Captum draws subsets at once."""
 FINER = 1000
 """Reads are multiplied by this before they are changed, so that a single one can change by a tenth; shares stay."""
 
@@ -59,7 +61,8 @@ def infidelity(
         out_MF = (draw_MF < share_M1).to(device) * open_MF
         return out_MF, open_MF - out_MF
 
-    most = min(max(len(probe), probe.chunk_size), len(probe) * config.num_subsets)
+    # How many Captum draws at once changes the draws, so it does not depend on memory; `forward` divides them.
+    most = min(max(len(probe), AT_ONCE // slot_BS.shape[1]), len(probe) * config.num_subsets)
     errors = captum_infidelity(
         forward,
         remove_subset,

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from markupsafe import Markup, escape
 
-from aam_nb.config import count_noun
+from aam_nb.config import count_noun, telling_of_memory
 from aam_nb.show import widgets
 from aam_nb.show.report.pictures import picture
 from aam_nb.show.report.sections import model_section
@@ -24,6 +24,7 @@ from aam_nb.train.run import versions
 from aam_nb.version import __version__
 
 
+@telling_of_memory("writing the report", "fewer samples or ASVs, or a machine with more memory")
 def report(model: AAM | Sequence[AAM], study: Study, path: str | Path, *, title: str = "Microbiome report") -> Path:
     """Write a report of one or several fitted models of a study.
 

@@ -15,6 +15,7 @@ from aam_nb.config import (
     AttentionConfig,
     count_noun,
     format_number,
+    telling_of_memory,
 )
 from aam_nb.explain.attention.heads import NOT_IMPORTANCE, HeadMaps
 from aam_nb.explain.attention.maps import AttentionMaps, require_asvs
@@ -236,6 +237,7 @@ def _draw_heads(subfigure: SubFigure, maps: HeadMaps, num_shown: int) -> None:
     subfigure.supxlabel(f"to (the first {num_shown} rows and columns)", fontsize=8)
 
 
+@telling_of_memory("making the explorer", "fewer samples or ASVs, or a machine with more memory")
 def attention(
     model: AAM, study: Study, *, samples: Sequence[str] = (), asvs: Sequence[str] = (), most: int = 64
 ) -> AttentionExplorer:

@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from scipy import sparse
 
 from aam_nb.arrays import Ints
-from aam_nb.config import FaithfulnessConfig, cut_list
+from aam_nb.config import FaithfulnessConfig, cut_list, telling_of_memory
 from aam_nb.explain.attribution.result import Attributions
 from aam_nb.explain.faithfulness.faithfulness import Faithfulness, faithfulness
 from aam_nb.explain.ids import as_id_list
@@ -357,6 +357,7 @@ def _marked_asvs(levels: AttributionLevels, mark: Iterable[str] | None) -> set[s
     return set(truth.asvs(levels.attributions.target) if truth else ())
 
 
+@telling_of_memory("making the explorer", "fewer samples or ASVs, or a machine with more memory")
 def attributions(
     attributions: Attributions,
     *,
