@@ -31,6 +31,11 @@ class TokenBudget:
 
     def __init__(self, max_tokens: int) -> None:
         self.max_tokens = max_tokens
+        self.used = 0
+
+    def note(self, positions: int) -> None:
+        """That so many positions are computed at once now, from which `fit` begins to halve."""
+        self.used = max(self.used, positions)
 
     def fit(self, compute: Callable[[], T], *, least: int, most: int | None = None) -> T:
         """What `compute` returns, which looks at `max_tokens` and may be called again with fewer.
@@ -54,6 +59,7 @@ class TokenBudget:
         """
         before = self.max_tokens
         while True:
+            self.used = 0
             try:
                 result = compute()
                 break
@@ -61,7 +67,7 @@ class TokenBudget:
                 if not is_out_of_memory(error) or self.max_tokens <= least:
                     raise
                 free_memory(error)
-            self.max_tokens = max(least, min(self.max_tokens, most or self.max_tokens) // 2)
+            self.max_tokens = max(least, min(self.max_tokens, self.used or most or self.max_tokens) // 2)
         if self.max_tokens < before:
             notice = (
                 f"Memory ran out: {self.max_tokens:,} positions are computed at once from here on, not {before:,}. Results stay the same. "

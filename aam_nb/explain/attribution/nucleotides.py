@@ -72,6 +72,7 @@ class LetterGates:
     def __call__(self, gate_MF: Tensor, row_M: Tensor) -> Tensor:
         """The output, shape M, differentiable in the gates: F is K x L, flat."""
         probe, encoder = self.probe, self.probe.model.network.encoder
+        probe.budget.note(gate_MF.numel())
         gate_MKL1 = gate_MF.view(-1, *self.tokens_KL.shape, 1)
         m, k = (self.slot_BK[row_M] >= 0).nonzero(as_tuple=True)
         own_MS = probe.own_BS[row_M].to(probe.entry_BSD.dtype)

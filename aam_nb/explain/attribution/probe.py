@@ -283,6 +283,7 @@ class Probe:
         self, entry_MSD: Tensor, gate_MS: Tensor, row_M: Tensor, covariate_MCD: Tensor | None = None
     ) -> Tensor:
         """As `__call__`, of other vectors in the slots, M x S x D, and perhaps of the covariates."""
+        self.budget.note(entry_MSD.shape[0] * entry_MSD.shape[1])
         filled_MS = self.filled_BS[row_M]
         all_outputs = _compute_outputs(
             self.model, self.output, self.batch, entry_MSD, filled_MS, gate_MS, row_M, covariate_MCD
