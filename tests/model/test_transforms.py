@@ -118,3 +118,14 @@ def test_what_cannot_be_transformed_is_refused() -> None:
         Transform.fit("log", np.array([3.0, -2.0, 1.0]), name="'ph'")
     with pytest.raises(TargetError, match=r"'year', 2.01e\+300 to .* cannot be transformed by 'power'"):
         Transform.fit("power", np.array([2.01e300, 2.02e300, 2.05e300]), name="'year'")
+
+
+@pytest.mark.parametrize("unit", [1e-18, 1e-12, 1e12])
+@pytest.mark.parametrize("kind", ["standardise", "minmax", "quantile"])
+def test_the_network_sees_the_same_in_any_unit(kind: str, unit: float) -> None:
+    values = np.random.default_rng(0).normal(40, 12, 50).round(2)
+    own, other = Transform.fit(kind, values), Transform.fit(kind, values * unit)
+    np.testing.assert_allclose(other.to_network(values * unit), own.to_network(values), atol=1e-9)
+    again = Transform.from_json(other.to_json())
+    back = again.to_units(torch.tensor(again.to_network(values * unit)))
+    np.testing.assert_allclose(back.numpy(), values * unit, rtol=1e-9)

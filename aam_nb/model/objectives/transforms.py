@@ -29,6 +29,8 @@ SHAPES = {
     "QuantileTransformer": {"n_quantiles_": 0, "references_": 1, "quantiles_": 2},
 }
 """By scikit-learn's transform, what it learns beside `n_features_in_`: a number (0), a row (1), or rows of one (2)."""
+LEAST_RANGE, LARGEST_RANGE = 1e-2, 1e6
+"""Ranges of values that scikit-learn's transforms take as they are."""
 STEP = 1e-4
 """Half the width, in standard deviations of the normal, over which a quantile transform's slope is taken."""
 
@@ -49,12 +51,16 @@ class Transform:
         inverse ends, or grows without limit, not far from them. "quantile" gives none beyond the fitted values.
     centre
         Mean of the fitted values, transformed.
+    unit
+        What values are divided by before `steps`, a power of two: scikit-learn's tolerances are absolute, and would take a range of 1e-12
+        for none. "log" means the target in its own unit: log(1 + y) of values near 1e-12 is y.
     """
 
     kind: str = "none"
     steps: tuple[Any, ...] = ()
     reach: tuple[float, float] = (-np.inf, np.inf)
     centre: float = 0.0
+    unit: float = 1.0
 
     @classmethod
     def fit(cls, kind: str, values: Floats, *, name: str = "the target") -> Transform:
@@ -72,11 +78,12 @@ class Transform:
             )
         lowest, highest = float(values.min()), float(values.max())
         reach = (lowest - (highest - lowest), highest + (highest - lowest)) if kind == "power" else (-np.inf, np.inf)
-        steps, column = _steps(kind, len(values)), values[:, None]
+        unit = _find_unit(kind, lowest, highest)
+        steps, column = _steps(kind, len(values)), values[:, None] / unit
         with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
             for step in steps:
                 column = step.fit_transform(column)
-        made = cls(kind, steps, reach, float(column.mean()))
+        made = cls(kind, steps, reach, float(column.mean()), unit)
         if not np.isfinite(column).all() or not made._is_sound() or (lowest < highest and np.ptp(column) == 0):
             raise TargetError(
                 f"{name}, {lowest:g} to {highest:g}, cannot be transformed by {kind!r}: the result is not finite, or all one value. "
@@ -98,7 +105,7 @@ class Transform:
 
     def to_network(self, values: Floats) -> Floats:
         """Floats of the target, shape (n,), as the network sees them; missing stays missing."""
-        column = np.asarray(values, dtype=np.float64)[:, None]
+        column = np.asarray(values, dtype=np.float64)[:, None] / self.unit
         if not len(column):
             return column[:, 0]
         with np.errstate(over="ignore", invalid="ignore"):
@@ -112,7 +119,7 @@ class Transform:
             return z
         scaler = self.steps[-1]
         if self.kind == "minmax":
-            return (z - float(scaler.min_[0])) / float(scaler.scale_[0])
+            return (z - float(scaler.min_[0])) / float(scaler.scale_[0]) * self.unit
         u = z * float(scaler.scale_[0]) + float(scaler.mean_[0])
         if self.kind == "standardise":
             return u
@@ -120,9 +127,9 @@ class Transform:
             return torch.expm1(u)
         curve = self.steps[0]
         if self.kind == "power":
-            low, high = curve.transform(np.array(self.reach)[:, None])[:, 0]
+            low, high = curve.transform(np.array(self.reach)[:, None] / self.unit)[:, 0]
             u = u.clamp(float(low), float(high))
-        return _Inverse.apply(u, curve, self.kind)
+        return _Inverse.apply(u, curve, self.kind) * self.unit
 
     def to_json(self) -> dict[str, Any]:
         """What was fitted, as JSON; `from_json` reads it."""
@@ -130,7 +137,8 @@ class Transform:
             return {"kind": "none", "centre": self.centre}
         steps = [{k: _to_json(getattr(s, k)) for k in _learned(s)} for s in self.steps]
         reach = list(self.reach) if self.kind == "power" else None
-        return {"kind": self.kind, "steps": steps, "reach": reach, "centre": self.centre}
+        made = {"kind": self.kind, "steps": steps, "reach": reach, "centre": self.centre}
+        return made if self.unit == 1 else made | {"unit": self.unit}
 
     @classmethod
     def from_json(cls, made: Mapping[str, Any]) -> Transform:
@@ -145,7 +153,7 @@ class Transform:
         if not isinstance(kind, str) or kind not in KINDS:
             raise ValueError(f"{cut_repr(made)} is not a transform")
         wanted = ["kind", "centre", *(("steps", "reach") if kind != "none" else ())]
-        if made.keys() != set(wanted):
+        if made.keys() - {"unit"} != set(wanted) or ("unit" in made and kind == "none"):
             raise ValueError(f"{cut_repr(list(made))} are not the parts of a transform, {', '.join(wanted)}")
         centre = convert_type(made["centre"], float)
         if centre is None:
@@ -160,10 +168,26 @@ class Transform:
         if (made["reach"] is None) == (kind == "power"):
             raise ValueError(f"reach is {cut_repr(made['reach'])}")
         low, high = (-np.inf, np.inf) if made["reach"] is None else _numbers("reach", made["reach"], 1)
-        transform = cls(kind, steps, (float(low), float(high)), centre)
+        unit = convert_type(made.get("unit", 1.0), float)
+        if unit is None or not 0 < unit < np.inf:
+            raise ValueError(f"unit is {cut_repr(made['unit'])}")
+        transform = cls(kind, steps, (float(low), float(high)), centre, unit)
         if not transform._is_sound():
             raise ValueError(f"{kind} of {cut_repr(made['steps'])} gives no finite numbers")
         return transform
+
+
+def _find_unit(kind: str, lowest: float, highest: float) -> float:
+    """The power of two below the range of the values, by which dividing loses no bit; 1 where a transform needs none."""
+    spread = highest - lowest
+    needs_one = {
+        "minmax": True,
+        "quantile": True,
+        "power": spread < LEAST_RANGE,
+    }  # of large values it is nearly a logarithm
+    if not needs_one.get(kind) or not 0 < spread < np.inf or LEAST_RANGE <= spread <= LARGEST_RANGE:
+        return 1.0
+    return float(2.0 ** np.floor(np.log2(spread)))
 
 
 def _learned(step: Any) -> dict[str, int]:
