@@ -318,6 +318,7 @@ def _in_processes(
 
     import torch
 
+    workers: list[Any] = []
     threads = max(1, torch.get_num_threads() // processes)
     with scratch_folder(folder.parent / "study") as temporary:
         study.save(temporary / "study")
@@ -326,6 +327,7 @@ def _in_processes(
             with worker_pool(processes, _start_worker, given) as pool:
                 with without_interrupts():
                     waiting = {pool.submit(_run_in_worker, job): job for job in jobs}
+                    workers += (pool._processes or {}).values()
                 for future in as_completed(waiting):
                     job = waiting[future]
                     future.result()
@@ -334,6 +336,11 @@ def _in_processes(
                     assert outcome is not None
                     yield job.key, outcome
         except BrokenProcessPool as error:
+            if any(worker.exitcode == -9 for worker in workers):
+                raise CompareError(
+                    "A worker process was killed (signal 9), as the system does when memory runs out. Expected memory for "
+                    f"{processes} at a time. Use `jobs=1`, fewer contenders, or a machine with more memory."
+                ) from error
             raise CompareError(
                 "A worker process ended before its work was done. Expected it to finish: memory may have run out, or the call stands in a "
                 "script outside `if __name__ == '__main__':`. Put it there, or use `jobs=1`."
