@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
-import json
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,9 @@ from typing import Any
 import tyro
 
 from aam_nb.cli.messages import UsageError
-from aam_nb.config import ModelConfig, TargetConfig, TrainConfig, from_dict
+from aam_nb.config import ModelConfig, TargetConfig, TrainConfig, cut_list, from_dict
+from aam_nb.config.schema import anything
+from aam_nb.config.stored import StoredFile
 
 
 def parse(kind: type[Any], verb: str, args: Sequence[str]) -> Any:
@@ -52,21 +54,25 @@ def read_defaults(kind: type[Any], args: Sequence[str]) -> Any:
     if not paths or "config" not in getattr(kind, "__dataclass_fields__", {}):
         return None
     path = Path(paths[-1])
-    if not path.is_file():
+    if not os.path.lexists(path):
         raise UsageError(f"{path} is not a file. Expected JSON with objects model and train. Check --config.")
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise UsageError(f"{path} is not JSON ({error}). Expected objects model and train. Correct it.") from error
+    file = StoredFile(
+        path=path,
+        error=UsageError,
+        expected="JSON with objects model and train",
+        remedy="Correct it, or check --config.",
+    )
+    content = file.read_json(anything)
     kinds = {"model": ModelConfig, "train": TrainConfig} | (
         {"head": TargetConfig} if "head" in kind.__dataclass_fields__ else {}
     )
     unknown = set(content) - kinds.keys() if isinstance(content, dict) else {type(content).__name__}
     if unknown or not all(isinstance(v, dict) for v in content.values()):
         raise UsageError(
-            f"{path} holds {', '.join(sorted(unknown)) or 'values'}. Expected a JSON object with objects model and train. Correct it."
+            f"{path} holds {cut_list(sorted(unknown)) or 'values'}. Expected a JSON object with objects model and train. Correct it."
         )
-    configs: dict[str, Any] = {name: from_dict(kinds[name], values) for name, values in content.items()}
+    with file.told():
+        configs: dict[str, Any] = {name: from_dict(kinds[name], values) for name, values in content.items()}
     required = {
         f.name: tyro.MISSING_NONPROP for f in kind.__dataclass_fields__.values() if f.default is f.default_factory
     }

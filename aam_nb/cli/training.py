@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import shlex
 from contextvars import ContextVar
@@ -18,9 +17,12 @@ from aam_nb.config import (
     ModelConfig,
     TargetConfig,
     TrainConfig,
+    cut_repr,
     format_number,
     to_utf8,
 )
+from aam_nb.config.schema import anything, fields, many, text
+from aam_nb.config.stored import StoredFile
 from aam_nb.config.train import UnlabelledObjective
 from aam_nb.study.atomic import recover_folder, whole_file
 
@@ -32,6 +34,11 @@ if TYPE_CHECKING:
 
 COMMAND = Path("checkpoints") / "command.json"
 """The file of a run folder that holds the command that started it, for `aam-nb resume`."""
+ARGUMENT = text("text without NUL", r"[^\0]*", most=2**16)
+HEXADECIMAL = many(text("bytes in hexadecimal", "(?:(?!00)[0-9a-fA-F]{2})*", most=2**17), least=2, most=2**16)
+COMMAND_FILE = fields(
+    {"command": many(ARGUMENT, least=1, most=2**16), "folder": ARGUMENT}, {"hexadecimal": HEXADECIMAL}, others=anything
+)
 ARGV: ContextVar[tuple[str, ...]] = ContextVar("ARGV", default=())
 """The command line that is running."""
 
@@ -166,20 +173,15 @@ class Resume:
         run = self.run.resolve()
         recover_folder(run)
         path = run / COMMAND
-        if not path.is_file():
+        if not os.path.lexists(path):
             raise UsageError(
                 f"{self.run} holds no {COMMAND}. Expected the folder of a training that `aam-nb` started. Check --run."
             )
-        try:
-            record = json.loads(path.read_text(encoding="utf-8"))
-            verb, *args = [str(a) for a in record["command"]]
-            folder = str(record["folder"])
-            if "hexadecimal" in record:
-                folder, verb, *args = [os.fsdecode(bytes.fromhex(text)) for text in record["hexadecimal"]]
-        except (ValueError, KeyError, TypeError) as error:
-            raise UsageError(
-                f"{path} cannot be read ({error}). Expected the file that `aam-nb fit` wrote. Start again with `aam-nb fit`."
-            ) from error
+        expected, remedy = "the file that `aam-nb fit` wrote", "Start again with `aam-nb fit`."
+        record = StoredFile(path=path, error=UsageError, expected=expected, remedy=remedy).read_json(COMMAND_FILE)
+        (verb, *args), folder = record["command"], record["folder"]
+        if "hexadecimal" in record:
+            folder, verb, *args = [os.fsdecode(bytes.fromhex(encoded)) for encoded in record["hexadecimal"]]
         kinds = {"pretrain": Pretrain, "fit": Fit}
         if verb not in kinds:
             raise UsageError(
@@ -187,6 +189,11 @@ class Resume:
             )
         from aam_nb.train.checkpoint import has_checkpoint
 
+        if not Path(folder).is_dir():
+            raise UsageError(
+                f"{path} names the folder {cut_repr(folder)}, which is not there. Expected the one that `aam-nb {verb}` began in. Make "
+                "it, with the files of the study in it, or start again."
+            )
         with contextlib.chdir(folder):
             command = parse(kinds[verb], verb, args)
             ARGV.set((verb, *args))

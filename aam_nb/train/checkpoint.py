@@ -6,7 +6,6 @@ It is safetensors and JSON: reading it runs no code.
 from __future__ import annotations
 
 import hashlib
-import json
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,23 +13,27 @@ from typing import Any, Protocol
 
 import torch
 from accelerate import Accelerator
-from safetensors import SafetensorError
-from safetensors.torch import load, save
+from safetensors.torch import save
 from torch import Tensor
 from torch.optim.swa_utils import AveragedModel
 
 from aam_nb.config import ConfigError, Notice, TrainConfig, to_dict
+from aam_nb.config.stored import StoredFile
 from aam_nb.model.module import Network
 from aam_nb.study.atomic import NotWrittenError, recover_folder, whole_folder
 from aam_nb.study.study import Study
 from aam_nb.train.callbacks import Callback
+from aam_nb.train.checkpoint_schema import CHECKPOINT, FIRST, require_same_groups
 from aam_nb.train.machine import load_random_state, random_state
 from aam_nb.train.microbatches import MicroBatches
 from aam_nb.train.optim import Schedule
 from aam_nb.train.run import RunError, as_json, as_read_back, digest, load_weights
+from aam_nb.train.tensors import TensorFile
 
 CHECKPOINT_VERSION = 1
 """Raised when a checkpoint changes so that older code cannot read it."""
+ENDS = ("json", "safetensors")
+"""Of the two files of a checkpoint."""
 LAST = Path("checkpoints") / "last"
 """Where a run folder holds it."""
 State = tuple[dict[str, Tensor], dict[str, Any]]
@@ -252,7 +255,7 @@ def write_checkpoint(folder: Path, tensors: dict[str, Tensor], values: dict[str,
         packed = save(on_cpu)
         (fresh / "state.safetensors").write_bytes(packed)
         header = {"checkpoint_version": CHECKPOINT_VERSION, "sha256": hashlib.sha256(packed).hexdigest()}
-        text = as_json(header | values)
+        text = as_json(header | {"values_sha256": _digest_values(values)} | values)
         (fresh / "state.json").write_text(text, encoding="utf-8")
 
 
@@ -275,27 +278,28 @@ def read_checkpoint(folder: Path) -> State:
             f"{folder} holds no checkpoint to continue from. Expected {LAST} in it. Start again without `resume=True` (`aam-nb fit`)."
         )
     path = folder / LAST
-    try:
-        values = json.loads((path / "state.json").read_text(encoding="utf-8"))
-        packed = (path / "state.safetensors").read_bytes()
-        tensors, version = load(packed), values["checkpoint_version"]
-        if values["sha256"] != hashlib.sha256(packed).hexdigest():
-            raise ValueError("state.safetensors is not the one that state.json was written with")
-    except (SafetensorError, OSError, ValueError, KeyError, TypeError) as error:
-        raise RunError(
-            f"The checkpoint {path} cannot be read ({error}). Expected what training wrote. Delete it and start again."
-        ) from error
-    if not isinstance(version, int) or version > CHECKPOINT_VERSION:
+    expected, remedy = "what training wrote", "Delete it and start again."
+    files = [StoredFile(path=path / f"state.{end}", error=RunError, expected=expected, remedy=remedy) for end in ENDS]
+    version = files[0].read_json(FIRST)["checkpoint_version"]
+    if version > CHECKPOINT_VERSION:
         raise RunError(
             f"The checkpoint {path} has format version {version!r}. This aam_nb reads up to {CHECKPOINT_VERSION}. Upgrade with "
             "`pip install -U aam-nb`."
         )
-    for name, tensor in tensors.items():
-        if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
-            raise RunError(
-                f"{name} in the checkpoint {path} holds NaN or infinity. Expected finite numbers. Delete it and start again."
-            )
-    return tensors, values
+    values = files[0].read_json(CHECKPOINT)
+    packed = TensorFile.open(files[1])
+    if values.pop("sha256") != packed.digest():
+        raise files[1].damage("is not the one that state.json was written with")
+    written = values.pop("values_sha256", None)  # not in checkpoints of earlier versions
+    if written is not None and written != _digest_values(
+        {k: v for k, v in values.items() if k != "checkpoint_version"}
+    ):
+        raise files[0].damage("was changed since it was written")
+    return packed.load(), values
+
+
+def _digest_values(values: dict[str, Any]) -> str:
+    return hashlib.sha256(as_json(values).encode()).hexdigest()
 
 
 def add_prefix(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -325,6 +329,7 @@ def load_optimizer(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor],
     for key, value in {**tensors, **values["numbers"]}.items():
         index, name = key.split(".", 1)
         state.setdefault(int(index), {})[name] = value
+    require_same_groups(values["groups"], optimizer.state_dict()["param_groups"])
     groups = [
         {name: tuple(v) if isinstance(v, list) and name == "betas" else v for name, v in group.items()}
         for group in values["groups"]
@@ -332,6 +337,8 @@ def load_optimizer(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor],
     parameters = [p for group in optimizer.param_groups for p in group["params"]]
     for index, moments in state.items():
         for name, value in moments.items():
+            if isinstance(value, Tensor) and value.dtype not in (torch.float32, parameters[index].dtype):
+                raise ValueError(f"{name} of weight {index} is {value.dtype}, expected {parameters[index].dtype}")
             if isinstance(value, Tensor) and value.ndim and value.shape != parameters[index].shape:
                 raise ValueError(
                     f"{name} of weight {index} is {tuple(value.shape)}, expected {tuple(parameters[index].shape)}"

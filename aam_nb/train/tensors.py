@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from math import prod
@@ -112,6 +113,10 @@ class TensorFile:
             if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
                 raise self.stored.damage(f"holds NaN or infinity in {cut_list([name])}")
         return tensors
+
+    def digest(self) -> str:
+        """SHA-256 of the whole file."""
+        return hashlib.sha256(self.stored.read(self.size + MOST_JSON)).hexdigest()
 
     def require(self, expected: Mapping[str, Kind], *, place: str, remedy: str) -> None:
         """Refuse tensors (`stored.error`) whose names, shapes and types are not exactly those expected."""

@@ -398,10 +398,12 @@ def test_a_killed_fit_goes_on_by_resume(files: Path, tmp_path: Path) -> None:
     ("command", "message"),
     [
         (None, "holds no checkpoints/command.json"),
-        ("{", "cannot be read"),
+        ("{", "is not JSON"),
+        ('{"command": "fit", "folder": "."}', "command is 'fit', not a list"),
+        ('{"command": ["fit"], "folder": "/no/such"}', "names the folder '/no/such', which is not there"),
         ('{"command": ["report", "--run", "x"], "folder": "."}', "names the command 'report'"),
     ],
-    ids=["none", "damaged", "another verb"],
+    ids=["none", "damaged", "text", "gone", "another verb"],
 )
 def test_what_cannot_be_resumed_is_said(
     tmp_path: Path, command: str | None, message: str, capsys: pytest.CaptureFixture[str]

@@ -230,7 +230,9 @@ def test_another_training_is_not_resumed(study: Study, stopped: Path, case: str)
 
 
 def damage_json(folder: Path, change: Any) -> None:
+    """Its digest goes, as in a checkpoint of an earlier version: whoever changes a file can do that too."""
     state = json.loads((folder / "state.json").read_text())
+    state.pop("values_sha256")
     change(state)
     (folder / "state.json").write_text(json.dumps(state))
 
@@ -246,9 +248,9 @@ def damage_weights(folder: Path, change: Any) -> None:
 NAME = "network.encoder.sample.norm.weight"
 DAMAGE: dict[str, tuple[Any, str]] = {
     "cut off": (lambda f: (f / "state.safetensors").write_bytes(b"\x10\x00"), "cannot be read"),
-    "no JSON": (lambda f: (f / "state.json").write_text("{"), "cannot be read"),
+    "no JSON": (lambda f: (f / "state.json").write_text("{"), "is not JSON"),
     "newer": (lambda f: damage_json(f, lambda s: s.update(checkpoint_version=99)), "format version 99"),
-    "lacks": (lambda f: damage_json(f, lambda s: s.pop("optimizer")), "KeyError: 'optimizer'"),
+    "lacks": (lambda f: damage_json(f, lambda s: s.pop("optimizer")), "it lacks 'optimizer'"),
     "shape": (lambda f: damage_weights(f, lambda t: t.update({NAME: torch.ones(3)})), "expected \\(16,\\)"),
     "unknown": (lambda f: damage_weights(f, lambda t: t.update({"network.more": torch.ones(3)})), "no such weight"),
     "another file": (
@@ -263,13 +265,23 @@ DAMAGE: dict[str, tuple[Any, str]] = {
         lambda f: damage_weights(f, lambda t: [t.pop(k) for k in list(t) if k.startswith("best.")]),
         "rows of history",
     ),
-    "parts": (lambda f: damage_json(f, lambda s: s.update(at_least=-1)), "-1 in place of a whole number"),
+    "parts": (lambda f: damage_json(f, lambda s: s.update(at_least=-1)), "at_least is -1, not a whole number"),
     "schedule": (lambda f: damage_json(f, lambda s: s["schedule"].update(step=1)), "a schedule at step 1"),
     "rows": (lambda f: damage_json(f, lambda s: s.update(rows=[])), "0 rows of history at epoch 1"),
     "about": (lambda f: damage_json(f, lambda s: s.update(about=None)), "is of another training"),
-    "sums": (lambda f: damage_json(f, lambda s: s["sums"].update(target=None)), "is damaged"),
-    "callbacks": (lambda f: damage_json(f, lambda s: s.update(callbacks=[None])), "is damaged"),
-    "generator": (lambda f: damage_json(f, lambda s: s["random"]["numpy"].__setitem__(1, 1e30)), "is damaged"),
+    "sums": (lambda f: damage_json(f, lambda s: s["sums"].update(target=None)), "sums.target is None, not a number"),
+    "callbacks": (lambda f: damage_json(f, lambda s: s.update(callbacks=[None])), r"callbacks\[0\] is None"),
+    "generator": (
+        lambda f: damage_json(f, lambda s: s["random"]["numpy"].__setitem__(1, 1e30)),
+        r"random.numpy\[1\] is 1e\+30",
+    ),
+    "rate": (lambda f: damage_json(f, lambda s: s["optimizer"]["groups"][0].update(betas="x")), "betas is 'x', not"),
+    "a digit": (
+        lambda f: (f / "state.json").write_text(
+            (f / "state.json").read_text().replace('"train_loss": ', '"train_loss": 1')
+        ),
+        r"state\.json was changed since it was written",
+    ),
     "NaN": (lambda f: damage_weights(f, lambda t: t[NAME].fill_(float("nan"))), "NaN or infinity"),
 }
 
