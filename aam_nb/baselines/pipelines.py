@@ -43,12 +43,10 @@ def fit_pipeline(
         name, classes=settings.is_class, num_asvs=len(asv_ids), config=config, seed=seed, threads=threads
     )
     splits = split_training_side(train, settings, seed) if config.tune else []
-    fewer = {}
-    if name == "random_forest":
-        forest = "model" if settings.is_class else "regressor__model"
-        fewer = {f"{forest}__n_estimators": min(random_forest.SEARCH_TREES, config.num_trees)}
+    learner = "model" if settings.is_class else "regressor__model"
+    quicker = {f"{learner}__{k}": v for k, v in search_settings(name, config.num_trees).items()}
     fitted, facts = tune_model(
-        model, grid, features(train), truth, splits, classes=settings.is_class, while_searching=fewer
+        model, grid, features(train), truth, splits, classes=settings.is_class, while_searching=quicker
     )
     return (lambda study: predict_frame(fitted, features(study), study.sample_ids, task, names)), facts
 
@@ -107,3 +105,8 @@ def make_learner(
     if name == "svm":
         return support_vectors.make_support_vectors(classes=classes), support_vectors.GRIDS[classes]
     return make_depth_model(classes=classes, seed=seed, threads=threads)
+
+
+def search_settings(name: str, num_trees: int) -> dict[str, Any]:
+    """Settings that hold while the learner's grid is searched and not after: fewer trees."""
+    return {"n_estimators": min(random_forest.SEARCH_TREES, num_trees)} if name == "random_forest" else {}

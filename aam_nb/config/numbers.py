@@ -34,7 +34,7 @@ def format_number(value: Any, digits: int = 3) -> str:
     whole = len(str(int(size))) if size >= 1 else 0
     rounded = float(f"{number:.{max(digits, whole) - 1}e}")
     decimals = max(0, max(digits, whole) - 1 - math.floor(math.log10(abs(rounded))))
-    text = f"{rounded:,.{decimals}f}"
+    text = f"{rounded:,.{decimals}f}" if size >= 1e4 else f"{rounded:.{decimals}f}"
     return text.rstrip("0").rstrip(".") if "." in text else text
 
 

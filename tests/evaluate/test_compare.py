@@ -251,7 +251,9 @@ def test_finished_folds_are_not_done_twice(study: Study, tmp_path: Path) -> None
     assert files[0].is_file()
     run(names, study, out=tmp_path, num_permutations=199)  # nothing to fit for that
     assert {f: f.stat().st_mtime_ns for f in files[5:]} == old
-    run(["dummy"], study, out=tmp_path, seed=1)
+    other = run(["dummy"], study, out=tmp_path, seed=1)
+    assert any("fits of other comparisons" in note for note in other.notes)
+    assert not any("other comparisons" in note for note in first.notes)
     assert len([*(tmp_path / "folds").glob("*.json")]) > 9
     assert Comparison.load(tmp_path).contenders == ["dummy"]
 

@@ -33,13 +33,13 @@ ZERO, LONG, FOREIGN = (
 def test_a_number_has_significant_digits() -> None:
     pairs = {
         0: "0", 41: "41", 2009: "2009", 12345: "12,345", 41.04: "41", 0.0512: "0.0512", 4.104e-8: "4.10e-8", 4.104e13: "4.10e13",
-        1234.6: "1,235", -0.05: "-0.05", 0.00012: "0.00012", 0.99999: "1", 1e-300: "1.00e-300", np.inf: "infinite", np.nan: "not defined",
+        1234.6: "1235", -0.05: "-0.05", 0.00012: "0.00012", 0.99999: "1", 1e-300: "1.00e-300", np.inf: "infinite", np.nan: "not defined",
     }  # fmt: skip
     assert {v: format_number(v) for v in pairs} == pairs
     assert format_number(np.float64(41.044), 4) == "41.04"
     assert format_number(None) == "not defined"
     assert format_signed(0.5) == "+0.5"
-    assert [format_score(v) for v in (0.8712, 0.0003, 1e-17, -1234.5)] == ["0.871", "0.0003", "0.000", "-1,234"]
+    assert [format_score(v) for v in (0.8712, 0.0003, 1e-17, -1234.5)] == ["0.871", "0.0003", "0.000", "-1234"]
     assert format_score(-0.001, 2) == "-0.001"
     assert [format_measure(v) for v in (7.1234, 4.104e-8, 0.05)] == ["7.123", "4.104e-8", "0.05"]
     assert format_interval(0.5, 0.25, 0.75) == "0.500 [0.250, 0.750]"
@@ -80,7 +80,7 @@ def test_what_is_printed_is_neither_zero_nor_a_row_of_digits(by_unit: dict) -> N
             assert not LONG.search(text), LONG.search(text)
             assert not FOREIGN.search(text), FOREIGN.search(text)
         for text in texts:  # a guess scores 0
-            text = re.sub(r"(against|guessing) 0\.00\b", "", text)
+            text = re.sub(r"(against|guessing) \(?0\.00\b", "", text)
             assert not ZERO.search(text), ZERO.search(text)
 
 

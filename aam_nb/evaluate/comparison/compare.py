@@ -25,6 +25,7 @@ from aam_nb.evaluate.comparison.cross_validation import (
     Outcome,
     claimed,
     make_jobs,
+    note_other_fits,
     run_jobs,
 )
 from aam_nb.evaluate.comparison.result import ALPHA, Comparison
@@ -146,6 +147,7 @@ def compare(  # nine parameters: users type each of them, and the settings are i
         fold_predictions = FoldPredictions(labelled, shared, config, folds, jobs, outcomes)
         # What they add up to.
         notes = [*split_notes, *notes, *_notes_on_size(fold_predictions), *_notes_on_fits(fold_predictions)]
+        notes += note_other_fits(folder, jobs)
         result = _make_result(fold_predictions, chosen, exchange, notes, progress=progress)
         if folder is not None:
             result.save(folder)

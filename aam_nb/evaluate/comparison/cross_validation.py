@@ -21,7 +21,11 @@ from tqdm.auto import tqdm
 
 from aam_nb.arrays import Bools
 from aam_nb.baselines.settings import SharedSettings
-from aam_nb.config import UserError, to_dict
+from aam_nb.config import (
+    UserError,
+    count_noun,
+    to_dict,
+)
 from aam_nb.config.stored import StoredFile
 from aam_nb.evaluate.comparison.contenders import Contender
 from aam_nb.evaluate.comparison.fitting import fit_and_predict
@@ -266,6 +270,20 @@ def claimed(out: str | Path | None) -> Iterator[Path | None]:
         return
     with lock_folder(check_writable_folder(out)):
         yield Path(out)
+
+
+def note_other_fits(out: Path | None, jobs: Sequence[Job]) -> list[str]:
+    """That a folder also holds fits of other comparisons: they are no part of this result, and stay."""
+    if out is None:
+        return []
+    own = {job.key for job in jobs}
+    others = sum(path.stem not in own for path in (out / DONE_IN).glob("*.json"))
+    if not others:
+        return []
+    return [
+        f"{out / DONE_IN} also holds {count_noun(others, 'fit')} of other comparisons (other samples, settings or contenders), which this "
+        "result does not use. They are kept for calls that ask for them again; delete them if there will be none."
+    ]
 
 
 def _write(folder: Path, job: Job, outcome: Outcome) -> None:
