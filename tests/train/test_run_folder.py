@@ -9,6 +9,7 @@ import pickle
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from conftest import QUICK, TINY
 from safetensors.torch import load_file, save_file
 
 import aam_nb as aam
+from aam_nb.config import Notice
 from aam_nb.model.objectives import ObjectiveError
 from aam_nb.study.errors import MissingTipError
 from aam_nb.study.study import Study
@@ -281,6 +283,49 @@ DAMAGE: dict[str, tuple[Callable[[Path], object], type[Exception], str]] = {
         RunError,
         r"target\.json cannot be used: it is \[1\], not an object",
     ),
+    "a huge network": (
+        in_json("config.json", lambda c: c["model"].update(width=65536, num_layers=8)),
+        RunError,
+        r"do not fit the model in its config\.json, in \d+ places",
+    ),
+    "a setting lacks": (
+        in_json("config.json", lambda c: c["model"].pop("positions")),
+        RunError,
+        "model lacks 'positions', a setting of ModelConfig",
+    ),
+    "a list of a model": (
+        in_json("config.json", lambda c: c.update(model=[])),
+        RunError,
+        r"model is \[\], not an object",
+    ),
+    "filters": (
+        in_json("config.json", lambda c: c["record"].update(filters=[1])),
+        RunError,
+        r"record.filters is \[1\], not an object",
+    ),
+    "transforms lack": (
+        in_json("target.json", lambda t: t["objectives"][0].update(fitted=None)),
+        RunError,
+        r"objectives\[0\].fitted is None, not what the objective saves",
+    ),
+    "samples twice": (
+        in_json("splits.json", lambda s: s["train"].append(s["train"][0])),
+        RunError,
+        r"train\[\d+\] is '.*', not there once alone",
+    ),
+    **{
+        f"weights of {kind}": (
+            in_weights(lambda w, kind=kind: w.update({HEAD: w[HEAD].to(kind)})),  # type: ignore[misc]
+            RunError,
+            rf"{HEAD} is of type \S+, expected float32",
+        )
+        for kind in (torch.bool, torch.int64, torch.float64, torch.float16, torch.complex64, torch.float8_e4m3fn)
+    },
+    "a pipe": (
+        lambda r: ((r / "splits.json").unlink(), os.mkfifo(r / "splits.json")),
+        RunError,
+        "is a pipe, not a file",
+    ),
     "reference not DNA": (
         in_json("config.json", lambda c: c.update(reference_asvs=["acgt"])),
         ValueError,
@@ -295,6 +340,26 @@ def test_a_damaged_folder_is_refused(run: Path, case: str) -> None:
     damage(run)
     with pytest.raises(error, match=message):
         aam.load(run)
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"\xff", b"a,b\n1\n", b'stage,epoch,train_loss,valid_loss\n"fit', b"x,y\n1,2\n"]
+)
+def test_a_history_that_cannot_be_read_is_told_and_predictions_stay(
+    sides: tuple[Study, Study], fitted: aam.AAM, run: Path, content: bytes
+) -> None:
+    (run / "history.csv").write_bytes(content)
+    told = pytest.warns(Notice, match=r"history\.csv .*Predictions do not depend on it") if content else nullcontext()
+    with told:
+        loaded = aam.load(run)
+    assert loaded.history.empty
+    assert loaded.predict(sides[1]).equals(fitted.predict(sides[1]))
+
+
+def test_other_files_in_the_folder_are_not_read(fitted: aam.AAM, run: Path) -> None:
+    os.mkfifo(run / "x.json")
+    (run / "y.json").write_bytes(b"\xff")
+    assert aam.load(run).config == fitted.config
 
 
 def test_a_run_of_a_gpus_precision_is_read_without_one(sides: tuple[Study, Study], fitted: aam.AAM, run: Path) -> None:

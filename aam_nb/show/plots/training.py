@@ -18,7 +18,7 @@ def history(table: pd.DataFrame, *, stage: str, ax: Axes | None = None, **artist
     rows = table[table["stage"] == stage]
     ax.plot(rows["epoch"], rows["train_loss"], color=PALETTE[0], linestyle="--", label="training", **artist_kw)
     ax.plot(rows["epoch"], rows["valid_loss"], color=PALETTE[4], label="validation", **artist_kw)
-    best = rows.iloc[int(rows["valid_loss"].argmin())]
+    best = rows.loc[rows["valid_loss"] == rows["valid_loss"].min()].head(1)  # none where no loss is known
     ax.plot(
         best["epoch"],
         best["valid_loss"],

@@ -112,7 +112,7 @@ def _history_figures(model: AAM) -> list[Picture]:
     kept = "The model keeps the weights of the epoch with the lowest validation loss."
     return [
         picture(plots.history(model.history, stage=s), f"Loss by epoch, {s}.", kept)
-        for s in model.history["stage"].unique()
+        for s in (model.history["stage"].unique() if "stage" in model.history else ())
     ]
 
 
