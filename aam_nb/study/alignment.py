@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
@@ -16,7 +17,7 @@ from aam_nb.study.base import StudyBase
 from aam_nb.study.errors import StudyError
 from aam_nb.study.filtering import StudyT, keep_samples
 from aam_nb.study.id_hints import MOST_LOOKED_AT, describe_slips
-from aam_nb.study.letters import DNA
+from aam_nb.study.letters import DNA, DNA_ID
 from aam_nb.study.readers.disk import Columns, DiskTable
 from aam_nb.study.readers.feature_table import FeatureTable
 from aam_nb.study.readers.sequences import normal_dna
@@ -26,6 +27,9 @@ from aam_nb.study.tree import Tree
 LONGER = 2
 """An ASV this many times as long as the shortest is worth a word."""
 COMPLEMENT = str.maketrans("ACGTRYSWKMBDHVN", "TGCAYRSWMKVHDBN")
+
+SHORTEST_ASV = 16
+"""Nucleotides from which on DNA in the place of a sample id is no barcode."""
 
 
 class NeedsSequencesError(StudyError):
@@ -59,16 +63,30 @@ def build_study(
     own_taxonomy
         Take the taxonomy that the table itself has, if any.
     """
-    steps = [f"read {name}: {len(table.sample_ids)} samples x {len(table.feature_ids)} ASVs", *table.notes]
+    steps = [
+        f"read {name}: {count_noun(len(table.sample_ids), 'sample')} x {count_noun(len(table.feature_ids), 'ASV')}",
+        *table.notes,
+    ]
     ids = pd.Index(table.feature_ids, dtype=str)
     if sequences:
         ids = _name_by_sequences(ids, sequences, name, steps)
     hashed = ids[~ids.str.fullmatch(DNA.pattern, flags=re.IGNORECASE)]
+    if len(hashed) == len(ids) and not sequences and _are_asvs(table.sample_ids):
+        raise StudyError(
+            f"{name} looks transposed: its {count_noun(len(table.sample_ids), 'sample is', 'samples are')} DNA "
+            f"({cut_list(table.sample_ids, 1)}), and its observations are not ({cut_list(ids, 3)}). Expected DNA as observation ids. Turn "
+            "it round: `aam.Study.from_biom(biom.load_table('table.biom').transpose())`, or save the transposed table."
+        )
     if len(hashed) and not sequences and ids.str.fullmatch("[0-9a-f]{32,64}").any():
         raise NeedsSequencesError(
             f"{len(hashed)} of {len(ids)} observation ids are not DNA ({cut_list(hashed, 3)}): hashes, as QIIME 2 gives. The sequence of "
             "each is needed. Give the representative sequences: `aam.read_study(..., sequences='rep-seqs.qza')` (`--sequences "
             "rep-seqs.qza`)."
+        )
+    if len(hashed) == len(ids) and not sequences and table.format.startswith("mothur"):
+        raise NeedsSequencesError(
+            f"The features of {name}, a {table.format}, are names ({cut_list(ids, 3)}). The sequence of each is needed. Give the FASTA of "
+            "representative sequences, under these names: `aam.read_study(..., sequences='rep.fasta')` (`--sequences rep.fasta`)."
         )
     dna, notes = normal_dna(ids)
     steps += notes
@@ -133,6 +151,11 @@ def _sum_duplicates(
     return summed, pd.Index(kept, dtype=str)
 
 
+def _are_asvs(ids: list[str]) -> bool:
+    """Whether sample ids are the DNA of ASVs, and longer than barcodes are."""
+    return bool(ids) and all(len(i) >= SHORTEST_ASV and DNA_ID.fullmatch(i) for i in ids)
+
+
 def describe_oddities(dna: pd.Index) -> list[str]:
     """Notes on what is unusual about the sequences."""
     notes = []
@@ -144,6 +167,17 @@ def describe_oddities(dna: pd.Index) -> list[str]:
     ambiguous = dna[~dna.str.fullmatch("[ACGT]+")]
     if len(ambiguous):
         notes.append(f"{len(ambiguous)} ASVs hold IUPAC ambiguity codes, which are kept ({cut_list(ambiguous, 1)})")
+    ordered, backwards = sorted(dna), sorted(s[::-1] for s in dna)
+    begins = [
+        a for a, b in itertools.pairwise(ordered) if b.startswith(a) and a != b
+    ]  # all that begin with it come right after
+    ends = [a[::-1] for a, b in itertools.pairwise(backwards) if b.startswith(a) and a != b]
+    for within, where in ((begins, "beginning"), (ends, "end")):
+        if within:
+            notes.append(
+                f"{count_noun(len(within), 'ASV is', 'ASVs are')} the {where} of a longer ASV ({cut_list(within, 1)}): the same reads cut "
+                "to different lengths? They stay separate; to make them one, cut all reads to one length before denoising"
+            )
     distinct = set(dna)
     reversed_too = [s for s in dna if (back := s.translate(COMPLEMENT)[::-1]) != s and back in distinct]
     if reversed_too:

@@ -20,6 +20,7 @@ from aam_nb.study.readers.columns import INTEGER, NUMBER
 from aam_nb.study.readers.metadata import parse_metadata
 from aam_nb.study.readers.sequences import parse_sequences
 from aam_nb.study.readers.sheets import plain, read_sheet
+from aam_nb.study.readers.side_columns import is_total_name
 from aam_nb.study.readers.tables import parse_table, sniff
 from aam_nb.study.readers.taxonomy import (
     CONFIDENCE_COLUMNS,
@@ -130,6 +131,11 @@ def _kinds_of_text(source: Source) -> list[str]:
     if len(ids) > 1 and ids == header[1 : len(ids) + 1]:
         return ["distances"]
     taxon, ranks = taxon_column(names), rank_columns(names)
+    if names[:3] == ["label", "group", "numotus"] or names[:2] == ["representativesequence", "total"]:
+        return ["table"]  # of mothur
+    beside = [k for k in range(1, len(names)) if k != taxon and names[k] not in CONFIDENCE_COLUMNS]
+    if taxon is not None and beside and all(is_total_name(names[k]) for k in beside):  # as mothur's cons.taxonomy
+        return ["taxonomy"]
     axis = _axis_of_features(header, ids)
     cells = [cell for row in rows for k, cell in enumerate(row[1:], 1) if k != taxon]
     num_numbers = sum(bool(NUMBER.fullmatch(cell)) for cell in cells)
@@ -226,7 +232,7 @@ def _table(source: Source, names: frozenset[str] = frozenset()) -> str:
     try:
         study = build_study(Study, table, source.name, {}, sum_duplicates=False)
     except NeedsSequencesError:
-        return f"{size}; features are named by hashes ({cut_list(table.feature_ids, 1)}): give their sequences too (--sequences)"
+        return f"{size}; features are no DNA ({cut_list(table.feature_ids, 1)}): give their sequences too (--sequences)"
     return _with(size, study.provenance[1:])
 
 

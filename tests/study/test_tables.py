@@ -26,6 +26,8 @@ from aam_nb.study.alignment import NeedsSequencesError
 from aam_nb.study.errors import FormatError, StudyError
 from aam_nb.study.readers import archives, table_text
 from aam_nb.study.readers.archives import Source
+from aam_nb.study.readers.table_columns import Roles
+from aam_nb.study.readers.table_layout import Layout
 from aam_nb.study.study import Study
 
 SAMPLES = ["0012", "b"]
@@ -217,14 +219,17 @@ def test_the_quick_way_through_a_text_gives_what_the_slow_one_gives(
     out = io.StringIO()
     quoting = csv.QUOTE_NONNUMERIC if quoted else csv.QUOTE_MINIMAL
     csv.writer(out, delimiter=separator, lineterminator="\n", quoting=quoting).writerows([header, *rows])
-    lineage = len(header) - 1 if with_lineage else None
-    quick = table_text._parse_with_pandas(out.getvalue(), separator, header, lineage)
-    slow_rows = csv.reader(io.StringIO(out.getvalue()), delimiter=separator)
-    slow = table_text._parse_row_by_row(Source(Path("t"), "t"), list(slow_rows)[1:], header, lineage)
+    source = Source(Path("t"), "t")
+    layout = Layout(separator, header, out.getvalue().split("\n", 1)[1], [])
+    columns = list(range(1, shape[1] + 1))
+    roles = Roles(0, columns, {-1: len(header) - 1} if with_lineage else {}, None, [], [])
+    quick = table_text._parse_with_pandas(layout, roles)
+    slow = table_text._parse_row_by_row(source, layout, roles)
     assert quick is not None
-    assert quick[:2] == slow[:2] == (names, dict.fromkeys(names, "k__A; p__B") if with_lineage else {})
-    np.testing.assert_array_equal(quick[2].toarray(), counts)
-    np.testing.assert_array_equal(slow[2].toarray(), counts)
+    for cells in (quick, slow):
+        assert cells.names == [n.strip() for n in names]
+        assert cells.texts == ({len(header) - 1: ["k__A; p__B"] * shape[0]} if with_lineage else {})
+        np.testing.assert_array_equal(cells.counts.toarray(), counts)
 
 
 # -- hashed ids -------------------------------------------------------------------------------------------------------
@@ -606,3 +611,136 @@ def test_shares_are_refused_by_the_names_of_sample_and_asv_in_either_orientation
         (tmp_path / "shares.tsv").write_text(text)
         with pytest.raises(ValueError, match=r"sample S1.*ACGTACGT"):
             aam.read_study(tmp_path / "shares.tsv")
+
+
+# -- layouts that other programs write --------------------------------------------------------------------------------
+
+THREE = ["ACGTTGCAACGTACGTAGGT", "TTGCAAGCTACGTTAGCCAA", "GGCATTACGATCCGATTACC"]
+
+
+def lines_of(*rows: list[object], separator: str = ",") -> str:
+    return "".join(separator.join(map(str, row)) + "\n" for row in rows)
+
+
+@pytest.mark.parametrize(
+    "text",
+    {
+        "a tab at the end of the header": lines_of(
+            ["#OTU ID", "a", "b", ""], *([s, k, 2] for k, s in enumerate(THREE)), separator="\t"
+        ),
+        "quoted names with commas": lines_of(['"id"', '"a"', '"b"'], *([f'"{s}"', k, 2] for k, s in enumerate(THREE))),
+        "a title above": "Table S1\n\n" + lines_of(["ASV", "a", "b"], *([s, k, 2] for k, s in enumerate(THREE))),
+        "Excel's sep line": "sep=;\n"
+        + lines_of(["ASV", "a", "b"], *([s, k, 2] for k, s in enumerate(THREE)), separator=";"),
+        "R's row names": lines_of(["a", "b"], *([s, k, 2] for k, s in enumerate(THREE)), separator="\t"),
+        "blank rows": lines_of(
+            ["ASV", "a", "b"], ["", "", ""], *([s, k, 2] for k, s in enumerate(THREE)), ["", "", ""]
+        ),
+        "a length": lines_of(["ASV", "length", "a", "b"], *([s, len(s), k, 2] for k, s in enumerate(THREE))),
+        "a length by another name": lines_of(["ASV", "x", "a", "b"], *([s, len(s), k, 2] for k, s in enumerate(THREE))),
+        "a total": lines_of(["ASV", "a", "b", "Total"], *([s, k, 2, k + 2] for k, s in enumerate(THREE))),
+        "a total row": lines_of(["ASV", "a", "b"], *([s, k, 2] for k, s in enumerate(THREE)), ["Total", 3, 6]),
+        "ranks": lines_of(
+            ["ASV", "a", "b", "Kingdom", "Phylum"], *([s, k, 2, "Bacteria", "X"] for k, s in enumerate(THREE))
+        ),
+        "a lineage of semicolons": lines_of(
+            ["ASV", "a", "b", "taxonomy"], *([s, k, 2, "k__Bacteria; p__X"] for k, s in enumerate(THREE)), separator=";"
+        ),
+    }.items(),
+    ids=lambda case: case[0],
+)
+def test_layouts_of_other_programs_give_the_counts(text: tuple[str, str], tmp_path: Path) -> None:
+    (tmp_path / "t.txt").write_text(text[1])
+    study = aam.read_study(tmp_path / "t.txt")
+    assert list(study.sample_ids) == ["a", "b"]
+    assert list(study.asv_ids) == THREE
+    assert study.table[:].toarray().tolist() == [[0, 1, 2], [2, 2, 2]]
+    told = " ".join(study.provenance)
+    assert ("set aside" in told) == (text[0] in ("a length", "a length by another name", "a total", "a total row"))
+
+
+@pytest.mark.parametrize("cell", ["1,204", "1 204", "1’204", "1,204,000"])
+def test_thousands_are_refused_by_their_mark(cell: str, tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text(lines_of(["ASV", "a", "b"], [THREE[0], f'"{cell}"', 2], [THREE[1], 3, 4]))
+    with pytest.raises(FormatError, match=f"'{cell}'.*column a.*mark between the thousands"):
+        aam.read_study(tmp_path / "t.csv")
+
+
+def test_a_shared_file_of_mothur_is_read_with_its_sequences(tmp_path: Path) -> None:
+    (tmp_path / "x.shared").write_text("label\tGroup\tnumOtus\tOtu1\tOtu2\n0.03\ta\t2\t5\t0\n0.03\tb\t2\t1\t7\n")
+    (tmp_path / "x.fasta").write_text(f">Otu1\n{THREE[0]}\n>Otu2\n{THREE[1]}\n")
+    study = aam.read_study(tmp_path / "x.shared", sequences=tmp_path / "x.fasta")
+    assert study.table[:].toarray().tolist() == [[5, 0], [1, 7]]
+    assert list(study.sample_ids) == ["a", "b"]
+    with pytest.raises(StudyError, match=r"mothur shared, are names .*--sequences"):
+        aam.read_study(tmp_path / "x.shared")
+
+
+def biom1(rows: list[object], columns: list[object], data: list[list[int]]) -> str:
+    matrix = {"matrix_type": "sparse", "matrix_element_type": "int", "shape": [len(rows), len(columns)], "data": data}
+    return json.dumps({"id": None, "format": "1.0.0", "type": "OTU table", "rows": rows, "columns": columns, **matrix})
+
+
+def test_ranks_under_keys_of_their_own_are_the_taxonomy(tmp_path: Path) -> None:
+    rows: list[object] = [
+        {"id": THREE[0], "metadata": {"Kingdom": "k__Bacteria", "Phylum": "Bacillota", "Genus": None}},
+        {"id": THREE[1], "metadata": {"Kingdom": "Bacteria", "Phylum": None, "Genus": "NA"}},
+    ]
+    columns: list[object] = [{"id": "a", "metadata": None}]
+    (tmp_path / "t.biom").write_text(biom1(rows, columns, [[0, 0, 3], [1, 0, 4]]))
+    study = aam.read_study(tmp_path / "t.biom")
+    assert study.taxonomy is not None
+    assert study.taxonomy["domain"].tolist() == ["Bacteria", "Bacteria"]
+    assert study.taxonomy["phylum"].fillna("").tolist() == ["Bacillota", ""]
+    table = biom.Table(np.array([[3], [4]]), THREE[:2], ["a"], [{"Rank1": "Bacteria", "Rank2": p} for p in "XY"], None)
+    assert write_hdf5(tmp_path / "h.biom", table).is_file()
+    again = aam.read_study(tmp_path / "h.biom").taxonomy
+    assert again is not None
+    assert again["phylum"].tolist() == ["X", "Y"]
+
+
+@pytest.mark.parametrize("wrong", [None, True, 1.5, "", [1]])
+def test_ids_that_are_no_text_are_refused(wrong: object, tmp_path: Path) -> None:
+    (tmp_path / "t.biom").write_text(
+        biom1([{"id": THREE[0], "metadata": None}], [{"id": wrong, "metadata": None}], [[0, 0, 3]])
+    )
+    with pytest.raises(FormatError, match="id of sample 1 of 1 is"):
+        aam.read_study(tmp_path / "t.biom")
+
+
+def test_a_transposed_table_is_called_so(tmp_path: Path) -> None:
+    rows: list[object] = [{"id": i, "metadata": None} for i in ("P1", "P2")]
+    columns: list[object] = [{"id": i, "metadata": None} for i in THREE]
+    (tmp_path / "t.biom").write_text(biom1(rows, columns, [[0, 0, 3], [1, 2, 1]]))
+    with pytest.raises(StudyError, match="looks transposed: its 3 samples are DNA"):
+        aam.read_study(tmp_path / "t.biom")
+
+
+def test_asvs_within_others_are_counted(tmp_path: Path) -> None:
+    long = "ACGTTGCAACGTACGTAGGTACCA"
+    names = [long, long[:20], long[:16], long[4:], "GGCATTACGATCCGATTACC"]
+    (tmp_path / "t.tsv").write_text(lines_of(["#OTU ID", "a"], *([n, 1] for n in names), separator="\t"))
+    told = " ".join(aam.read_study(tmp_path / "t.tsv").provenance)
+    assert "2 ASVs are the beginning of a longer ASV" in told
+    assert "1 ASV is the end of a longer ASV" in told
+
+
+def test_halves_of_a_file_that_disagree_are_refused(tmp_path: Path) -> None:
+    table = biom.Table(np.array([[3, 1], [4, 0]]), THREE[:2], ["a", "b"])
+    for change in ("more", "other", "none"):
+        path = write_hdf5(tmp_path / f"{change}.biom", table)
+        with h5py.File(path, "r+") as file:
+            matrix = file["observation/matrix"]
+            if change == "other":
+                matrix["data"][0] = 5
+            elif change == "more":
+                data = [*matrix["data"][:], 2.0]
+                del matrix["data"]
+                matrix["data"] = data
+            else:
+                del file["observation/matrix"]
+        if change == "none":
+            assert aam.read_study(path).depth.tolist() == [7, 1]
+            continue
+        with pytest.raises(FormatError, match="by observation"):
+            aam.read_study(path)

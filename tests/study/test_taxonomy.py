@@ -332,3 +332,33 @@ def test_damaged_bytes_give_a_frame_or_one_of_our_errors(
     else:
         assert frame.index.is_unique
         assert frame.columns.isin([*RANKS, "confidence"]).all()
+
+
+FORMS = {
+    "mothur": ("Bacteria(100);Firmicutes(99);Bacilli(90);", "Bacteria(100);Firmicutes(98);Bacilli(89);"),
+    "bars": ("k__Bacteria|p__Firmicutes|c__Bacilli", "k__Bacteria|p__Firmicutes|c__Bacilli"),
+    "commas": ("d__Bacteria,p__Firmicutes,c__Bacilli", "d__Bacteria,p__Firmicutes"),
+    "bare bars": ("Bacteria|Firmicutes|Bacilli", "Bacteria|Firmicutes"),
+    "percent": ("Bacteria(100%); Firmicutes(99.5%)", "Bacteria(98%); Firmicutes(97%)"),
+}
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_scores_and_separators_of_other_programs(form: str, tmp_path: Path) -> None:
+    text = "id\ttaxon\n" + "".join(f"f{k}\t{lineage}\n" for k, lineage in enumerate(FORMS[form]))
+    ranks, told = read(text, tmp_path), " ".join(notes(text, tmp_path))
+    assert ranks["domain"].tolist() == ["Bacteria"] * 2
+    assert ranks["phylum"].tolist() == ["Firmicutes"] * 2
+    assert ("took the bootstrap values" in told) == ("(" in FORMS[form][0])
+    assert ("at bars or commas" in told) == (form in ("bars", "commas", "bare bars"))
+
+
+def test_a_name_that_holds_a_separator_is_questioned(tmp_path: Path) -> None:
+    assert "1 name holds a separator" in " ".join(notes("id\ttaxon\nf1\tk__Bacteria; p__A|B\n", tmp_path))
+
+
+def test_scores_in_columns_of_ranks(tmp_path: Path) -> None:
+    assert names(read("id,Kingdom,Phylum\nf1,Bacteria(100),Firmicutes(99)\n", tmp_path), "f1") == [
+        "Bacteria",
+        "Firmicutes",
+    ]

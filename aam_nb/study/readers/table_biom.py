@@ -10,12 +10,14 @@ import numpy as np
 import pandas as pd
 from scipy import sparse
 
+from aam_nb.config import count_noun, cut_repr
 from aam_nb.study.errors import FormatError, StudyError
 from aam_nb.study.readers.archives import Source, first_line
 from aam_nb.study.readers.checks import as_counts, refuse_duplicates
 from aam_nb.study.readers.columns import convert_cells, guess
-from aam_nb.study.readers.disk import READ_ERRORS, DiskTable
+from aam_nb.study.readers.disk import READ_ERRORS, DiskTable, damaged
 from aam_nb.study.readers.feature_table import FeatureTable, list_left_out, no_metadata
+from aam_nb.study.readers.table_lineages import join_lineage, lineage_keys
 
 if TYPE_CHECKING:
     import biom
@@ -40,9 +42,37 @@ def read_biom2(source: Source, *, lazy: bool) -> FeatureTable:
     """A BIOM 2.1 file; with `lazy` its counts stay on disk."""
     table, samples, features = DiskTable.open(source.path, source.name)
     lineages, notes = _read_lineages(source, features)
-    return FeatureTable(
-        table if lazy else table[:], samples, features, "BIOM 2.1", no_metadata(samples), lineages, notes
-    )
+    counts = table if lazy else table[:]
+    _refuse_unlike_halves(source, counts)
+    return FeatureTable(counts, samples, features, "BIOM 2.1", no_metadata(samples), lineages, notes)
+
+
+def _refuse_unlike_halves(source: Source, counts: sparse.csr_array | DiskTable) -> None:
+    """Refuse (`FormatError`) a file whose counts by observation are not those by sample: by their number, and in memory by the reads of
+    each ASV."""
+    import h5py
+
+    try:
+        with h5py.File(source.path) as file:
+            matrix = file.get("observation/matrix")
+            if matrix is None:  # which only the standard asks for
+                return
+            stored, others = file["sample/matrix/data"].shape[0], matrix["data"].shape[0]
+            cause = f"{others:,} counts by observation and {stored:,} by sample" if stored != others else ""
+            if not cause and not isinstance(counts, DiskTable):
+                offsets = matrix["indptr"][:].astype(np.int64)
+                running = np.concatenate([[0.0], np.cumsum(matrix["data"][:], dtype=np.float64)])
+                reads = running[offsets[1:]] - running[offsets[:-1]]
+                unlike = np.flatnonzero(reads != np.asarray(counts.sum(axis=0)).ravel())
+                if len(unlike):
+                    cause = f"other reads by observation than by sample in {count_noun(len(unlike), 'ASV')} (place {unlike[0] + 1})"
+    except READ_ERRORS as error:
+        raise damaged(source.name, error) from error
+    if cause:
+        raise FormatError(
+            f"{source.name} has {cause}. Expected the same counts in both of its matrices. One half may have been edited alone: export the "
+            "table again."
+        )
 
 
 def _read_lineages(source: Source, features: list[str]) -> tuple[dict[str, str], tuple[str, ...]]:
@@ -50,19 +80,25 @@ def _read_lineages(source: Source, features: list[str]) -> tuple[dict[str, str],
     import h5py
 
     left_out = dict[str, list[str]]()
-    texts: list[str] = []
+    lineages: dict[str, str] = {}
     with h5py.File(source.path) as file:
         for axis in ("sample", "observation"):
             group = file.get(f"{axis}/metadata")
             left_out[axis] = sorted(group) if isinstance(group, h5py.Group) else []
         with contextlib.suppress(*READ_ERRORS):  # what cannot be read is left out, and noted
-            rows = file["observation/metadata/taxonomy"][:]
-            if len(rows) == len(features):
-                names = ([t for t in np.atleast_1d(row) if isinstance(t, bytes)] for row in rows)
-                texts = ["; ".join(t.decode("utf-8", "replace") for t in row) for row in names]
-                left_out["observation"].remove("taxonomy")
-    lineages = dict(zip(features, texts, strict=bool(texts)))
+            keys = lineage_keys(left_out["observation"])
+            columns = {key: _read_texts(file[f"observation/metadata/{key}"]) for key in keys}
+            if keys and all(len(texts) == len(features) for texts in columns.values()):
+                entries = ({key: columns[key][k] for key in keys} for k in range(len(features)))
+                lineages = {i: join_lineage(keys, entry) for i, entry in zip(features, entries, strict=True)}
+                left_out["observation"] = [key for key in left_out["observation"] if key not in keys]
     return lineages, list_left_out(left_out["sample"], left_out["observation"])
+
+
+def _read_texts(dataset: Any) -> list[str]:
+    """The text of each feature; of several, as of the ranks of a lineage, they are divided by semicolons."""
+    names = ([t for t in np.atleast_1d(row) if isinstance(t, bytes)] for row in dataset[:])
+    return ["; ".join(t.decode("utf-8", "replace") for t in row) for row in names]
 
 
 # -- 1.0 --------------------------------------------------------------------------------------------------------------
@@ -77,7 +113,7 @@ def read_biom1(source: Source) -> FeatureTable:
     text = source.text()
     try:
         document = json.loads(text)
-        samples, features = ([str(entry["id"]) for entry in document[axis]] for axis in ("columns", "rows"))
+        samples, features = (_read_ids(document[axis], axis) for axis in ("columns", "rows"))
         _refuse_bad_cells(document, (len(features), len(samples)))
         refuse_duplicates(pd.Index(samples), "sample")
         if not samples or not features:  # which is refused there
@@ -105,6 +141,18 @@ def read_biom1(source: Source) -> FeatureTable:
         ) from error
 
 
+def _read_ids(entries: list[Any], axis: str) -> list[str]:
+    """The ids of an axis, refused (`ValueError`) where one is null, empty or no text; whole numbers become text."""
+    ids = [entry["id"] for entry in entries]
+    for place, value in enumerate(ids, start=1):
+        if isinstance(value, bool) or not isinstance(value, (str, int)) or not str(value).strip():
+            given = "null" if value is None else cut_repr(value, 40)
+            raise ValueError(
+                f"the id of {'sample' if axis == 'columns' else 'observation'} {place} of {len(ids)} is {given}, not text"
+            )
+    return [str(value) for value in ids]
+
+
 def _refuse_bad_cells(document: dict[str, Any], shape: tuple[int, int]) -> None:
     """Refuse a matrix (`ValueError`) whose cells are not in the table, or not each once."""
     declared = tuple(int(n) for n in document["shape"])
@@ -115,9 +163,10 @@ def _refuse_bad_cells(document: dict[str, Any], shape: tuple[int, int]) -> None:
         values.reshape(shape)
         return
     cells = values.reshape(-1, 3)
-    positions = cells[:, :2].astype(np.int64)
-    if (positions != cells[:, :2]).any() or (positions < 0).any() or (positions >= np.array(shape)).any():
+    places = cells[:, :2]
+    if not ((places == np.floor(places)) & (places >= 0) & (places < np.array(shape))).all():
         raise ValueError("a count lies outside of the table")
+    positions = places.astype(np.int64)
     if len(np.unique(positions, axis=0)) < len(positions):
         raise ValueError("a cell has two counts")
 
@@ -142,10 +191,11 @@ def _as_feature_table(
     """The counts and the taxonomy of a `biom.Table`; what else it says is noted as left out."""
     of_samples, of_features = (table.metadata(axis=axis) or () for axis in ("sample", "observation"))
     entries = {i: dict(entry) for i, entry in zip(features, of_features, strict=bool(of_features)) if entry}
-    lineages = {i: _join_ranks(entry["taxonomy"]) for i, entry in entries.items() if entry.get("taxonomy")}
+    keys = lineage_keys(dict.fromkeys(key for entry in entries.values() for key in entry if isinstance(key, str)))
+    lineages = {i: lineage for i, entry in entries.items() if keys and (lineage := join_lineage(keys, entry))}
     notes = list_left_out(
         sorted({key for entry in of_samples for key in entry or ()}) if metadata is None else [],
-        sorted({key for entry in entries.values() for key in entry} - {"taxonomy"}),
+        sorted({key for entry in entries.values() for key in entry} - {*keys}),
     )
     counts = as_counts(table.matrix_data.T, samples, features)
     rows = no_metadata(samples) if metadata is None else metadata
@@ -165,7 +215,3 @@ def _read_metadata(table: biom.Table, samples: list[str], name: str) -> pd.DataF
         else:
             columns[str(key)] = pd.Series(values, index=index).infer_objects()
     return pd.DataFrame(columns, index=index)
-
-
-def _join_ranks(value: Any) -> str:
-    return "; ".join(map(str, value)) if isinstance(value, (list, tuple)) else str(value)

@@ -3,138 +3,167 @@
 from __future__ import annotations
 
 import contextlib
-import csv
 import io
 import itertools
 import re
 import warnings
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 from scipy import sparse
 
-from aam_nb.arrays import Ints
-from aam_nb.config import cut_list
+from aam_nb.arrays import Bools, Ints
+from aam_nb.config import count_noun, cut_list
 from aam_nb.study.errors import FormatError, StudyError
 from aam_nb.study.letters import DNA_ID
-from aam_nb.study.readers.archives import Source, first_line
+from aam_nb.study.readers.archives import Source
 from aam_nb.study.readers.checks import as_counts, describe_non_counts, find_non_counts, refuse_duplicates
 from aam_nb.study.readers.columns import NUMBER
 from aam_nb.study.readers.feature_table import FeatureTable, no_metadata
+from aam_nb.study.readers.sequences import SIZE
+from aam_nb.study.readers.side_columns import describe_aside, find_side_columns, find_total_rows, is_total_name
+from aam_nb.study.readers.table_columns import Roles, assign_roles
+from aam_nb.study.readers.table_layout import CORNERS, LOOK_AT, Layout, bare, find_layout
+from aam_nb.study.readers.table_mothur import read_mothur, refuse_other_tables
 
-LINEAGE = ("taxonomy", "taxon", "consensus lineage", "consensuslineage")
-"""Names, in small letters, of a column of lineages beside the counts of a text table."""
-CORNERS = ("otu id", "otuid", "feature id", "featureid", "feature-id", "asv id", "asv")
-"""First fields, in small letters, of the header of a text table whose rows are features."""
 CELLS_AT_ONCE = 2**22
 """Cells of a text table that are held in memory as such; only counts above 0 are kept."""
 PLAIN = re.compile(rf"\s*(?:{NUMBER.pattern}|[+-]?(?:nan|inf|infinity))\s*", re.ASCII | re.IGNORECASE)
 """A number as programs write it; Python would take 1_000 and digits of other scripts too."""
+THOUSANDS = re.compile(r"\d{1,3}(?:(?P<mark>[,.' \u00a0\u2009\u202f\u2019])\d{3})(?:(?P=mark)\d{3})*")
+"""Thousands with a mark between them, as spreadsheets show them."""
+POINT_THOUSANDS = re.compile(r"(?:^|(?<=[\t,;\"\n]))\d{1,3}(?:\.000)+(?=[\t,;\"\n]|$)")
 
 
 def read_text_table(source: Source, sequence_ids: frozenset[str]) -> FeatureTable:
-    """TSV or CSV in either orientation; DADA2's `write.table` and `write.csv` too."""
-    text = source.text()
-    separator, body = _body(source, text)
-    header, rows = _rows(source, body, separator)
-    width = len(header)
-    if width < 2:
-        raise FormatError(
-            f"{source.name} has one column. Expected ids and counts, separated by tabs or commas. Export it again as TSV."
-        )
-    first = next(rows, None)
-    if first is None:
-        raise FormatError(
-            f"{source.name} has a header and no rows. Expected a feature table, one row per sample or feature. Export it again."
-        )
-    if len(first) == width + 1:  # R's write.table names the columns and not the row names
-        header, width = ["", *header], width + 1
-    elif len(first) == width and all(map(DNA_ID.fullmatch, header)):
-        raise FormatError(
-            f"{source.name} has DNA above all its columns ({cut_list(header, 1)}), the first too, and so no sample ids. Expected them "
-            "in the first column. Write the row names: in R, `write.csv(seqtab, row.names = TRUE)`."
-        )
-    lineage = next((k for k, name in enumerate(header) if k and name.strip().lower() in LINEAGE), None)
-    columns = [k for k in range(1, width) if k != lineage]
-    labels = [header[k].strip() for k in columns]
-    names, lineages, table = _parse_with_pandas(body, separator, header, lineage) or _parse_row_by_row(
-        source, itertools.chain([first], rows), header, lineage
+    """TSV or CSV in either orientation; DADA2's `write.table` and `write.csv`, mothur's shared files and count tables too."""
+    layout = find_layout(source, source.text())
+    of_mothur = read_mothur(source, layout)
+    if of_mothur is not None:
+        return of_mothur
+    refuse_other_tables(source, layout)
+    first = list(itertools.islice(layout.rows(source), LOOK_AT))
+    roles = assign_roles(source, layout, first)
+    cells = _parse_with_pandas(layout, roles) or _parse_row_by_row(source, layout, roles)
+    labels = [layout.header[k] for k in roles.counts]
+    names = cells.names
+    by_sample = _rows_are_samples(source, names, labels, layout.header[roles.ids], sequence_ids)
+    notes = [*layout.notes, *roles.notes]
+    rows, columns, more = _find_samples(names, labels, cells.counts, by_sample)
+    counts = cells.counts[np.flatnonzero(rows)][:, np.flatnonzero(columns)]
+    notes += more
+    names, labels = (
+        [i for i, kept in zip(ids, which, strict=True) if kept] for ids, which in ((names, rows), (labels, columns))
     )
-    by_sample = _rows_are_samples(source, names, labels, header[0], sequence_ids)
+    if not by_sample and roles.sequence is not None:
+        names = _name_by_column(
+            names, [s for s, kept in zip(cells.texts[roles.sequence], rows, strict=True) if kept], sequence_ids, notes
+        )
     samples, features = (names, labels) if by_sample else (labels, names)
+    features, cut = _without_sizes(features)
+    notes += cut
+    if by_sample:
+        notes.append("took the rows for samples and the columns for ASVs")
     refuse_duplicates(pd.Index(samples), "sample")
-    table = sparse.csr_array(table if by_sample else table.T)
-    kept = {} if by_sample else lineages
-    sums = [i for i in samples if i.lower() in ("total", "totals", "sum")]
-    notes = (f"a sample is called {sums[0]!r}: leave it out if it is a sum",) if sums else ()
+    table = sparse.csr_array(counts if by_sample else counts.T)
+    kept = (
+        [lineage for lineage, keep in zip(roles.lineages(cells.texts), rows, strict=True) if keep]
+        if roles.ranks
+        else []
+    )
+    lineages = dict(zip(features, kept, strict=True)) if kept and not by_sample else {}
     return FeatureTable(
-        as_counts(table, samples, features), samples, features, "text", no_metadata(samples), kept, notes
+        as_counts(table, samples, features), samples, features, "text", no_metadata(samples), lineages, tuple(notes)
     )
 
 
-def _body(source: Source, text: str) -> tuple[str, str]:
-    """The separator, and the text from the header on: comments above it are passed over, and a header may begin with `#` too."""
-    all_lines = text.split("\n")
-    lines = [k for k, line in enumerate(all_lines) if line.strip()]
-    if not lines:
-        raise FormatError(f"{source.name} holds no text. Expected a feature table. Export it again.")
-    first = next((k for k in lines if not all_lines[k].startswith("#")), None)
-    above = [k for k in lines if first is None or k < first]
-    model = all_lines[above[-1] if first is None else first]
-    separator = next((s for s in "\t,;" if s in model), "\t")
-    fields = model.count(separator)
-    if above and separator in all_lines[above[-1]] and all_lines[above[-1]].count(separator) == fields:
-        first = above[-1]  # `#OTU ID<tab>s1<tab>s2`
-    if first is None:
-        raise FormatError(f"{source.name} holds nothing but comments. Expected a feature table. Export it again.")
-    if separator not in model and len(model.split()) >= 2:
-        raise FormatError(
-            f"{source.name} is separated by spaces, as R's `write.table` does by default. Expected tabs, commas or semicolons. Write it "
-            "with `sep = '\\t', col.names = NA`."
+def _find_samples(
+    names: list[str], labels: list[str], counts: sparse.csr_array, by_sample: bool
+) -> tuple[Bools, Bools, list[str]]:
+    """Rows and columns that are samples or features, and notes on what was set aside: totals, lengths and the like."""
+    rows, columns = np.ones(len(names), dtype=bool), np.ones(len(labels), dtype=bool)
+    totals = find_total_rows(names, counts)
+    notes = []
+    if totals.any():
+        rows = ~totals
+        gone = [names[i] for i in np.flatnonzero(totals)]
+        notes += describe_aside({"the sum of the others": gone}, "row")
+    if by_sample:
+        dna = np.array([bool(DNA_ID.fullmatch(label)) for label in labels])
+        called = np.array(
+            [is_total_name(label) or bare(label) in ("depth", "librarysize", "sequencingdepth") for label in labels]
         )
-    return separator, "\n".join(all_lines[first:])
+        if (called & ~dna).any() and dna.any():
+            columns = ~(called & ~dna)
+            notes += describe_aside(
+                {"numbers of the samples": [labels[i] for i in np.flatnonzero(~columns)]}, "column of the samples"
+            )
+        return rows, columns, notes
+    kept = np.flatnonzero(rows)
+    kinds = find_side_columns([names[i] for i in kept], labels, counts[kept])
+    aside = {label for group in kinds.values() for label in group}
+    columns = np.array([label not in aside for label in labels])
+    if not columns.any():
+        return (
+            rows,
+            ~columns,
+            [*notes, f"took the only columns of counts ({cut_list(map(repr, labels), 3)}) for samples"],
+        )
+    return rows, columns, notes + describe_aside(kinds)
 
 
-def _rows(source: Source, body: str, separator: str) -> tuple[list[str], Iterator[list[str]]]:
-    """The header's fields, and the rows below it."""
+def _name_by_column(
+    names: list[str], sequences: list[str], sequence_ids: frozenset[str], notes: list[str]
+) -> list[str]:
+    """The features' DNA from a column of it, where their ids are other names and no sequences were given."""
+    if sequence_ids or all(map(DNA_ID.fullmatch, names)):
+        return names
+    notes.append(f"named {count_noun(len(names), 'feature')} by the column of sequences in the table")
+    return sequences
 
-    def rows() -> Iterator[list[str]]:
-        try:
-            lines = csv.reader(io.StringIO(body, newline=""), delimiter=separator, strict=True)
-            yield from (row for row in lines if row)
-        except csv.Error as error:
-            raise FormatError(
-                f"{source.name} cannot be read as a table ({first_line(error)}). Expected fields separated by tabs or commas, with quotes "
-                "that are closed. Export it again."
-            ) from error
 
-    lines_read = rows()
-    return next(lines_read), lines_read
+def _without_sizes(features: list[str]) -> tuple[list[str], list[str]]:
+    """Ids without vsearch's `;size=12`."""
+    plain = [SIZE.sub("", i) if ";" in i else i for i in features]
+    num = sum(a != b for a, b in zip(plain, features, strict=True))
+    return plain, [f"cut `;size=` from {count_noun(num, 'feature id')}"] if num else []
+
+
+# -- cells ------------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Cells:
+    """What the rows hold: ids, text by column, and counts, shape (n_rows, n_counts)."""
+
+    names: list[str]
+    texts: dict[int, list[str]]
+    counts: sparse.csr_array
 
 
 ODD = (ValueError, OverflowError, pd.errors.ParserError, pd.errors.ParserWarning)
 """What pandas says of a text that is not a plain table of numbers."""
-Rows = tuple[list[str], dict[str, str], sparse.csr_array]
 
 
-def _parse_with_pandas(body: str, separator: str, header: list[str], lineage: int | None) -> Rows | None:
-    """Ids, lineages and counts by pandas' parser; None where anything is odd, for `_parse_row_by_row` to say what."""
-    if any(word in body for word in ("True", "TRUE", "true", "False", "FALSE", "false")):
+def _parse_with_pandas(layout: Layout, roles: Roles) -> Cells | None:
+    """Cells by pandas' parser; None where anything is odd, for `_parse_row_by_row` to say what."""
+    if any(word in layout.body for word in ("True", "TRUE", "true", "False", "FALSE", "false")):
         return None  # which pandas would take for 1 and 0
-    width = len(header)
-    kinds: defaultdict[int, type] = defaultdict(lambda: np.float64, {0: str})
-    if lineage is not None:
-        kinds[lineage] = str
+    if ".000" in layout.body and POINT_THOUSANDS.search(layout.body):
+        return None  # 1.000 may be a thousand
+    width = len(layout.header)
+    kinds: defaultdict[int, type] = defaultdict(lambda: np.float64, dict.fromkeys((roles.ids, *roles.texts), str))
     names: list[str] = []
-    lineages: dict[str, str] = {}
+    texts: dict[int, list[str]] = {k: [] for k in roles.texts}
     parts = []
     with warnings.catch_warnings(), contextlib.suppress(*ODD):
         warnings.simplefilter("error", pd.errors.ParserWarning)  # of rows too long, which would be cut
         chunks = pd.read_csv(
-            io.StringIO(body.partition("\n")[2]),
-            sep=separator,
+            io.StringIO(layout.body),
+            sep=layout.separator,
             header=None,
             names=range(width),
             index_col=False,
@@ -144,65 +173,98 @@ def _parse_with_pandas(body: str, separator: str, header: list[str], lineage: in
             chunksize=max(1, CELLS_AT_ONCE // width),
         )
         for chunk in chunks:
-            ids = chunk[0].str.strip().tolist()
-            if lineage is not None:
-                lineages |= dict(zip(ids, chunk[lineage], strict=True))
-            cells = chunk.drop(columns=[0] if lineage is None else [0, lineage])
+            cells = chunk[roles.counts]
+            text = {k: chunk[k].tolist() for k in (roles.ids, *roles.texts)}
+            if not all(isinstance(cell, str) for column in text.values() for cell in column):
+                return None
             if (cells.dtypes != np.float64).any() or len(find_non_counts(cells.to_numpy().ravel())):
                 return None
-            values = cells.to_numpy()
-            names += ids
-            parts.append(sparse.csr_array(values.astype(np.int64)))
-        return (names, lineages, sparse.csr_array(sparse.vstack(parts, format="csr"))) if parts else None
+            names += [cell.strip() for cell in text[roles.ids]]
+            for k in roles.texts:
+                texts[k] += text[k]
+            parts.append(sparse.csr_array(cells.to_numpy().astype(np.int64)))
+        return Cells(names, texts, sparse.csr_array(sparse.vstack(parts, format="csr"))) if parts else None
     return None
 
 
-def _parse_row_by_row(source: Source, rows: Iterable[list[str]], header: list[str], lineage: int | None) -> Rows:
+def _parse_row_by_row(source: Source, layout: Layout, roles: Roles) -> Cells:
     """The same, slower, with the row and column of whatever cannot be read."""
-    columns = [k for k in range(1, len(header)) if k != lineage]
-    names, lineages, counts = [], {}, list[tuple[Ints, Ints]]()
-    for number, row in enumerate(rows, start=1):
-        if len(row) != len(header):
+    names, counts = list[str](), list[tuple[Ints, Ints]]()
+    texts: dict[int, list[str]] = {k: [] for k in roles.texts}
+    width = len(layout.header)
+    thousands, num_plain = "", 0
+    for number, row in enumerate(layout.rows(source), start=1):
+        row = roles.joined(row, layout.separator, width)
+        if len(row) == 1 and row[0].lstrip().startswith("#"):
+            continue  # a comment below the header
+        if len(row) != width:
             raise FormatError(
-                f"{source.name} has {len(row)} fields in row {number} below its header and {len(header)} in the header. Expected as many. "
-                "A row may be cut off, or the file not a feature table."
+                f"{source.name} has {len(row)} fields in row {number} below its header and {width} in the header. Expected as many. "
+                "A row may be cut off, a value may hold the separator (as 1,204 does in CSV), or the file be no feature table."
             )
-        names.append(row[0].strip())
-        if lineage is not None:
-            lineages[names[-1]] = row[lineage]
-        counts.append(_counts_of(source, row, columns, header))
+        names.append(row[roles.ids].strip())
+        for k in roles.texts:
+            texts[k].append(row[k])
+        counts.append(_counts_of(source, row, roles, layout.header))
+        thousands = thousands or next(
+            (row[k].strip() for k in roles.counts if POINT_THOUSANDS.fullmatch(row[k].strip())), ""
+        )
+        num_plain += sum("." not in row[k] and row[k].strip() != "0" for k in roles.counts)
+    if thousands and num_plain:
+        raise _not_a_count(source, thousands, "", "", "It may be 1 or 1,000: other counts have no decimals.")
     offsets = np.concatenate([[0], np.cumsum([len(positions) for positions, _ in counts])])
     positions, values = (np.concatenate(side) for side in zip(*counts, strict=True))
-    return names, lineages, sparse.csr_array((values, positions, offsets), shape=(len(names), len(columns)))
+    table = sparse.csr_array((values, positions, offsets), shape=(len(names), len(roles.counts)))
+    return Cells(names, texts, table)
 
 
-def _counts_of(source: Source, row: list[str], columns: list[int], header: list[str]) -> tuple[Ints, Ints]:
+def _not_a_count(source: Source, cell: str, row: str, column: str, why: str) -> FormatError:
+    place = f" in row {cut_list([row])}, column {cut_list([column])}" if row or column else ""
+    return FormatError(
+        f"{source.name} has {cell[:40]!r}{place}. Expected a count. {why} Write counts without marks, as 1204."
+    )
+
+
+def _counts_of(source: Source, row: list[str], roles: Roles, header: list[str]) -> tuple[Ints, Ints]:
     """Places and values of one row's counts; zeros are left out."""
-    wrong = next((k for k in columns if not PLAIN.fullmatch(row[k])), None)
+    wrong = next((k for k in roles.counts if not PLAIN.fullmatch(row[k])), None)
     if wrong is not None:
+        cell, where = row[wrong].strip(), (row[roles.ids], header[wrong] or f"{wrong + 1}, which has no name")
+        if THOUSANDS.fullmatch(cell):
+            raise _not_a_count(source, cell, *where, "It seems to have a mark between the thousands.")
+        if re.fullmatch(r"\d+,\d+", cell):
+            raise _not_a_count(source, cell, *where, "It has a decimal comma; counts are whole numbers.")
         raise FormatError(
-            f"{source.name} has {row[wrong][:40]!r} in row {cut_list([row[0]])}, column {cut_list([header[wrong]])}. Expected a count. "
+            f"{source.name} has {row[wrong][:40]!r} in row {cut_list(where[:1])}, column {cut_list(where[1:])}. Expected a count. "
             "Leave only ids and counts in the table (a column `taxonomy` may stay); 0 where nothing was found."
         )
-    values = np.array([row[k] for k in columns], dtype=np.float64)
+    values = np.array([row[k] for k in roles.counts], dtype=np.float64)
     bad = find_non_counts(values)
     if len(bad):
-        column = header[columns[int(bad[0])]]
-        features_below = header[0].strip().lower().lstrip("#") in CORNERS or bool(DNA_ID.fullmatch(row[0].strip()))
-        sample, asv = (column, row[0]) if features_below else (row[0], column)
+        k = roles.counts[int(bad[0])]
+        if re.fullmatch(r"\d{1,3}(\.\d{3})+", row[k].strip()) and any(
+            re.fullmatch(r"[1-9]\d*", row[j].strip()) for j in roles.counts
+        ):
+            raise _not_a_count(
+                source, row[k].strip(), row[roles.ids], header[k], "It seems to have a mark between the thousands."
+            )
+        name = row[roles.ids].strip()
+        features_below = bare(header[roles.ids]) in CORNERS or bool(DNA_ID.fullmatch(name))
+        sample, asv = (header[k], name) if features_below else (name, header[k])
         raise StudyError(describe_non_counts(values, bad, sample, asv))
     positions = np.flatnonzero(values)
     return positions, values[positions].astype(np.int64)
 
 
 def _rows_are_samples(
-    source: Source, rows: list[str], columns: list[str], corner: str, sequence_ids: frozenset[str]
+    source: Source, rows: Iterable[str], columns: Iterable[str], corner: str, sequence_ids: frozenset[str]
 ) -> bool:
     """Which axis holds the samples: the one that is neither DNA nor named among the sequences given."""
+    rows, columns = list(rows), list(columns)
     given = [sum(i in sequence_ids for i in ids) / max(1, len(ids)) for ids in (rows, columns)]
     if max(given) > 0.5 and given[0] != given[1]:
         return given[1] > given[0]
-    if corner.strip().lower().lstrip("#") in CORNERS:
+    if bare(corner) in CORNERS:
         return False
     dna = [sum(bool(DNA_ID.fullmatch(i)) for i in ids) / max(1, len(ids)) > 0.5 for ids in (rows, columns)]
     if all(dna):  # samples may be named by barcodes, which are shorter than any ASV

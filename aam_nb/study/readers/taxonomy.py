@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -22,8 +22,14 @@ PREFIXES = {"d": 0, "k": 0, "sk": 0, "p": 1, "c": 2, "o": 3, "f": 4, "g": 5, "s"
 RANK_COLUMNS = {name: i for i, name in enumerate(RANKS)} | {"kingdom": 0, "superkingdom": 0}
 RANK_COLUMNS |= {f"rank{i + 1}": i for i in range(len(RANKS))}
 """Place in `RANKS` of a column by its plain name, in tables as DADA2 and (`Rank1`) phyloseq write them."""
-TAXON_COLUMNS = {"taxon", "taxonomy", "lineage", "consensuslineage"}
+TAXON_COLUMNS = {"taxon", "taxonomy", "lineage", "consensuslineage", "lineages", "taxa"}
 CONFIDENCE_COLUMNS = {"confidence", "consensus"}
+SCORE = re.compile(r"\s*\(\s*\d{1,3}(?:\.\d+)?%?\s*\)$")
+"""Bootstrap support behind a name, as mothur and RDP write it: `Firmicutes(99)`."""
+OTHER_SEPARATOR = re.compile(r"\s*[|,]\s*(?=(?:D_\d{1,3}|[a-z]{1,2})__)", re.ASCII)
+"""What divides names with prefixes where it is no semicolon."""
+ODD_NAME = re.compile(r"[|;,]|__|\(\d{1,3}(?:\.\d+)?%?\)$")
+"""What a name of a taxon seldom holds: a separator, a prefix or a score."""
 PREFIX = re.compile(r"(?:D_(?P<level>\d{1,3})|(?P<letters>[a-z]{0,3}))__(?P<name>.*)", re.ASCII | re.DOTALL)
 NO_NAME = {
     *("", "na", "n/a", "nan", "null", "none"),
@@ -108,6 +114,8 @@ def parse_taxonomy(source: Source) -> tuple[pd.DataFrame, list[str]]:
         notes += more
     else:
         frame = _frame(ids, [_of_row(r, ranked, name) for r in rows])
+        if scored := sum(any(SCORE.search(r.cells[k]) for k in ranked.values()) for r in rows):
+            notes.append(f"took the bootstrap values, such as (99), off the names of {count_noun(scored, 'row')}")
     sure = next((i for i, n in enumerate(names) if n in CONFIDENCE_COLUMNS), None)
     if sure is not None:
         frame["confidence"] = _confidence([r.cells[sure] for r in rows], ids, name)
@@ -146,8 +154,12 @@ def taxa_of(ids: Sequence[str], lineages: Sequence[str], name: str) -> tuple[pd.
     beyond: Counter[str] = Counter()
     by_lineage: dict[str, Taxa] = {}
     num_bare = 0
-    for lineage in dict.fromkeys(lineages):  # each distinct one once
-        parts = [_unquoted(p) for p in lineage.split(";")]
+    distinct = list(dict.fromkeys(lineages))  # each once
+    divided = _divide(distinct)
+    num_scored = 0
+    for lineage, parts in zip(distinct, divided.parts, strict=True):
+        num_scored += any(SCORE.search(p) for p in parts)
+        parts = [_unquoted(SCORE.sub("", p)) for p in parts]
         parts = parts[1:] if parts[0].lower() == "root" else parts
         while parts and not parts[-1]:
             parts.pop()
@@ -165,13 +177,49 @@ def taxa_of(ids: Sequence[str], lineages: Sequence[str], name: str) -> tuple[pd.
             raise TaxonomyError(
                 f"Lineage {lineage[:80]!r} of {cut_list([feature])} in {name} {error}. Correct it, or export the taxonomy again."
             ) from None
-    notes = []
+    notes = list(divided.notes)
+    if num_scored:
+        notes.append(
+            f"took the bootstrap values, such as (99), off the names of {count_noun(num_scored, 'distinct lineage')}"
+        )
+    odd = sorted({taxon for taxa in by_lineage.values() for taxon in taxa if taxon and ODD_NAME.search(taxon)})
+    if odd:
+        notes.append(
+            f"{count_noun(len(odd), 'name holds', 'names hold')} a separator, a prefix or a score ({cut_list(map(quoted, odd), 3)}): is it "
+            "one name? Lineages are divided by semicolons"
+        )
     if num_bare:
         notes.append(f"took the names of {num_bare} distinct lineages without prefixes for ranks from the domain down")
     if beyond:
         counts = cut_list([f"{p}__ {n}x" for p, n in beyond.most_common()])
         notes.append(f"left out names of ranks other than {', '.join(RANKS)}: {counts}")
     return _frame(ids, [by_lineage[lineage] for lineage in lineages]), notes
+
+
+@dataclass(frozen=True)
+class Divided:
+    """Lineages as their names, and what was unusual about what divides them."""
+
+    parts: list[list[str]]
+    notes: list[str]
+
+
+def _divide(lineages: list[str]) -> Divided:
+    """Each lineage as its names: divided by semicolons, else by bars or commas before prefixes, else by bars where all have them."""
+    semicolons = any(";" in lineage for lineage in lineages)
+    bars = not semicolons and sum("|" in lineage for lineage in lineages) > len(lineages) / 2
+    parts, num_others = [], 0
+    for lineage in lineages:
+        if ";" in lineage or not (bars or OTHER_SEPARATOR.search(lineage)):
+            parts.append(lineage.split(";"))
+        else:
+            num_others += 1
+            parts.append(OTHER_SEPARATOR.split(lineage) if OTHER_SEPARATOR.search(lineage) else lineage.split("|"))
+    example = next((lineage for lineage in lineages if OTHER_SEPARATOR.search(lineage) or "|" in lineage), "")
+    note = (
+        f"divided {count_noun(num_others, 'distinct lineage')} at bars or commas, not at semicolons ({quoted(example)})"
+    )
+    return Divided(parts, [note] if num_others else [])
 
 
 def _by_prefix(matches: list[re.Match[str]], beyond: Counter[str]) -> Taxa:
@@ -220,7 +268,7 @@ def _of_row(row: Row, ranked: dict[int, int], name: str) -> Taxa:
     """Names by rank of a row with a column per rank; where they have prefixes, of the column's rank."""
     taxa: list[str | None] = [None] * len(RANKS)
     for rank, column in ranked.items():
-        cell = _unquoted(row.cells[column])
+        cell = _unquoted(SCORE.sub("", row.cells[column]))
         match = PREFIX.fullmatch(cell)
         if ";" in cell or (match and _rank_of(match) not in (rank, None)):
             raise TaxonomyError(
