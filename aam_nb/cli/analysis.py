@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import textwrap
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
@@ -11,7 +11,7 @@ from tyro.conf import OmitArgPrefixes as Flat
 
 from aam_nb.cli.args import SampleArgs, StudyArgs
 from aam_nb.cli.messages import UsageError, print_message
-from aam_nb.cli.runs import RunArgs, select_held_out
+from aam_nb.cli.runs import RunArgs, load_fitted, select_held_out
 from aam_nb.config import (
     AttributionLevel,
     AttributionMethod,
@@ -26,9 +26,14 @@ from aam_nb.config import (
 )
 from aam_nb.study.atomic import whole_file
 from aam_nb.study.csv_files import write_csv
+from aam_nb.study.errors import TargetError, UnknownIdError
+from aam_nb.study.target_checks import refuse_target_among
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from aam_nb.study.study import Study
+    from aam_nb.train.estimator import AAM
 
 CONTENDERS = (
     "aam",
@@ -92,13 +97,17 @@ class Explain:
         from aam_nb.explain.attention.uniform import uniform_control
         from aam_nb.explain.attribution.attribute import attribute
         from aam_nb.explain.faithfulness.faithfulness import faithfulness
-        from aam_nb.train.load import load
 
-        model = load(self.run)
+        model = load_fitted(self.run)
         model.max_tokens = self.explain.max_tokens
         study = self.study.read_for(model)
         model.train_study = model.training_side(study)
-        test = study if self.all else select_held_out(model, study, self.run)
+        test, checks_config = study if self.all else select_held_out(model, study, self.run), self.faithfulness
+        if lack := self.find_lack_of_truth(model, test):
+            checks_config = replace(checks_config, seeds=0, shuffles=0)
+            print_message(
+                f"WARNING: The checks that fit again, and the control of even attention, are left out: {lack}"
+            )
         for level in self.level:
             attributions = attribute(
                 model,
@@ -116,7 +125,7 @@ class Explain:
             write_figure(attributions.plot(), self.out / f"{level}.png")
             print_message(f"{attributions!r}\n{textwrap.indent(format_strongest(table, attributions.unit), '    ')}")
             if self.check and level == "asv":
-                checks = faithfulness(attributions, config=self.faithfulness)
+                checks = faithfulness(attributions, config=checks_config)
                 write_table(checks.to_frame(), self.out / "faithfulness.csv")
                 write_figure(checks.plot(), self.out / "faithfulness.png")
                 print_message(f"{checks!r}\n    {checks.verdict()}")
@@ -124,9 +133,25 @@ class Explain:
             print_message(
                 "WARNING: The model is not shown to do better than guessing. These explanations may be of guesses."
             )
-        control = uniform_control(model, test)
-        write_table(control.to_frame(), self.out / "uniform_attention.csv")
-        print_message(f"{control!r}\nWrote tables and figures to {self.out}")
+        if not lack:
+            control = uniform_control(model, test)
+            write_table(control.to_frame(), self.out / "uniform_attention.csv")
+            print_message(repr(control))
+        print_message(f"Wrote tables and figures to {self.out}")
+
+    def find_lack_of_truth(self, model: AAM, test: Study) -> str:
+        """Why the samples have no truth that the model can be fitted to again, or judged by; empty where they have."""
+        from aam_nb.baselines.predictions import read_target
+
+        task = model.require_task()
+        try:
+            refuse_target_among(task.targets, model.covariates.names if model.covariates else ())
+            for side in (test, *([] if model.train_study is None else [model.train_study])):
+                for name in task.targets:
+                    read_target(side, task.only(name))
+        except (TargetError, UnknownIdError) as error:
+            return str(error)
+        return ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -139,9 +164,8 @@ class Errors(RunArgs):
 
     def __call__(self) -> None:
         from aam_nb.error_analysis.analysis import errors
-        from aam_nb.train.load import load
 
-        model = load(self.run)
+        model = load_fitted(self.run)
         model.max_tokens = self.max_tokens
         study = self.study.read_for(model)
         result = model.evaluation

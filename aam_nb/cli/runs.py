@@ -30,9 +30,7 @@ class Predict:
     """Most positions computed at once (samples x ASVs of the largest), by default as in training: bounds memory; results stay the same."""
 
     def __call__(self) -> None:
-        from aam_nb.train.load import load
-
-        model = load(self.run)
+        model = load_fitted(self.run)
         model.max_tokens = self.max_tokens
         study = self.study.read_for(model)
         predictions = model.predict(study)
@@ -64,10 +62,9 @@ class Evaluate(RunArgs):
     evaluation: EvaluateConfig = field(default_factory=EvaluateConfig)
 
     def __call__(self) -> None:
-        from aam_nb.train.load import load
         from aam_nb.train.run import as_json
 
-        model = load(self.run)
+        model = load_fitted(self.run)
         model.max_tokens = self.max_tokens
         study = self.study.read_for(model)
         test = study if self.all else select_held_out(model, study, self.run)
@@ -96,11 +93,29 @@ class Report:
 
     def __call__(self) -> None:
         from aam_nb.show.report import report
-        from aam_nb.train.load import load
 
-        model = load(self.run)
+        model = load_fitted(self.run)
         model.max_tokens = self.max_tokens
         print_message(f"Wrote {report(model, self.study.read_for(model), self.out, title=self.title)}")
+
+
+def load_fitted(run: Path) -> AAM:
+    """The model of a run, refused before anything is read if it has no target.
+
+    Raises
+    ------
+    UsageError
+        The run is of `aam-nb pretrain`.
+    """
+    from aam_nb.train.load import load
+
+    model = load(run)
+    if model.task is None:
+        raise UsageError(
+            f"{run} holds a pre-trained model, which has no target yet. Expected a run of `aam-nb fit`. Fit it first: `aam-nb fit "
+            f"--pretrained {run}`."
+        )
+    return model
 
 
 def select_held_out(model: AAM, study: Study, run: Path) -> Study:

@@ -27,6 +27,7 @@ from aam_nb.model.objectives import Task, class_names
 from aam_nb.study.columns import number_groups
 from aam_nb.study.errors import MissingTipError
 from aam_nb.study.study import Study
+from aam_nb.study.target_checks import refuse_text_for_numbers, refuse_unknown_classes
 
 if TYPE_CHECKING:
     from aam_nb.train.estimator import AAM
@@ -170,10 +171,13 @@ def _judged_samples(result: Evaluation, study: Study) -> Study:
     if result.target in test.metadata.columns:
         own, truth = test.metadata[result.target], result.predictions["truth"]
         if result.kind == "regression":
+            refuse_text_for_numbers(own)
             truth = truth.astype(float)
             spread = float(np.ptp(truth))
             same = np.isclose(pd.to_numeric(own, errors="coerce"), truth, rtol=1e-6, atol=1e-6 * spread)
         else:
+            known = [c[2:-1] for c in result.predictions.columns if c.startswith("p(") and c.endswith(")")]
+            refuse_unknown_classes(class_names(own), known, result.target)
             same = (class_names(own) == truth).to_numpy(bool, na_value=False)
         if not same.all():
             other = ids[~same]

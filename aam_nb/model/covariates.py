@@ -15,21 +15,25 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pandas as pd
 import torch
 from torch import Tensor, nn
 
 from aam_nb.arrays import Floats
 from aam_nb.batch.batch import Batch, TargetMaker
-from aam_nb.config import UserError, cut_list
+from aam_nb.config import UserError, count_noun, cut_list
+from aam_nb.study.columns import find_near_spellings
 from aam_nb.study.errors import UnknownIdError
 
 if TYPE_CHECKING:
-    import pandas as pd
-
     from aam_nb.study.study import Study
 
 CODES, NUMBERS = "covariates.codes", "covariates.numbers"
 """Names under which a batch carries its covariates."""
+
+
+FAR = 10
+"""Standard deviations between the training mean and the median of a study from which another unit is suspected."""
 
 
 class CovariateError(UserError, ValueError):
@@ -146,6 +150,33 @@ class Covariates:
 
         return make
 
+    def describe_unseen(self, study: Study) -> list[str]:
+        """Sentences on the columns whose values training did not see, a column each: they count as missing, or lie far away.
+
+        Raises
+        ------
+        UnknownIdError, CovariateError
+            As in `maker`.
+        """
+        self._require_columns(study)
+        sentences = []
+        for name in self.names:
+            values = study.column(name)
+            if values.isna().all():  # which is allowed
+                continue
+            if name in self.categories:
+                sentences += describe_unseen(name, pd.Series(_as_text(values)), self.categories[name], "covariate")
+            else:
+                mean, std = self.numbers[name]
+                numbers = _as_numbers(values)
+                middle = float(np.nanmedian(numbers))
+                if abs(middle - mean) > FAR * std:
+                    sentences.append(
+                        f"The covariate {name!r}: its median is {middle:.3g}, and in training its mean was {mean:.3g} (standard deviation "
+                        f"{std:.2g}). It may have another unit here: give it in that of training."
+                    )
+        return sentences
+
     def _require_columns(self, study: Study) -> None:
         missing = [n for n in self.names if n not in study.metadata.columns]
         if missing:
@@ -183,6 +214,29 @@ class Covariates:
             categories={name: tuple(values) for name, values in saved["categories"].items()},
             numbers={name: (float(mean), float(std)) for name, (mean, std) in saved["numbers"].items()},
         )
+
+
+def describe_unseen(name: str, values: pd.Series, known: Sequence[str], what: str) -> list[str]:
+    """A sentence on the values of a column, as text, that training did not see; none where it saw all of them.
+
+    An empty text, or a missing value, is a missing value.
+    """
+    given = values[values.notna() & (values != "")].astype(str)
+    unseen = given[~given.isin(known)]
+    if unseen.empty:
+        return []
+    near = find_near_spellings(unseen.unique(), known)
+    some = dict(list(near.items())[:5])
+    fix = (
+        f" Some are nearly known ones: `study.metadata[{name!r}].astype(str).replace({some!r})`, or in the metadata file."
+        if near
+        else ""
+    )
+    return [
+        f"The {what} {name!r}: {count_noun(len(unseen), 'sample')} of {len(values)} {'has' if len(unseen) == 1 else 'have'} a value that "
+        f"training did not see ({cut_list(map(repr, unseen.unique()))}), which counts as missing. The model knows "
+        f"{cut_list(map(repr, known))}.{fix}"
+    ]
 
 
 class CovariateEncoder(nn.Module):

@@ -25,6 +25,7 @@ from aam_nb.train.lr_finder import RateSearch, find_rate
 from aam_nb.train.new_network import NetworkPlan, choose_objectives, choose_task, learn_covariates, objective_spec
 from aam_nb.train.prediction import Predictor, draws_at_random
 from aam_nb.train.run import FORMAT_VERSION, PRETRAINED, as_json, require_free, versions, write_run
+from aam_nb.train.study_check import StudyChecks
 from aam_nb.train.trainer import Trainer
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ class NotFittedError(UserError, RuntimeError):
     """The model has not learned what it is asked to do."""
 
 
-class AAM:
+class AAM(StudyChecks):
     """A hierarchical transformer over amplicon sequence variants: nucleotides, ASVs, samples.
 
     Parameters
@@ -80,6 +81,7 @@ class AAM:
     """
 
     def __init__(self, config: ModelConfig | None = None) -> None:
+        super().__init__()
         self.config = config or ModelConfig()
         self.history = pd.DataFrame()
         self.samples: dict[str, list[str]] = {}
@@ -233,6 +235,7 @@ class AAM:
         self.history = pd.concat([pretraining, history], ignore_index=True) if keeps else history
         self._network, self.train_config, self.reference_asvs = trainer.bare_network.eval(), config, reference_asvs
         self.covariates, self.vectors, self.interrupted = plan.covariates, trainer.vectors, trainer.interrupted
+        self.remember_asvs(train, stage)
         # The samples, and the record of the stage; a new pre-training begins a new record.
         learned: dict[str, Any] = {}
         if stage == "pretrain":
@@ -306,16 +309,6 @@ class AAM:
         """The metadata column by which the training samples were split from the test samples."""
         split = self.record.get("fit", {}).get("split")
         return split["group"] if split else None
-
-    @property
-    def seen(self) -> set[str]:
-        """Ids of the samples that the weights depend on: pre-trained on, trained on, or used to choose the best epoch."""
-        return {i for use in ("pretrain", "train", "validation") for i in self.samples.get(use, ())}
-
-    def training_side(self, study: Study) -> Study | None:
-        """The samples of `study` that `fit` used, for baselines to learn from; None where the study has none of them."""
-        was_used = study.sample_ids.isin([*self.samples.get("train", ()), *self.samples.get("validation", ())])
-        return study.keep_samples(was_used) if was_used.any() else None
 
     def require_task(self) -> Task:
         """The task, or `NotFittedError`."""
@@ -409,6 +402,7 @@ class AAM:
         fresh = AAM(self.config)
         if self.pretrained is not None:
             fresh.pretrained, fresh.reference_asvs = self.pretrained, self.reference_asvs
+            fresh.trained_asvs = {stage: asvs for stage, asvs in self.trained_asvs.items() if stage == "pretrain"}
             fresh.samples = {use: list(ids) for use, ids in self.samples.items() if use == "pretrain"}
             fresh.record = {stage: entry for stage, entry in self.record.items() if stage == "pretrain"}
         return fresh
@@ -451,7 +445,7 @@ class AAM:
         """The network with all that it needs to be applied to samples."""
         config = self.train_config
         config = config if self.max_tokens is None else replace(config, max_tokens=self.max_tokens)
-        return Predictor(self.network, config, self.covariates, self.vectors)
+        return Predictor(self.network, config, self.covariates, self.vectors, self.warn_of)
 
     def summary(self) -> pd.DataFrame:
         """Parameters of each part of the network, and how many of them the last training changed: `parameters`, `trained`."""
@@ -476,6 +470,7 @@ class AAM:
             "record": self.record,
             "reference_asvs": list(self.reference_asvs),
             "covariates": self.covariates.to_dict() if self.covariates else None,
+            "trained_asvs": {stage: asvs.to_dict() for stage, asvs in self.trained_asvs.items()},
             "versions": versions(),
         }
         files = {

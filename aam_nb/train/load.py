@@ -22,6 +22,7 @@ from aam_nb.train.machine import make_accelerator
 from aam_nb.train.new_network import objective_spec
 from aam_nb.train.run import PRETRAINED, as_read_back, load_weights, read_run, stored
 from aam_nb.train.run_schema import read_history, require_names_apart, require_same_spec
+from aam_nb.train.study_check import TrainingAsvs
 from aam_nb.train.tensors import TensorFile, kinds_of
 
 
@@ -82,6 +83,8 @@ def _read_settings(files: dict[str, Any], folder: str | Path, device: str) -> AA
     with stored(folder, "config.json").told():
         saved = config["covariates"]
         model.covariates = None if saved is None else Covariates.from_dict(saved)
+        kept = config.get("trained_asvs") or {}
+        model.trained_asvs = {str(stage): TrainingAsvs.from_dict(asvs) for stage, asvs in kept.items()}
     model.samples = {use: ids for use, ids in files["splits"].items() if use != "group"}
     return model
 

@@ -17,7 +17,7 @@ from tqdm.auto import tqdm
 from aam_nb.arrays import Array
 from aam_nb.batch.batch import Batch
 from aam_nb.batch.batches import Batches
-from aam_nb.config import TrainConfig, count_noun, telling_of_memory
+from aam_nb.config import TrainConfig, UserError, count_noun, telling_of_memory
 from aam_nb.model.covariates import Covariates
 from aam_nb.model.encoder import States
 from aam_nb.model.module import Network
@@ -34,6 +34,21 @@ def draws_at_random(config: TrainConfig) -> bool:
     return bool(config.rarefy or (config.max_asvs and config.asv_choice == "random"))
 
 
+class PredictionError(UserError, ArithmeticError):
+    """What a network computes is not finite."""
+
+
+def require_finite(values: Tensor | Array, name: str) -> None:
+    """Refuse numbers that a network computed and that are not finite (`PredictionError`)."""
+    finite = torch.isfinite(torch.as_tensor(values))
+    if not bool(finite.all()):
+        rows = int((~finite.reshape(len(finite), -1).all(1)).sum())
+        raise PredictionError(
+            f"{rows:,} of {len(finite):,} {name} are NaN or infinite: the model's weights are too large, or damaged. Expected finite "
+            "numbers. Restore the run folder from a copy, or fit again with a smaller `learning_rate` (`aam-nb fit --learning-rate`)."
+        )
+
+
 @dataclass(frozen=True, eq=False)
 class Predictor:
     """A trained network with all that it needs to see a study's samples as in training.
@@ -48,12 +63,15 @@ class Predictor:
         What training learned of the covariates, None where there are none.
     vectors
         ASVs encoded so far.
+    warn_of
+        Called with each study before anything is computed of it, to tell what training did not see.
     """
 
     network: Network
     config: TrainConfig
     covariates: Covariates | None
     vectors: AsvVectors
+    warn_of: Callable[[Study], None] | None = None
 
     @property
     def device(self) -> torch.device:
@@ -119,6 +137,8 @@ class Predictor:
     ) -> Iterator[tuple[Batch, Tensor]]:
         """Batches before they are cut, on the CPU, with the vectors of all ASVs of the study (A x D)."""
         config, network = self.config, self.network
+        if self.warn_of is not None and draw == 0:
+            self.warn_of(study)
         # What a prediction needs besides ASVs: groups of transforms, covariates.
         makers = [maker for o in network.objectives.values() if (maker := o.inputs(study))]
         if self.covariates is not None:
@@ -132,6 +152,7 @@ class Predictor:
         # Each ASV of the study is encoded once, or was encoded before.
         device, tokens_AL = self.device, batches.tokens
         asv_AD = self.vectors.of(network, study.asv_ids, device, tokens_AL=tokens_AL, progress=config.progress)
+        require_finite(asv_AD, "ASV vectors")
         for batch in tqdm(batches, desc=desc, unit="batch", delay=2, disable=not config.progress):
             yield batch, asv_AD
 
@@ -148,4 +169,5 @@ class Predictor:
             if not rows.size:  # made once: small parts kept from every batch would leave the heap full of holes
                 rows = np.empty((study.num_samples, *of_batch.shape[1:]), dtype=of_batch.dtype)
             rows[batch.sample_B] = of_batch
+        require_finite(rows, "predictions")
         return rows

@@ -114,6 +114,10 @@ class Objective(nn.Module):
         """A function that adds what a prediction needs from `study` besides its ASVs, None where it needs nothing."""
         return None
 
+    def describe_unseen(self, study: Study) -> list[str]:
+        """Sentences on values of `study` that a prediction needs and training did not see."""
+        return []
+
     def forward(self, states: States) -> Tensor:
         """The prediction."""
         raise NotImplementedError(f"{type(self).__name__} must say how it predicts: define `forward(states)`.")

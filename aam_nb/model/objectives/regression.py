@@ -18,6 +18,7 @@ from torch import Tensor
 from aam_nb.arrays import Array, Floats, Ints
 from aam_nb.batch.batch import Batch, TargetMaker
 from aam_nb.config import ModelConfig, TargetConfig, convert_list, cut_list, cut_repr, make_config, to_dict
+from aam_nb.model.covariates import describe_unseen
 from aam_nb.model.encoder import States
 from aam_nb.model.objectives.base import (
     Objective,
@@ -178,6 +179,13 @@ class Regression(Objective):
             return None
         code_n = torch.from_numpy(self._codes(study))
         return lambda batch, rng: batch.with_target(f"{self.name}.group", code_n[torch.from_numpy(batch.sample_B)])
+
+    def describe_unseen(self, study: Study) -> list[str]:
+        """On groups that have no transform of their own."""
+        if not self.config.transform_by:
+            return []
+        groups = class_names(study.column(self.config.transform_by))
+        return describe_unseen(self.config.transform_by, groups, self.groups, "group of the target's transform")
 
     # -- predicting -----------------------------------------------------------------------------------------------------
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from markupsafe import Markup, escape
 
+from aam_nb.baselines.predictions import read_target
 from aam_nb.config import count_noun, telling_of_memory
 from aam_nb.show import widgets
 from aam_nb.show.report.pictures import picture
@@ -65,6 +66,10 @@ def report(model: AAM | Sequence[AAM], study: Study, path: str | Path, *, title:
 
     check_writable_file(path)  # before the work
     models = [model] if isinstance(model, AAM) else list(model)
+    for of_model in models:  # what can be refused is refused before the first is evaluated
+        for name in of_model.require_task().targets:
+            if name in study.metadata.columns:
+                read_target(study, of_model.require_task().only(name))
     sections = [model_section(m, study) for m in models]
     explorers = [widgets.explore(study), *(e for section in sections for e in section.explorers.values())]
     embedded = embed(explorers)

@@ -81,7 +81,7 @@ def model_section(model: AAM, study: Study) -> ModelSection:
     fields = {
         "target": task.target,
         "headline": _headline(result),
-        "warnings": result.warnings(),
+        "warnings": [*model.check(test).sentences(), *result.warnings()],
         "split": _split_sentence(model, result),
         "metrics": result.to_frame()
         .rename(index=plots.MODEL_NAMES, columns=plots.METRIC_NAMES)
