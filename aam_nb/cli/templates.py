@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import ast
+import contextlib
 import dataclasses
 import os
+import warnings
+from collections.abc import Iterator
 from dataclasses import dataclass, field, make_dataclass
 from functools import cache, partial
 from pathlib import Path
@@ -18,7 +21,8 @@ from aam_nb.cli.args import SplitArgs, TableArgs
 from aam_nb.cli.messages import UsageError
 from aam_nb.cli.runs import RunArgs
 from aam_nb.cli.training import Fit, Pretrain
-from aam_nb.config import EvaluateConfig, TrainConfig, UnifracConfig, cut_list
+from aam_nb.config import EvaluateConfig, TrainConfig, UnifracConfig, UserError, cut_list
+from aam_nb.config.stored import MOST_JSON, StoredFile
 
 SOURCES: dict[str, tuple[type[Any], ...]] = {
     "explore": (TableArgs, SplitArgs, RunArgs, UnifracConfig, TrainConfig),
@@ -81,6 +85,22 @@ def escape_path(path: Path) -> str:
     return os.path.abspath(path).replace("{", "{{").replace("}", "}}")
 
 
+@contextlib.contextmanager
+def _told(path: Path) -> Iterator[None]:
+    """Whatever papermill and nbformat raise of a file that is not a notebook, as one sentence."""
+    expected = "a notebook whose `parameters` cell has one simple value on each line"
+    file = StoredFile(path=path, error=UsageError, expected=expected, remedy="Correct it.")
+    file.parse_json(file.read(MOST_JSON), nan=True)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    except UserError:
+        raise
+    except Exception as error:  # they raise errors of many kinds, and of their own
+        raise file.damage(f"cannot be read as a template ({type(error).__name__}: {str(error)[:200]})") from error
+
+
 def read_parameters(path: Path) -> list[Parameter]:
     """The lines of a notebook's `parameters` cell.
 
@@ -91,7 +111,7 @@ def read_parameters(path: Path) -> list[Parameter]:
     """
     import papermill
 
-    try:
+    with _told(path):
         inspected = papermill.inspect_notebook(escape_path(path))
         lines = [
             Parameter(
@@ -102,11 +122,6 @@ def read_parameters(path: Path) -> list[Parameter]:
             )
             for line in inspected.values()
         ]
-    except (ValueError, SyntaxError, KeyError, AttributeError) as error:
-        raise UsageError(
-            f"{path} cannot be read as a template ({type(error).__name__}: {error}). Expected a notebook whose `parameters` cell has one "
-            "simple value on each line. Correct it."
-        ) from error
     if not lines:
         raise UsageError(
             f"{path} has no parameters. Expected a cell tagged `parameters`, with one value on each line. Add the tag in JupyterLab."
@@ -168,17 +183,20 @@ def make_flags(path: Path) -> type[Any]:
 
 def _convert_default(value: Any, kind: Any) -> Any:
     """The value of a `parameters` cell, as a path where the flag is one."""
-    return Path(value) if is_path(kind) and value is not None else value
+    if is_path(kind) and value is not None:
+        return Path(value)
+    return tuple(value) if isinstance(value, list) else value
 
 
 def read_heading(path: Path) -> str:
     """The first heading of a notebook."""
     import nbformat
 
-    for cell in nbformat.read(path, as_version=4).cells:
-        for line in cell.source.splitlines():
-            if cell.cell_type == "markdown" and line.startswith("#"):
-                return line.lstrip("# ").strip()
+    with _told(path):
+        for cell in nbformat.read(path, as_version=4).cells:
+            for line in cell.source.splitlines():
+                if cell.cell_type == "markdown" and line.startswith("#"):
+                    return str(line.lstrip("# ").strip())
     return path.stem
 
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from aam_nb.arrays import Array
 from aam_nb.study.atomic import whole_file
 
 if TYPE_CHECKING:
@@ -63,7 +64,10 @@ def read_matrix(folder: Path, key: str, ids: pd.Index) -> DistanceMatrix | None:
             samples = file["order"].asstr()[:].tolist()
             if samples != list(ids):
                 raise ValueError("it holds other samples")
-            matrix = DistanceMatrix(file["matrix"][:], ids=samples)
+            values = file["matrix"][:]
+            if file["matrix"].attrs["sha256"] != _sum(samples, values):
+                raise ValueError("its checksum is another")
+            matrix = DistanceMatrix(values, ids=samples)
         os.utime(path)
     except Exception as error:  # whatever is wrong with the file, the matrix can be computed again
         log.warning("The cached distances %s cannot be read (%s) and are computed again.", path, error)
@@ -73,14 +77,24 @@ def read_matrix(folder: Path, key: str, ids: pd.Index) -> DistanceMatrix | None:
     return matrix
 
 
+def _sum(ids: list[str], values: Array) -> str:
+    """SHA-256 of ids and distances, by which damage on disk is noticed."""
+    about = json.dumps([ids, str(values.dtype), values.shape])
+    return hashlib.sha256(about.encode() + np.ascontiguousarray(values).tobytes()).hexdigest()
+
+
 def save_matrix(folder: Path, key: str, matrix: DistanceMatrix) -> None:
     """Save a matrix under a key, and delete the least recently used ones where all together are larger than `CACHE_BYTES`."""
     try:
         if matrix.data.nbytes > CACHE_BYTES:
             log.warning("A matrix of %d distances is larger than the cache and is not saved in it.", matrix.data.size)
             return
-        with matrix_file(folder / f"unifrac-{key}.h5", pd.Index(matrix.ids), str(matrix.data.dtype)) as dataset:
+        path = folder / f"unifrac-{key}.h5"
+        if os.path.lexists(path) and not path.is_file():  # a pipe would be waited for
+            path.unlink()
+        with matrix_file(path, pd.Index(matrix.ids), str(matrix.data.dtype)) as dataset:
             dataset[:] = matrix.data
+            dataset.attrs["sha256"] = _sum(list(matrix.ids), matrix.data)
         total = 0
         for path in sorted(folder.glob("unifrac-*.h5"), key=lambda p: -p.stat().st_mtime_ns):
             total += path.stat().st_size

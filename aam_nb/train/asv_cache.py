@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -10,13 +12,14 @@ import numpy as np
 import pandas as pd
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save
+from safetensors.torch import load, save
 from torch import Tensor
 from tqdm.auto import tqdm
 
 from aam_nb.arrays import Array, Ints
 from aam_nb.batch.tokens import PAD, tokenize
 from aam_nb.config import cache_folder, count_noun, telling_of_memory
+from aam_nb.config.stored import StoredFile
 from aam_nb.model.module import Network
 from aam_nb.study.atomic import whole_file
 from aam_nb.train.memory import TokenBudget
@@ -86,11 +89,14 @@ class AsvVectors:
         if not self.path.is_file():
             return
         try:
-            tensors = load_file(self.path)
+            with StoredFile(path=self.path).opened() as file:
+                tensors = load(file.read())
             ids, vectors = tensors["dna"].numpy().tobytes().decode().split("\n"), tensors["vectors"]
+            if not torch.equal(tensors["sha256"], _sum(tensors["dna"], vectors)):
+                raise ValueError("its checksum is another")
             if len(ids) != len(vectors) or not bool(torch.isfinite(vectors).all()):
                 raise ValueError("its vectors are not those of its ASVs")
-        except (SafetensorError, OSError, ValueError, KeyError) as error:
+        except (SafetensorError, OSError, ValueError, KeyError, RuntimeError) as error:
             log.warning("The ASV vectors in %s cannot be read (%s), so they are computed again.", self.path, error)
             return
         self.asv_ids, self.vectors = pd.Index(ids, dtype=object), vectors
@@ -98,8 +104,11 @@ class AsvVectors:
     def _write(self) -> None:
         dna = torch.from_numpy(np.frombuffer("\n".join(self.asv_ids).encode(), dtype=np.uint8).copy())
         try:
+            if os.path.lexists(self.path) and not self.path.is_file():  # a pipe would be waited for
+                self.path.unlink()
             with whole_file(self.path) as fresh:
-                fresh.write_bytes(save({"dna": dna, "vectors": self.vectors.contiguous()}))
+                vectors = self.vectors.contiguous()
+                fresh.write_bytes(save({"dna": dna, "vectors": vectors, "sha256": _sum(dna, vectors)}))
             total = 0
             for path in sorted(self.path.parent.glob("*.safetensors"), key=lambda p: -p.stat().st_mtime_ns):
                 total += path.stat().st_size
@@ -107,6 +116,14 @@ class AsvVectors:
                     path.unlink(missing_ok=True)
         except OSError as error:  # a full disk: the vectors are in memory
             log.warning("The ASV vectors could not be saved in %s (%s).", self.path.parent, error)
+
+
+def _sum(*tensors: Tensor) -> Tensor:
+    """SHA-256 of tensors, their types and shapes, by which damage on disk is noticed."""
+    sha256 = hashlib.sha256()
+    for tensor in tensors:
+        sha256.update(repr((tensor.dtype, tuple(tensor.shape))).encode() + tensor.numpy().tobytes())
+    return torch.from_numpy(np.frombuffer(sha256.digest(), dtype=np.uint8).copy())
 
 
 def weights_digest(network: Network) -> str:

@@ -9,6 +9,7 @@ from typing import Any
 
 import pandas as pd
 import torch
+from torch.overrides import TorchFunctionMode
 
 from aam_nb.config import Notice, TrainConfig, UserError, from_dict, telling_of_memory
 from aam_nb.config.schema import Mismatch
@@ -24,6 +25,9 @@ from aam_nb.train.run import PRETRAINED, as_read_back, load_weights, read_run, s
 from aam_nb.train.run_schema import read_history, require_names_apart, require_same_spec
 from aam_nb.train.study_check import TrainingAsvs
 from aam_nb.train.tensors import TensorFile, kinds_of
+
+FILLING = {"normal_", "uniform_", "trunc_normal_", "kaiming_uniform_", "xavier_uniform_"}
+"""Functions that fill a tensor at random."""
 
 
 @telling_of_memory("loading a run", "a smaller model, or a machine with more memory")
@@ -110,13 +114,22 @@ def _make_network(model: AAM, objectives: list[Objective]) -> Network:
     return Network(model.config, objectives, covariates=model.covariates, uncertainty=uncertainty)
 
 
+class _Unfilled(TorchFunctionMode):
+    """Tensors without memory are not filled at random: PyTorch would load its compiler for that, which takes seconds."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if getattr(func, "__name__", "") in FILLING:
+            return args[0] if args else kwargs["tensor"]
+        return func(*args, **(kwargs or {}))
+
+
 def _require_fitting_weights(model: AAM, objectives: list[Objective], weights: TensorFile) -> None:
     """Refuse weights (`RunError`) of other names, shapes or types than the network's, which is built without memory to compare.
 
     Heads of a user's own objectives are compared later: their `build` may not be made for that.
     """
     ours = all(type(o).__module__.startswith("aam_nb.") for o in objectives)
-    with torch.device("meta"):
+    with torch.device("meta"), _Unfilled():
         expected = kinds_of(_make_network(model, objectives if ours else []))
         if any(name.startswith(PRETRAINED) for name in weights.kinds):
             expected |= {f"{PRETRAINED}{name}": kind for name, kind in kinds_of(Encoder(model.config)).items()}

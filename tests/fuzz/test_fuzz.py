@@ -17,21 +17,8 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-OPEN = {
-    "run_config", "run_target", "run_splits", "run_history", "run_evaluation", "run_predictions", "run_weights", "checkpoint_state",
-    "comparison", "comparison_tables", "cache_vectors", "cache_distances", "config_file", "notebook",
-}  # fmt: skip
-"""Targets with known faults."""
-
-
 @pytest.mark.fuzz
-@pytest.mark.parametrize(
-    "name",
-    [
-        pytest.param(n, marks=pytest.mark.xfail(strict=False, reason="faults are known")) if n in OPEN else n
-        for n in TARGETS
-    ],
-)
+@pytest.mark.parametrize("name", TARGETS)
 def test_a_damaged_file_gives_our_error_or_a_right_result(name: str, base: Path) -> None:
     target = make_target(name, base)
     outcomes = [run_case(target, seed) for seed in range(target.sample)]

@@ -26,6 +26,7 @@ from aam_nb.config import (
     count_noun,
     to_dict,
 )
+from aam_nb.config.schema import anything, fields, number, text
 from aam_nb.config.stored import StoredFile
 from aam_nb.evaluate.comparison.contenders import Contender
 from aam_nb.evaluate.comparison.fitting import fit_and_predict
@@ -44,6 +45,9 @@ DONE_IN = "folds"
 """Folder of the finished jobs within `out`."""
 MEGABYTE = 2**20
 MEASURED = {"fit_seconds", "predict_seconds", "memory_mb"}
+FOLD = fields(
+    {"facts": fields(dict.fromkeys(sorted(MEASURED), number()), others=anything)}, {"sha256": text()}, others=anything
+)
 """Facts that every job has."""
 EVERY_SECONDS = 0.02
 """Between two looks at the memory in use."""
@@ -308,11 +312,12 @@ def _read(folder: Path, job: Job, sample_ids: pd.Index, settings: SharedSettings
     """What a finished job gave, None where it is not done or what is there is damaged."""
     table = folder / f"{job.key}.csv"
     try:
-        record = json.loads((folder / f"{job.key}.json").read_text(encoding="utf-8"))
+        record = StoredFile(path=folder / f"{job.key}.json").read_json(FOLD, nan=True)
         facts = record["facts"]
         frame = StoredFile(path=table).read_table(["sample_id"]).set_index("sample_id")
         intact = record.get("sha256", "") in ("", _digest(table))
         complete = set(frame.index) == set(sample_ids[job.fold.test])
+        complete = complete and frame.index.is_unique
         if not intact or not complete or not facts.keys() >= MEASURED:
             return None
         numbers = [c for c in frame if settings.classes is None or c != settings.target]

@@ -21,7 +21,6 @@ from aam_nb.config import (
     format_score,
     format_signed,
 )
-from aam_nb.config.spreadsheet import restore_cell
 from aam_nb.evaluate.leaks import Leak
 from aam_nb.evaluate.metrics import IN_UNIT, METRICS
 from aam_nb.study.atomic import whole_file
@@ -314,28 +313,12 @@ class Comparison:
 
         Raises
         ------
-        FileNotFoundError
-            The folder lacks one of its files.
+        StoredError, ConfigError
+            A file is missing, damaged, or does not fit the others.
         """
-        folder = Path(folder)
-        values = json.loads((folder / "comparison.json").read_text(encoding="utf-8"))
-        is_class = values["kind"] == "classification"
-        tables: dict[str, Any] = {}
-        for name in TABLES:
-            table = pd.read_csv(folder / f"{name}.csv", dtype=str, keep_default_na=False).map(restore_cell)
-            text_columns = {"contender", "metric", "verdict", "exchanged", "sample_id"}
-            if name == "folds":
-                text_columns |= {"fold"}
-            if name == "predictions":
-                text_columns |= {"fold"} | ({"truth", *(r["contender"] for r in values["null"])} if is_class else set())
-            for column in table.columns.difference(list(text_columns)):
-                table[column] = pd.to_numeric(table[column].where(table[column] != ""))
-            tables[name] = table.set_index("sample_id") if "sample_id" in table else table
-        fields = {k: values[k] for k in ("target", "kind", "reference", "num_samples", "group", "num_groups")}
-        leaks = tuple(Leak(**leak) for leak in values["leaks"])
-        return cls(
-            **fields, **tables, leaks=leaks, notes=tuple(values["notes"]), config=CompareConfig(**values["config"])
-        )
+        from aam_nb.evaluate.comparison.stored_comparison import read_comparison
+
+        return cls(**read_comparison(Path(folder)))
 
     # -- shown --------------------------------------------------------------------------------------------------------
 

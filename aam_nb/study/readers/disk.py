@@ -258,7 +258,10 @@ class DiskTable:
                     wanted = _places(self.offsets[run] - start, self.offsets[run + 1] - start)
                     data.append(counts[start:stop][wanted])
                     indices.append(places[start:stop][wanted])
-                values, columns = np.concatenate(data), np.concatenate(indices).astype(np.int64)
+                values, columns = np.concatenate(data), np.concatenate(indices)
+                if columns.dtype.kind not in "iu":
+                    raise ValueError(f"its indices are of type {columns.dtype}")
+                columns = columns.astype(np.int64)
                 if not ((columns >= 0) & (columns < num_columns)).all():
                     raise ValueError("a count belongs to no observation")
                 offsets = np.concatenate([[0], np.cumsum(self.offsets[ascending + 1] - self.offsets[ascending])])
