@@ -38,7 +38,9 @@ def cut_list(ids: Iterable[object], most: int = 5) -> str:
 
 
 def cut_repr(value: object, most: int = 200) -> str:
-    """A value as Python writes it, cut where it is long."""
+    """A value as Python writes it, cut where it is long; a number of numpy as the number that it is."""
+    if type(value).__module__ == "numpy" and getattr(value, "shape", None) == ():
+        value = value.item()  # type: ignore[attr-defined]
     try:
         text = repr(value)
     except ValueError:  # Python refuses to write whole numbers of thousands of digits

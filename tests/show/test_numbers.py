@@ -12,6 +12,7 @@ import pytest
 import aam_nb as aam
 from aam_nb.cli.messages import format_evaluation
 from aam_nb.config import (
+    cut_repr,
     format_interval,
     format_measure,
     format_number,
@@ -101,3 +102,12 @@ def test_scores_warnings_slices_and_calibration_are_those_of_any_unit(by_unit: d
         np.testing.assert_allclose(analysis.conformal["coverage"], errors.conformal["coverage"])
         assert list(compared.differences["verdict"]) == list(comparison.differences["verdict"])
         np.testing.assert_allclose(compared.null["p"], comparison.null["p"])
+
+
+def test_a_number_of_numpy_is_written_as_a_number() -> None:
+    assert [cut_repr(v) for v in (np.float64(42.71), np.str_("a"), np.int64(3), 42.71)] == [
+        "42.71",
+        "'a'",
+        "3",
+        "42.71",
+    ]
