@@ -82,4 +82,6 @@ def describe_file(path: Path) -> str:
             from aam_nb.train.load import load
 
             return f"run folder, {load(path, device='cpu')!r}"
+        if (path / "checkpoints").is_dir():
+            return f"unfinished training. Continue it with `aam-nb resume --run {path}`"
     return what_is(path)

@@ -3,7 +3,15 @@
 Frozen, keyword-only dataclasses with a line of help and a unit for each field. The Python API, the command line, notebook
 parameter cells and the `config.json` of a run all use these, so an option is written once, here."""
 
-from aam_nb.config.checks import ConfigError, convert_list, convert_type, from_dict, make_config, to_dict
+from aam_nb.config.checks import (
+    ConfigError,
+    convert_list,
+    convert_type,
+    from_dict,
+    make_config,
+    refuse_unknown_settings,
+    to_dict,
+)
 from aam_nb.config.data import (
     FilterConfig,
     NegativeLengths,
@@ -83,3 +91,19 @@ __all__ = [
     "to_one_line",
     "to_utf8",
 ]
+
+for _kind in (
+    AttentionConfig,
+    CompareConfig,
+    ErrorsConfig,
+    EvaluateConfig,
+    ExplainConfig,
+    FaithfulnessConfig,
+    FilterConfig,
+    ModelConfig,
+    SimulateConfig,
+    TargetConfig,
+    TrainConfig,
+    UnifracConfig,
+):
+    refuse_unknown_settings(_kind)

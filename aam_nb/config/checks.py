@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import difflib
+import functools
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cache
 from numbers import Integral, Real
 from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
@@ -28,6 +30,34 @@ EXPECTED = {
 
 class ConfigError(UserError, ValueError):
     """A setting has a value, or a name, that cannot be used."""
+
+
+def unknown_setting(name: str, known: Sequence[str], kind: str) -> str:
+    """The message on a setting that a config does not have, with the one that may be meant."""
+    near = difflib.get_close_matches(name, known, 1)
+    meant = f" Did you mean {near[0]}?" if near else ""
+    return f"{cut_repr(name)} is not a setting of {kind}.{meant} It has {', '.join(known)}. Name one of those."
+
+
+def refuse_unknown_settings(kind: type[ConfigT]) -> type[ConfigT]:
+    """A config class whose constructor refuses what is not one of its fields (`ConfigError`), and not by a TypeError."""
+    make = kind.__init__
+
+    @functools.wraps(make)
+    def make_or_refuse(self: Any, *values: Any, **settings: Any) -> None:
+        known = [f.name for f in dataclasses.fields(kind)]  # type: ignore[arg-type]
+        if values:
+            raise ConfigError(
+                f"{kind.__name__} was given {cut_repr(values[0])} without a name. Expected settings by name. Try `{kind.__name__}("
+                f"{known[0]}=...)`."
+            )
+        for name in settings:
+            if name not in known:
+                raise ConfigError(unknown_setting(name, known, kind.__name__))
+        make(self, **settings)
+
+    kind.__init__ = make_or_refuse  # type: ignore[method-assign]
+    return kind
 
 
 def check(ok: bool, name: str, value: object, expected: str, hint: str) -> None:

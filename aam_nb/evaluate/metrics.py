@@ -184,6 +184,7 @@ class Evaluation:
         baselines: Sequence[str] = BESIDE,
         find_leaks: bool = True,
         config: EvaluateConfig | None = None,
+        **settings: Any,
     ) -> Evaluation:
         """Judge a fitted model.
 
@@ -201,15 +202,15 @@ class Evaluation:
             Names as for `aam.compare`, such as `random_forest`, `ridge_clr` and `dummy`.
         find_leaks
             Ask of every metadata column whether the split leaks through it. Costs a few small random forests.
-        config
-            Intervals and baselines.
+        config, settings
+            Intervals and baselines; settings are fields of `EvaluateConfig`, such as `tune` and `num_trees`.
 
         Raises
         ------
         NotFittedError, UnknownIdError, TargetError, BaselineError
             The model has no target; the study lacks its column or has no value in it; there is no such baseline.
         """
-        config, all_targets = make_config(EvaluateConfig, config, {}), model.require_task()
+        config, all_targets = make_config(EvaluateConfig, config, settings), model.require_task()
         baselines = (baselines,) if isinstance(baselines, str) else baselines
         task = all_targets.only(target if target is not None else all_targets.target)
         # Only samples with the target can be judged, or learned from.

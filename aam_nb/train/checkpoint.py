@@ -17,7 +17,7 @@ from safetensors.torch import save
 from torch import Tensor
 from torch.optim.swa_utils import AveragedModel
 
-from aam_nb.config import ConfigError, Notice, TrainConfig, to_dict
+from aam_nb.config import ConfigError, Notice, TrainConfig, cut_repr, to_dict
 from aam_nb.config.stored import StoredFile
 from aam_nb.model.module import Network
 from aam_nb.study.atomic import NotWrittenError, recover_folder, whole_folder
@@ -38,6 +38,15 @@ LAST = Path("checkpoints") / "last"
 """Where a run folder holds it."""
 State = tuple[dict[str, Tensor], dict[str, Any]]
 """Tensors by name, and what goes to JSON."""
+IN_WORDS = {
+    "stage": "pre-training and fit are not the same",
+    "input_sha256": "the samples, ASVs, counts or the tree are other ones",
+    "model": "the shape of the network is another one",
+    "objectives": "what is predicted, its classes or its settings are other ones",
+    "covariates": "the covariates, or their values in training, are other ones",
+    "start_sha256": "the weights that training starts from are other ones",
+}
+"""What of a training differs, for messages."""
 NOT_COMPARED = ("progress", "device", "cache", "save_every", "tensorboard")
 """Settings that a resumed training may change: no weight depends on them."""
 DAMAGE_ERRORS = (KeyError, TypeError, ValueError, AttributeError, IndexError, RuntimeError, OverflowError)
@@ -227,12 +236,16 @@ def _whole_number(value: Any, *, least: int = 0) -> int:
 def _require_same(saved: dict[str, Any], current: dict[str, Any], folder: Path) -> None:
     """Refuse to continue with other data, another model or other settings than the checkpoint's."""
     different = [k for k in current if k != "settings" and saved.get(k) != current[k]]
-    changes = [f"{k} was {saved.get(k)!r} and is {current[k]!r}" for k in different]
+    changes = [IN_WORDS.get(k, k) for k in different]
     settings = saved.get("settings")
     before = settings if isinstance(settings, dict) else {}
-    changes += [f"{k} was {before.get(k)!r} and is {v!r}" for k, v in current["settings"].items() if before.get(k) != v]
+    changes += [
+        f"the setting {k} was {cut_repr(before.get(k))} and is {cut_repr(v)}"
+        for k, v in current["settings"].items()
+        if before.get(k) != v
+    ]
     if changes:
-        listed = "; ".join(c if len(c) < 300 else f"{c[:300]}…" for c in changes[:3])
+        listed = "; ".join(changes[:3]) + (f"; and {len(changes) - 3} more" if len(changes) > 3 else "")
         raise RunError(
             f"The checkpoint in {folder} is of another training: {listed}. Expected the same data, model and settings. Give those, or "
             "start again in another folder."

@@ -212,10 +212,14 @@ def test_resumed_in_the_same_process_it_ends_like_one_that_never_stopped(
 
 
 OTHERS = {
-    "data": ({"test_size": 0.3}, {}, "input_sha256 was"),
-    "model": ({}, {"model": aam.ModelConfig(width=32, num_layers=1, num_attn_heads=2)}, "width=32"),
+    "data": ({"test_size": 0.3}, {}, "the samples, ASVs, counts or the tree are other ones"),
+    "model": (
+        {},
+        {"model": aam.ModelConfig(width=32, num_layers=1, num_attn_heads=2)},
+        "the shape of the network is another one",
+    ),
     "rate": ({}, {"config": replace(LONG, learning_rate=0.01)}, "learning_rate was 0.001 and is 0.01"),
-    "target": ({}, {"target": "diet"}, "objectives was"),
+    "target": ({}, {"target": "diet"}, "what is predicted, its classes or its settings"),
 }
 
 
