@@ -232,8 +232,8 @@ class Evaluation:
         truth, by_model = read_target(test, task), {MODEL: model.predict(test)}
         leaks: tuple[Leak, ...] = ()
         if train is not None:
-            settings = _settings(task, group if group in train.metadata.columns else None, config)
-            by_model |= {b: predict_baseline(b, train, test, settings, seed=config.seed) for b in baselines}
+            shared = _settings(task, group if group in train.metadata.columns else None, config)
+            by_model |= {b: predict_baseline(b, train, test, shared, seed=config.seed) for b in baselines}
             if find_leaks:
                 leaks, more = _leaks(train, test, task, config.seed, model.shows_progress)
                 notes = [*more, *notes]
