@@ -79,6 +79,8 @@ def from_biom(
             f"table is {cut_repr(table)}, of type {type(table).__name__}. Expected a `biom.Table`. For a file use "
             "`aam.read_study('table.biom')`."
         )
+    if not isinstance(sum_duplicates, bool):
+        raise _wrong_type("sum_duplicates", sum_duplicates, "True or False", "sum_duplicates=True")
     dna_of = _read_dna(sequences)
     study = build_study(kind, convert_biom_table(table, TABLE), TABLE, dna_of, sum_duplicates=sum_duplicates)
     steps = list(study.provenance)

@@ -21,6 +21,7 @@ from aam_nb.study.readers.metadata import parse_metadata
 from aam_nb.study.readers.sequences import parse_sequences
 from aam_nb.study.readers.sheets import plain, read_sheet
 from aam_nb.study.readers.side_columns import is_total_name
+from aam_nb.study.readers.table_layout import trim
 from aam_nb.study.readers.tables import parse_table, sniff
 from aam_nb.study.readers.taxonomy import (
     CONFIDENCE_COLUMNS,
@@ -123,11 +124,11 @@ def _kinds_of_text(source: Source) -> list[str]:
         sheet = read_sheet("\n".join(lines[:LOOK_AT]), source.name)
     except FormatError:
         return ["table" if _is_table(source) else "metadata"]  # whose reader says what is wrong
-    header, *rows = [r.cells for r in sheet.rows]
+    header, *rows = [trim(r.cells) for r in sheet.rows]
     if rows and all(len(row) == len(header) + 1 for row in rows):  # R's write.table
         header = ["", *header]
     names = plain_names(header)
-    ids = [row[0] for row in rows]
+    ids = [row[0] if row else "" for row in rows]
     if len(ids) > 1 and ids == header[1 : len(ids) + 1]:
         return ["distances"]
     taxon, ranks = taxon_column(names), rank_columns(names)

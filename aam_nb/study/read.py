@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from aam_nb.config import NegativeLengths, TreeRoot, cut_list
+from aam_nb.config import NegativeLengths, TreeRoot, cut_list, cut_repr
 from aam_nb.study.alignment import align_taxonomy, align_tree, build_study, join_metadata
 from aam_nb.study.errors import FormatError, StudyError
 from aam_nb.study.readers.archives import Source, unpacked
@@ -89,6 +89,7 @@ def read_study(
     >>> read.num_samples, read.num_asvs, list(read.metadata)
     (16, 60, ['host_id', 'age', 'diet', 'season'])
     """
+    _refuse_other_types(types, sum_duplicates=sum_duplicates, lazy=lazy)
     if types and metadata is None:
         raise StudyError(
             f"types is given for {cut_list(types)}, and no metadata. Expected the table whose columns they are. Give it: "
@@ -129,6 +130,17 @@ def read_study(
     for step in steps:
         log.info("%s", step)
     return replace(study, provenance=tuple(steps))
+
+
+def _refuse_other_types(types: object, **switches: object) -> None:
+    """Refuse arguments of another type, any text among them, which would count as True."""
+    for name, value in switches.items():
+        if not isinstance(value, bool):
+            raise StudyError(f"{name} is {cut_repr(value)}. Expected True or False. Try `{name}=True`.")
+    if not (types is None or isinstance(types, Mapping)):
+        raise StudyError(
+            f"types is {cut_repr(types)}. Expected types of columns by their names. Try `types={{'plate': 'categorical'}}`."
+        )
 
 
 def _read_sequences(path: str | Path, steps: list[str]) -> dict[str, str]:

@@ -6,6 +6,7 @@ Every BIOM file here is written by biom-format, never by the package's own write
 from __future__ import annotations
 
 import gzip
+import re
 from pathlib import Path
 from typing import Any
 
@@ -270,3 +271,17 @@ def test_mutated_bytes_in_binary_tables_too(
     for lazy in (False, True):
         said = outcome(table=folder / name, lazy=lazy)
         assert said is None or said.isprintable()
+
+
+@pytest.mark.parametrize(
+    ("argument", "message"),
+    [
+        ({"sum_duplicates": "no"}, "sum_duplicates is 'no'. Expected True or False"),
+        ({"lazy": 1}, "lazy is 1. Expected True or False"),
+        ({"types": "site"}, "types is 'site'. Expected types of columns"),
+    ],
+)
+def test_arguments_of_another_type_are_refused(argument: dict[str, Any], message: str, tmp_path: Path) -> None:
+    (tmp_path / "t.tsv").write_text("#OTU ID\ta\nACGTACGTAC\t3\n")
+    with pytest.raises(StudyError, match=re.escape(message)):
+        aam.read_study(tmp_path / "t.tsv", **argument)
