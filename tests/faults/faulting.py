@@ -36,7 +36,7 @@ from aam_nb.config import UserError
 
 HOWS = ("kill", "full", "refuse")
 LEFTOVER = re.compile(r"\..+\.[0-9a-f]{8}\.(new|old)|\..*lock.*|probe")
-UNMEASURED = re.compile("seconds|memory_mb|command|versions|folder|spec")
+UNMEASURED = re.compile("seconds|memory_mb|command|versions|folder|spec|sha256")
 """Columns and keys that differ from run to run."""
 TINY = ["--width", "8", "--num-layers", "1", "--num-attn-heads", "2", "--no-progress"]
 TRAIN = ["--epochs", "2", "--batch-size", "8", "--device", "cpu"]
@@ -78,7 +78,7 @@ def call(function: Callable[[], object]) -> Callable[[], int]:
 
 def _resume() -> int:
     """What a user does after a training was stopped: resume it where it can be resumed, else start again."""
-    if Path("out/command.json").is_file():
+    if Path("out/checkpoints/command.json").is_file():
         return aam_nb_main(["resume", "--run", "out"])
     return aam_nb_main(FIT)
 
@@ -117,7 +117,9 @@ def verbs() -> dict[str, Verb]:
         "pretrain": Verb(
             None,
             command(*PRETRAIN),
-            lambda: aam_nb_main(["resume", "--run", "out"] if Path("out/command.json").is_file() else PRETRAIN),
+            lambda: aam_nb_main(
+                ["resume", "--run", "out"] if Path("out/checkpoints/command.json").is_file() else PRETRAIN
+            ),
         ),
         "save": Verb(
             call(lambda: aam.load("run2", device="cpu").save("out")),

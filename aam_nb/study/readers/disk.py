@@ -306,6 +306,8 @@ def refuse_tricks(file: Any, path: Path) -> None:
         elif isinstance(item, h5py.Dataset):
             if item.external or item.is_virtual:
                 raise ValueError(f"the data of {name} are in another file")
+            if item.dtype.kind == "c":
+                raise ValueError(f"{name} holds complex numbers")
             if (item.size or 0) * item.dtype.itemsize > MOST_RATIO * num_bytes:
                 raise ValueError(f"{name} is said to hold {item.size:,} values, in a file of {num_bytes:,} bytes")
 

@@ -60,7 +60,10 @@ def _refuse_unlike_halves(source: Source, counts: sparse.csr_array | DiskTable) 
             stored, others = file["sample/matrix/data"].shape[0], matrix["data"].shape[0]
             cause = f"{others:,} counts by observation and {stored:,} by sample" if stored != others else ""
             if not cause and not isinstance(counts, DiskTable):
-                offsets = matrix["indptr"][:].astype(np.int64)
+                offsets = matrix["indptr"][:]
+                if offsets.dtype.kind not in "iu":
+                    raise ValueError(f"observation/matrix/indptr is of type {offsets.dtype}")
+                offsets = offsets.astype(np.int64)
                 running = np.concatenate([[0.0], np.cumsum(matrix["data"][:], dtype=np.float64)])
                 reads = running[offsets[1:]] - running[offsets[:-1]]
                 unlike = np.flatnonzero(reads != np.asarray(counts.sum(axis=0)).ravel())
