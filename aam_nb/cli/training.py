@@ -122,6 +122,11 @@ class Fit:
 
         require_free_folder(self.out, resume=self.resume)
         model = load(self.pretrained, device=self.train.device) if self.pretrained else AAM(self.model)
+        if self.pretrained and model.pretrained is None:
+            raise UsageError(
+                f"--pretrained {self.pretrained} holds a fitted model that was not pre-trained, so it has no weights to start from. "
+                "Expected a run of `aam-nb pretrain`, or a fit that started from one. Leave out --pretrained, or name another run."
+            )
         if self.model not in (ModelConfig(), model.config):
             raise UsageError(
                 f"A model shape was given with --pretrained. The shape is that of {self.pretrained}. Leave out the flags of the model."

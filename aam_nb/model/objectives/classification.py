@@ -125,7 +125,7 @@ class Classification(Objective):
             raise TargetError(
                 f"{count_noun(len(rare), 'class', 'classes')} of {self.target!r} with a single training sample ({cut_list(rare)}). A class "
                 "needs two or more. "
-                f"Drop them with `study.keep_samples(~study.metadata[{self.target!r}].isin({single!r}))` (`--min-class-size 2`)."
+                f"Drop them with `study.keep_samples(~study.metadata[{self.target!r}].isin({single!r}))` (`--min-class-size 3`, or more)."
             )
         self.classes = sorted(sizes.index)
         self.balance = [1.0] * len(self.classes)
