@@ -36,7 +36,7 @@ from aam_nb.config import UserError
 
 HOWS = ("kill", "full", "refuse")
 LEFTOVER = re.compile(r"\..+\.[0-9a-f]{8}\.(new|old)|\..*lock.*|probe")
-UNMEASURED = re.compile("seconds|memory_mb|command|versions|folder|spec|sha256")
+UNMEASURED = re.compile("seconds|memory_mb|command|versions|folder|spec|sha256|^python$")
 """Columns and keys that differ from run to run."""
 TINY = ["--width", "8", "--num-layers", "1", "--num-attn-heads", "2", "--no-progress"]
 TRAIN = ["--epochs", "2", "--batch-size", "8", "--device", "cpu"]
