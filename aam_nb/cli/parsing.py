@@ -12,7 +12,7 @@ from typing import Any
 import tyro
 
 from aam_nb.cli.messages import UsageError
-from aam_nb.config import ModelConfig, TargetConfig, TrainConfig, cut_list, from_dict
+from aam_nb.config import ModelConfig, TargetConfig, TrainConfig, cut_list, cut_repr, from_dict
 from aam_nb.config.schema import anything
 from aam_nb.config.stored import StoredFile
 
@@ -67,9 +67,13 @@ def read_defaults(kind: type[Any], args: Sequence[str]) -> Any:
         {"head": TargetConfig} if "head" in kind.__dataclass_fields__ else {}
     )
     unknown = set(content) - kinds.keys() if isinstance(content, dict) else {type(content).__name__}
+    no_objects = (
+        [] if unknown else [f"{name}: {cut_repr(v, 40)}" for name, v in content.items() if not isinstance(v, dict)]
+    )
     if unknown or not all(isinstance(v, dict) for v in content.values()):
         raise UsageError(
-            f"{path} holds {cut_list(sorted(unknown)) or 'values'}. Expected a JSON object with objects model and train. Correct it."
+            f"{path} holds {cut_list([*sorted(unknown), *no_objects])}. Expected a JSON object with objects model and train. "
+            "Correct it."
         )
     with file.told():
         configs: dict[str, Any] = {name: from_dict(kinds[name], values) for name, values in content.items()}
