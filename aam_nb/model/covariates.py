@@ -15,17 +15,17 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 import torch
 from torch import Tensor, nn
 
 from aam_nb.arrays import Floats
 from aam_nb.batch.batch import Batch, TargetMaker
 from aam_nb.config import UserError, count_noun, cut_list
-from aam_nb.study.columns import find_near_spellings
 from aam_nb.study.errors import UnknownIdError
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from aam_nb.study.study import Study
 
 CODES, NUMBERS = "covariates.codes", "covariates.numbers"
@@ -165,7 +165,7 @@ class Covariates:
             if values.isna().all():  # which is allowed
                 continue
             if name in self.categories:
-                sentences += describe_unseen(name, pd.Series(_as_text(values)), self.categories[name], "covariate")
+                sentences += describe_unseen(name, _as_text(values), self.categories[name], "covariate")
             else:
                 mean, std = self.numbers[name]
                 numbers = _as_numbers(values)
@@ -216,16 +216,18 @@ class Covariates:
         )
 
 
-def describe_unseen(name: str, values: pd.Series, known: Sequence[str], what: str) -> list[str]:
+def describe_unseen(name: str, values: Sequence[str], known: Sequence[str], what: str) -> list[str]:
     """A sentence on the values of a column, as text, that training did not see; none where it saw all of them.
 
-    An empty text, or a missing value, is a missing value.
+    An empty text is a missing value.
     """
-    given = values[values.notna() & (values != "")].astype(str)
-    unseen = given[~given.isin(known)]
-    if unseen.empty:
+    from aam_nb.study.columns import find_near_spellings  # which needs pandas; a network needs torch and NumPy alone
+
+    unseen = [value for value in values if value and value not in known]
+    if not unseen:
         return []
-    near = find_near_spellings(unseen.unique(), known)
+    distinct = list(dict.fromkeys(unseen))
+    near = find_near_spellings(distinct, known)
     some = dict(list(near.items())[:5])
     fix = (
         f" Some are nearly known ones: `study.metadata[{name!r}].astype(str).replace({some!r})`, or in the metadata file."
@@ -234,7 +236,7 @@ def describe_unseen(name: str, values: pd.Series, known: Sequence[str], what: st
     )
     return [
         f"The {what} {name!r}: {count_noun(len(unseen), 'sample')} of {len(values)} {'has' if len(unseen) == 1 else 'have'} a value that "
-        f"training did not see ({cut_list(map(repr, unseen.unique()))}), which counts as missing. The model knows "
+        f"training did not see ({cut_list(map(repr, distinct))}), which counts as missing. The model knows "
         f"{cut_list(map(repr, known))}.{fix}"
     ]
 

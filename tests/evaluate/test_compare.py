@@ -209,10 +209,7 @@ def test_many_of_one_verdict_are_summed_up(result: Comparison) -> None:
     row = result.differences.iloc[0].to_dict() | {"verdict": "better", "low": 0.1, "high": 0.9}
     rows = [row | {"contender": f"m{i}", "difference": 0.2 + i / 10, "p_holm": i / 1e4} for i in range(5)]
     many = replace(result, differences=pd.DataFrame(rows))
-    assert (
-        "It beats m0 (+0.200), m1 (+0.300), m2 (+0.400), m3 (+0.500) and m4 (+0.600); largest p < 0.001."
-        in many.sentence()
-    )
+    assert "It beats m0 (+0.2), m1 (+0.3), m2 (+0.4), m3 (+0.5) and m4 (+0.6); largest p < 0.001." in many.sentence()
     few = replace(result, differences=pd.DataFrame(rows[:2]))
     assert "It beats m0 (difference 0.200 [0.100, 0.900], p < 0.001) and m1" in few.sentence()
 

@@ -363,6 +363,7 @@ def test_too_long_an_asv_is_refused(rich: aam.AAM) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::aam_nb.train.study_check.StudyWarning")  # of ASVs that are made up
 def test_a_sample_of_two_thousand_asvs_needs_one_layers_map_at_a_time(sides: tuple[Study, Study]) -> None:
     rng = np.random.default_rng(0)
     asvs = sorted({"".join(rng.choice(list("ACGT"), 40)) for _ in range(2000)})

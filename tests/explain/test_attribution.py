@@ -168,6 +168,7 @@ def test_asvs_that_nothing_looks_at_have_none(model: aam.AAM, sides: tuple[Study
     np.testing.assert_allclose(found.check["prediction"], found.check["reference"])
 
 
+@pytest.mark.filterwarnings("ignore::aam_nb.train.study_check.StudyWarning")  # of ASVs that are made up
 def test_twins_get_the_same(model: aam.AAM) -> None:
     """ASVs that differ in a letter whose token is made equal, with equal reads; another ASV gets something else."""
     token = model.network.encoder.asv.token.weight

@@ -75,7 +75,7 @@ def test_infidelity_of_a_linear_function_is_zero_for_its_weights_alone(scaled: b
     features = RemovableFeatures(np.tile(np.arange(6), (3, 1)), slot, value, np.ones((3, 6)))
     config = FaithfulnessConfig(num_subsets=50)
     exact = infidelity(probe, features, value, config, scaled=scaled)  # type: ignore[arg-type]
-    np.testing.assert_allclose(exact, 0, atol=1e-9)
+    np.testing.assert_allclose(exact, 0, atol=1e-6)  # in float32, sums of values of about 1
     twice = infidelity(probe, features, 2 * value, config, scaled=scaled)  # type: ignore[arg-type]
     change = infidelity(probe, features, 0 * value, config)  # type: ignore[arg-type]
     # Twice as much misses the change by itself; scaled, nothing is missed.

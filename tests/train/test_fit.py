@@ -285,6 +285,7 @@ def test_embeddings_have_a_row_each(sides: tuple[Study, Study], fitted: aam.AAM)
     pd.testing.assert_frame_equal(fitted.embed_asvs(asvs[3:4]), vectors.iloc[3:4], rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.filterwarnings("ignore::aam_nb.train.study_check.StudyWarning")  # of ASVs that are made up
 def test_prediction_needs_counts_alone_and_takes_new_asvs(sides: tuple[Study, Study], fitted: aam.AAM) -> None:
     _, test = sides
     bare = Study(test.table, test.sample_ids, test.asv_ids, pd.DataFrame(index=test.sample_ids))

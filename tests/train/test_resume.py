@@ -112,21 +112,40 @@ def test_killed_at_several_steps_it_ends_with_the_same_bits(tmp_path: Path, stag
         assert digest(tmp_path / name) == digest(tmp_path / "whole"), name
 
 
+PLAIN: dict[str, Any] = {
+    "about": None,
+    "ended": False,
+    "epoch": 0,
+    "step": 0,
+    "at_least": 1,
+    "sums": {},
+    "counts": {},
+    "rows": [],
+    "optimizer": {"groups": [{}], "numbers": {}},
+    "schedule": {"step": 0, "factor": 1.0, "lowest": None, "waited": 0},
+    "scaler": {},
+    "random": {"numpy": ["MT19937", 624, 0, 0.0], "python": [3, [0] * 625, None]},
+    "callbacks": [],
+}
+"""The values of a checkpoint of no training."""
+
+
 def test_killed_while_a_checkpoint_is_written_it_has_the_one_before(tmp_path: Path) -> None:
     """A writer that does nothing but write checkpoints is killed at random moments; each time a whole one is there."""
     writer = (
-        "import sys, torch; from pathlib import Path; from aam_nb.train.checkpoint import write_checkpoint\n"
-        "k = 0\n"
+        "import json, sys, torch; from pathlib import Path; from aam_nb.train.checkpoint import write_checkpoint\n"
+        "k, plain = 0, json.loads(sys.argv[2])\n"
         "while True:\n"
         "    k += 1\n"
-        "    write_checkpoint(Path(sys.argv[1]), {'x': torch.full((300_000,), float(k))}, {'k': k})\n"
+        "    write_checkpoint(Path(sys.argv[1]), {'x': torch.full((300_000,), float(k))}, plain | {'step': k})\n"
         "    print(k, flush=True)\n"
     )
     from aam_nb.train.checkpoint import read_checkpoint
 
     rng, between = np.random.default_rng(0), 0
     for trial in range(4):
-        process = subprocess.Popen([sys.executable, "-c", writer, str(tmp_path)], stdout=subprocess.PIPE, text=True)
+        command = [sys.executable, "-c", writer, str(tmp_path), json.dumps(PLAIN)]
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
         assert process.stdout is not None
         process.stdout.readline()
         time.sleep(float(rng.uniform(0, 0.05)))
@@ -136,8 +155,8 @@ def test_killed_while_a_checkpoint_is_written_it_has_the_one_before(tmp_path: Pa
         process.wait()
         between += any(p.suffix in (".new", ".old") for p in (tmp_path / "checkpoints").iterdir())
         tensors, values = read_checkpoint(tmp_path)
-        assert values["k"] >= max(done), trial
-        assert torch.equal(tensors["x"], torch.full((300_000,), float(values["k"])))
+        assert values["step"] >= max(done), trial
+        assert torch.equal(tensors["x"], torch.full((300_000,), float(values["step"])))
         assert [p.name for p in (tmp_path / "checkpoints").iterdir()] == ["last"], "nothing is left beside it"
     assert between, "at least one was killed in mid-write"
 
@@ -145,11 +164,11 @@ def test_killed_while_a_checkpoint_is_written_it_has_the_one_before(tmp_path: Pa
 def test_killed_between_the_two_renames_the_checkpoint_is_given_back(tmp_path: Path) -> None:
     from aam_nb.train.checkpoint import read_checkpoint, write_checkpoint
 
-    write_checkpoint(tmp_path, {"x": torch.ones(3)}, {"k": 1})
+    write_checkpoint(tmp_path, {"x": torch.ones(3)}, PLAIN | {"step": 1})
     last = tmp_path / "checkpoints" / "last"
     last.rename(last.with_name(".last.0123abcd.old"))
     last.with_name(".last.0123abcd.new").mkdir()
-    assert read_checkpoint(tmp_path)[1]["k"] == 1
+    assert read_checkpoint(tmp_path)[1]["step"] == 1
     assert [p.name for p in last.parent.iterdir()] == ["last"]
 
 
@@ -361,7 +380,7 @@ def test_a_training_from_other_weights_is_not_resumed(sides: tuple[Study, Study]
 
     how: dict[str, Any] = {"target": "age", "config": LONG, "out": tmp_path / "run"}
     assert pretrained(0).fit(sides[0], callbacks=[StopAt(6)], **how).interrupted
-    with pytest.raises(RunError, match="start_sha256 was"):
+    with pytest.raises(RunError, match="the weights that training starts from are other ones"):
         pretrained(1).fit(sides[0], resume=True, **how)
     assert not pretrained(0).fit(sides[0], resume=True, **how).interrupted
 

@@ -185,7 +185,12 @@ class Regression(Objective):
         if not self.config.transform_by:
             return []
         groups = class_names(study.column(self.config.transform_by))
-        return describe_unseen(self.config.transform_by, groups, self.groups, "group of the target's transform")
+        return describe_unseen(
+            self.config.transform_by,
+            groups.fillna("").astype(str).tolist(),
+            self.groups,
+            "group of the target's transform",
+        )
 
     # -- predicting -----------------------------------------------------------------------------------------------------
 
