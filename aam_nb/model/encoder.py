@@ -6,6 +6,7 @@ while they are encoded), L nucleotides, P positions, C covariates, D width.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
@@ -25,6 +26,10 @@ TOKEN_WIDTH = 16
 IN_CACHE = 2**20
 """Numbers in the widest activations that a CPU computes at once: ASVs are encoded in small groups, with the same result. Larger ones do not
 fit the processor's cache, and the operating system takes their memory back and clears it each time."""
+MOST_POSITIONS = 4096
+"""Most positions of an ASV at the coarsest scale."""
+FEW_POSITIONS = 1024
+"""Positions that the longest ASV has at most with the scale that is recommended where there are too many."""
 
 
 class LengthError(UserError, ValueError):
@@ -75,6 +80,31 @@ class Scale(nn.Module):
         return x, self.merge(x.unflatten(1, (-1, self.ratio)).flatten(2))
 
 
+def require_few_positions(config: ModelConfig, longest: int) -> None:
+    """Refuse ASVs so long that attention over their positions would have no end.
+
+    Parameters
+    ----------
+    config
+        The encoder's shape.
+    longest
+        Nucleotides of the longest ASV.
+
+    Raises
+    ------
+    LengthError
+        It has more than `MOST_POSITIONS` positions at the coarsest scale.
+    """
+    coarsest = config.scales[-1]
+    if -(-longest // coarsest) > MOST_POSITIONS:
+        fits = 2 ** math.ceil(math.log2(longest / FEW_POSITIONS))
+        raise LengthError(
+            f"An ASV has {longest:,} nucleotides, {-(-longest // coarsest):,} positions of {coarsest} at the coarsest scale. Expected at "
+            f"most {MOST_POSITIONS:,}: attention's time grows with their square. Use longer positions, `ModelConfig(scales=({fits},))` "
+            f"(`--scales {fits}`), or leave such ASVs out, `study.filter(max_length=…)` (`--max-length`)."
+        )
+
+
 class AsvEncoder(nn.Module):
     """DNA to a vector: patches of neighbouring nucleotides, transformer blocks over positions, attention pooling.
 
@@ -121,6 +151,7 @@ class AsvEncoder(nn.Module):
         """
         R, L = len(self.reference_RL), tokens_NL.shape[1]
         longest = max(L, self.reference_RL.shape[1])
+        require_few_positions(self.config, longest)
         if self.places and longest > self.config.learned_length:
             raise LengthError(
                 f"An ASV has {longest} nucleotides. Learned positions reach learned_length={self.config.learned_length}. Raise it, or use "
@@ -149,6 +180,13 @@ class AsvEncoder(nn.Module):
             return None
         more = -self.reference_RL.shape[1] % self.config.scales[-1]
         return torch.std_mean(self.encode(F.pad(self.reference_RL, (0, more), value=PAD), None)[0], 0, correction=0)
+
+    def standardised(self, tokens_NL: Tensor, spread: tuple[Tensor, Tensor] | None) -> Tensor:
+        """Vectors of ASVs (N x D) by a spread that is known: as `forward` gives them, to rounding, without the reference encoded again."""
+        require_few_positions(self.config, tokens_NL.shape[1])
+        more = -tokens_NL.shape[1] % self.config.scales[-1]
+        asv = self.encode(F.pad(tokens_NL, (0, more), value=PAD), None)[0]
+        return asv if spread is None else (asv - spread[1]) / (spread[0] + 1e-3)
 
     def of_letters(self, tokens_NL: Tensor, letter_NLT: Tensor, spread: tuple[Tensor, Tensor] | None) -> Tensor:
         """Vectors of ASVs (N x D) whose letters have other vectors (T numbers each) than those of `tokens_NL`, differentiable in them."""

@@ -141,6 +141,10 @@ def encode_asvs(network: Network, tokens_NL: Array, device: torch.device, *, pro
     patch, longest = network.encoder.patch, int(lengths.max(initial=1))
     size = max(1, POSITIONS_PER_CHUNK * patch // longest)
     parts, budget, positions = list[Tensor](), TokenBudget(POSITIONS_PER_CHUNK), -(-longest // patch)
+    # Long ASVs are encoded few at a time: then the reference is not encoded again with each. The vectors are the same to rounding.
+    asv = network.encoder.asv
+    apart = size < len(asv.reference_ids)
+    spread = asv.spread() if apart else None
     for start in tqdm(range(0, len(order), size), desc="encode ASVs", delay=2, disable=not progress):
         chunk = order[start : start + size]
 
@@ -148,7 +152,7 @@ def encode_asvs(network: Network, tokens_NL: Array, device: torch.device, *, pro
             few = max(1, budget.max_tokens * patch // longest)
             pieces = [chunk[k : k + few] for k in range(0, len(chunk), few)]
             tokens = (torch.from_numpy(tokens_NL[rows, : lengths[rows].max()]).to(device) for rows in pieces)
-            return [network.encoder.asv(tokens_NL)[0] for tokens_NL in tokens]
+            return [asv.standardised(t, spread) if apart else asv(t)[0] for t in tokens]
 
         with telling_of_memory(
             f"encoding ASVs of up to {count_noun(longest, 'nucleotide')}, one at a time", SHORT_OF_ASVS

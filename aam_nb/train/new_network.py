@@ -13,7 +13,7 @@ from torch import Tensor
 
 from aam_nb.config import MemoryShortageError, ModelConfig, TrainConfig, cut_list, telling_of_memory
 from aam_nb.model.covariates import Covariates
-from aam_nb.model.encoder import Encoder
+from aam_nb.model.encoder import Encoder, require_few_positions
 from aam_nb.model.module import Network
 from aam_nb.model.objectives import (
     OBJECTIVES,
@@ -31,6 +31,8 @@ from aam_nb.train.machine import memory_of
 
 NUM_REFERENCE_ASVS = 64
 """Most ASVs of the first training study that become the encoder's reference."""
+REFERENCE_POSITIONS = 2**17
+"""Most positions of the reference together."""
 COVARIATE_WEIGHTS = ("covariates.", "fusion.")
 """Names of an encoder's weights that belong to the covariates of one fit begin with these."""
 ObjectiveT = TypeVar("ObjectiveT", bound=Objective)
@@ -65,16 +67,19 @@ class NetworkPlan:
 
         Raises
         ------
+        LengthError
+            An ASV has too many positions.
         MemoryShortageError
             Its weights do not fit the memory there is.
         """
+        require_few_positions(shape, int(train.asv_ids.str.len().max()))
         require_room_for_weights(shape, self.covariates, config)
         for objective in self.objectives:
             objective.learn(train)
         uncertainty = config.loss_weighting == "uncertainty"
         network = Network(shape, self.objectives, covariates=self.covariates, uncertainty=uncertainty, seed=config.seed)
         if self.pretrained is None:
-            reference_asvs = _choose_reference(train, config.seed)
+            reference_asvs = _choose_reference(train, config.seed, shape)
         else:
             random, reference_asvs = network.encoder.state_dict(), self.reference_asvs
             start = {k: v for k, v in self.pretrained.items() if not k.startswith(COVARIATE_WEIGHTS)}
@@ -181,8 +186,10 @@ def _without_head(objective: ObjectiveT) -> ObjectiveT:
     return copy.deepcopy(objective) if any(True for _ in objective.parameters()) else objective
 
 
-def _choose_reference(study: Study, seed: int) -> tuple[str, ...]:
-    """ASVs drawn at random from those that the study's samples have."""
+def _choose_reference(study: Study, seed: int, shape: ModelConfig) -> tuple[str, ...]:
+    """ASVs drawn at random from those that the study's samples have; fewer where they are long, since each step encodes them."""
     present = study.asv_ids[study.prevalence.to_numpy() > 0]
-    drawn = np.random.default_rng(seed).permutation(len(present))[:NUM_REFERENCE_ASVS]
+    positions = -(-int(present.str.len().max()) // shape.scales[-1])
+    most = max(8, min(NUM_REFERENCE_ASVS, REFERENCE_POSITIONS // positions))
+    drawn = np.random.default_rng(seed).permutation(len(present))[:most]
     return tuple(present[np.sort(drawn)])

@@ -11,6 +11,7 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 import torch.nn.functional as F
@@ -445,3 +446,38 @@ print(tuple(encoder.asv(torch.from_numpy(tokenize(["ACGT", "ACGTACGT"])))[0].sha
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=100)
     assert done.stdout.strip() == "(2, 32)", done.stderr
+
+
+def test_asvs_with_too_many_positions_are_refused_with_the_scale_that_helps() -> None:
+    from aam_nb.model.encoder import require_few_positions
+
+    with pytest.raises(LengthError, match=r"60,000 nucleotides, 15,000 positions of 4 .*`--scales 64`"):
+        require_few_positions(aam.ModelConfig(scales=(4,)), 60_000)
+    require_few_positions(aam.ModelConfig(scales=(64,)), 60_000)
+    asvs = pd.Index(["ACGT" * 5000, "ACGA" * 5000])
+    ids = pd.Index(["a", "b"])
+    study = aam.Study(
+        table=np.array([[1, 2], [2, 1]]), sample_ids=ids, asv_ids=asvs, metadata=pd.DataFrame({"y": [1.0, 2.0]}, ids)
+    )
+    with pytest.raises(LengthError, match="20,000 nucleotides"):
+        aam.AAM(aam.ModelConfig(width=16, num_layers=1)).fit(
+            study, target="y", config=aam.TrainConfig(epochs=1, progress=False)
+        )
+
+
+def test_the_reference_apart_gives_the_same_vectors() -> None:
+    """Long ASVs are standardised by the spread of the reference without encoding it again."""
+    encoder = (
+        aam.AAM(aam.ModelConfig(width=16, num_layers=1))
+        .fit(
+            aam.simulate_study(n_samples=16, n_asvs=60, seed=0),
+            target="age",
+            config=aam.TrainConfig(epochs=1, progress=False, device="cpu"),
+        )
+        .network.encoder.asv.eval()
+    )
+    tokens = encoder.reference_RL[:5]
+    with torch.no_grad():
+        torch.testing.assert_close(
+            encoder.standardised(tokens, encoder.spread()), encoder(tokens)[0], rtol=1e-4, atol=1e-5
+        )
