@@ -337,6 +337,12 @@ def _refuse_rare(target: pd.Series, least: int) -> None:
     if not len(rare):
         return
     names = list(rare.index)
+    if len(names) == len(sizes[sizes > 0]) and (sizes[sizes > 0] == 1).all():
+        raise SplitError(
+            f"In {target.name!r}, each of {count_noun(len(names), 'sample')} has a value of its own ({cut_list(names)}), so they are no "
+            "classes. Expected classes that several samples share, or numbers. If they are numbers, empty the cells that hold text; "
+            "`aam-nb info` names them."
+        )
     drop = f"`study.keep_samples(~study.metadata[{target.name!r}].isin({names[:5]!r}))` (`--min-class-size {least}`)."
     if least == 2:
         raise SplitError(

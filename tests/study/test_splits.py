@@ -420,3 +420,10 @@ def test_samples_in_the_order_of_their_ids_are_split_as_always() -> None:
     study = with_metadata(y=np.zeros(10))
     chosen = np.random.default_rng(7).permutation(10)[:2]
     assert set(study.split(seed=7)[1].sample_ids) == {f"s{i}" for i in chosen}
+
+
+def test_values_that_all_differ_are_no_classes() -> None:
+    study = aam.simulate_study(n_samples=16, n_asvs=60, seed=0)
+    study.metadata["age"] = [*map(str, range(15)), "inf"]
+    with pytest.raises(SplitError, match=r"each of 16 samples has a value of its own.*`aam-nb info`"):
+        study.split(target="age")
