@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import sparse
 
+import aam_nb as aam
 from aam_nb.study.confounding import SplitWarning, score_group
 from aam_nb.study.errors import TargetError, UnknownIdError
 from aam_nb.study.read import read_study
