@@ -65,8 +65,8 @@ def read_matrix(folder: Path, key: str, ids: pd.Index) -> DistanceMatrix | None:
             if samples != list(ids):
                 raise ValueError("it holds other samples")
             values = file["matrix"][:]
-            if file["matrix"].attrs["sha256"] != _sum(samples, values):
-                raise ValueError("its checksum is another")
+            if file["matrix"].attrs.get("sha256") != _sum(samples, values):
+                raise ValueError("it has no checksum, or another")
             matrix = DistanceMatrix(values, ids=samples)
         os.utime(path)
     except Exception as error:  # whatever is wrong with the file, the matrix can be computed again

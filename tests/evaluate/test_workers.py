@@ -12,14 +12,15 @@ from pathlib import Path
 import pytest
 
 SCRIPT = """
-import os, sys, time
+import os, signal, sys, time
 from aam_nb.evaluate.comparison.workers import without_interrupts, worker_pool
 
-def start(): print(os.getpid(), flush=True)
+def start(): os.write(1, f"{os.getpid()}\\n".encode())  # in one piece
 
 def wait(k): time.sleep(60)
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # which a process started in the background ignores
     with worker_pool(2, start, ()) as pool:
         with without_interrupts():
             for future in [pool.submit(wait, k) for k in range(2)]: pass
@@ -53,7 +54,11 @@ def test_no_worker_outlives_its_parent(how: signal.Signals, tmp_path: Path) -> N
     end = time.monotonic() + 20
     while any(map(is_running, workers)) and time.monotonic() < end:
         time.sleep(0.05)
-    assert not any(map(is_running, workers))
+    running = [worker for worker in workers if is_running(worker)]
+    for worker in running:
+        os.kill(worker, signal.SIGKILL)
+    process.kill() if running else None
     errors = process.communicate(timeout=20)[1]
+    assert not running
     if how == signal.SIGINT:
         assert "leaked" not in errors
