@@ -52,7 +52,7 @@ function reliabilityPlot(view, data, regression) {
     color: k ? PALETTE[k] : null,
     dash: [[], [6, 3], [2, 3]][k % 3],
     bars: k === 0,
-    points: rows.map((r) => point(r, label)),
+    points: rows.filter((r) => r.observed !== null).map((r) => point(r, label)), // none where a bound is infinite
   });
   const versions = [...new Set(data.reliability.map((r) => r.version))];
   const of = (version) =>
