@@ -744,3 +744,15 @@ def test_halves_of_a_file_that_disagree_are_refused(tmp_path: Path) -> None:
             continue
         with pytest.raises(FormatError, match="by observation"):
             aam.read_study(path)
+
+
+def test_a_comma_in_thousands_does_not_make_two_counts(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text(f"x,P1,P2\n{THREE[0]},1,204,55\n{THREE[1]},2,317,8\n")
+    with pytest.raises(FormatError, match=r"one field more.*1204, not 1,204"):
+        aam.read_study(tmp_path / "t.csv")
+
+
+def test_a_sample_of_counts_in_a_row_stays(tmp_path: Path) -> None:
+    names = [*THREE, "CCATTACGATCCGATTACCA"]
+    (tmp_path / "t.csv").write_text(lines_of(["ASV", "a", "b"], *([s, k + 1, 7] for k, s in enumerate(names))))
+    assert list(aam.read_study(tmp_path / "t.csv").sample_ids) == ["a", "b"]

@@ -51,6 +51,8 @@ SEQUENCE_NAMES = {
 """Names of a column of DNA beside the ids; one of ids that is called so is in front."""
 LEAST_ROWS = 3
 """Rows from which on what a column holds can tell that it is no sample."""
+LEAST_NUMBERED = 10
+"""Rows from which on 1, 2, 3 … are numbers of rows and no counts."""
 KEEP = "rename the column to keep it as a sample"
 
 
@@ -122,7 +124,9 @@ def _column(columns: sparse.csc_array, k: int) -> Array:
 
 
 def _are_row_numbers(column: Array) -> bool:
-    return len(column) > LEAST_ROWS and any((column == np.arange(start, start + len(column))).all() for start in (0, 1))
+    return len(column) >= LEAST_NUMBERED and any(
+        (column == np.arange(start, start + len(column))).all() for start in (0, 1)
+    )
 
 
 def find_total_rows(names: Sequence[str], counts: sparse.csr_array) -> Bools:

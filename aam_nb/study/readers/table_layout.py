@@ -26,6 +26,8 @@ LOOK_AT = 20
 """Rows by which the separator and the header are chosen."""
 DECLARED = re.compile(r'"?sep=(.)"?\s*', re.IGNORECASE)
 """Excel's own first line that says what separates fields."""
+THOUSANDS = re.compile(r"(?:^|,)[1-9]\d{0,2},\d{3}(?:,|$)")
+"""Two fields that may be one count with a comma between its thousands."""
 BLANK = " \t,;\"'\ufeff"
 
 
@@ -127,7 +129,7 @@ def find_layout(source: Source, text: str) -> Layout:
         raise FormatError(
             f"{source.name} has a header and no rows. Expected a feature table, one row per sample or feature. Export it again."
         )
-    header = _with_ids_named(source, header, rows, notes)
+    header = _with_ids_named(source, header, rows, separator, notes)
     _refuse_lost_header(source, header, rows)
     return Layout(separator, header, "\n".join(lines[filled[at] + 1 :]), notes)
 
@@ -194,10 +196,17 @@ def _titles(rows: list[list[str]]) -> int:
     return 0
 
 
-def _with_ids_named(source: Source, header: list[str], rows: list[list[str]], notes: list[str]) -> list[str]:
+def _with_ids_named(
+    source: Source, header: list[str], rows: list[list[str]], separator: str, notes: list[str]
+) -> list[str]:
     """The header with a name for the ids, which R's `write.table` leaves out."""
     width = len(header)
     if all(len(row) == width + 1 for row in rows) and bare(header[0]) not in {"", *CORNERS, *SAMPLE_CORNERS}:
+        if separator == "," and all(THOUSANDS.search(",".join(row[1:])) for row in rows):
+            raise FormatError(
+                f"{source.name} has one field more in its rows ({cut_list(rows[0], 4)}) than in its header. Expected as many. A count may "
+                "have an unquoted comma between its thousands: write 1204, not 1,204. If the header lacks the ids' name, add it."
+            )
         notes.append("took the first column for the ids, which the header does not name, as R's write.table writes it")
         return ["", *header]
     if len(rows[0]) == width and all(map(DNA_ID.fullmatch, header)):
