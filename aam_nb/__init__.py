@@ -9,6 +9,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from aam_nb.threads import settings as settings
 from aam_nb.version import __version__ as __version__
 
 _HOME = {
@@ -66,7 +67,7 @@ _HOME = {
 _WHERE = {name: module for module, names in _HOME.items() for name in names}
 _FLOORS = {"explain": "explain", "plots": "show.plots", "widgets": "show.widgets"}
 
-__all__ = sorted([*_WHERE, *_FLOORS])
+__all__ = sorted([*_WHERE, *_FLOORS, "settings"])
 
 if TYPE_CHECKING:
     from aam_nb import explain as explain

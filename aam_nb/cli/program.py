@@ -16,7 +16,7 @@ from aam_nb.cli.parsing import parse
 from aam_nb.cli.runs import Evaluate, Predict, Report
 from aam_nb.cli.training import ARGV, Fit, Pretrain, Resume
 from aam_nb.config import UserError, is_out_of_memory
-from aam_nb.version import __version__
+from aam_nb.threads import settings
 
 COMMANDS: dict[str, type[Any]] = {
     "demo": Demo,
@@ -51,7 +51,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _run(args: list[str]) -> int:
     """What `main` does, where what is printed may be lost."""
     if not args or args[0] in ("-h", "--help", "--version"):
-        print(f"aam-nb {__version__}" if args[:1] == ["--version"] else format_usage())
+        print(settings if args[:1] == ["--version"] else format_usage())
         return 0 if args else 2
     verb, kind = args[0], None
     ARGV.set(tuple(args))

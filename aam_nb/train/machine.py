@@ -22,6 +22,7 @@ from accelerate.utils import DistributedDataParallelKwargs
 from torch import Tensor
 
 from aam_nb.config import ConfigError, TrainConfig
+from aam_nb.control_groups import memory_limits, text_of
 
 # -- device and precision -------------------------------------------------------------------------------------------------
 
@@ -155,13 +156,13 @@ def memory_of(device: torch.device) -> Memory:
         peak = torch.cuda.max_memory_allocated(device)
         return Memory(used=torch.cuda.memory_allocated(device), peak=peak, limit=total - max(0, others))
     used, machine = psutil.Process().memory_info().rss, psutil.virtual_memory()
-    limit = min([machine.available + used, machine.total, *_job_limits(), *_address_limit()])
+    limit = min([machine.available + used, machine.total, *memory_limits(), *_address_limit()])
     return Memory(used=used, peak=max(used, _peak_of_process()), limit=limit)
 
 
 def _peak_of_process() -> int:
     """Most bytes of main memory that this process has used."""
-    line = re.search(r"VmHWM:\s+(\d+) kB", _text_of(Path("/proc/self/status")))
+    line = re.search(r"VmHWM:\s+(\d+) kB", text_of(Path("/proc/self/status")))
     if line:
         return 1024 * int(line[1])
     if sys.platform == "win32":
@@ -169,20 +170,6 @@ def _peak_of_process() -> int:
     import resource  # which, on Linux, also counts the process that started this one
 
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
-
-
-def _job_limits(groups: Path = Path("/proc/self/cgroup"), root: Path = Path("/sys/fs/cgroup")) -> Iterator[int]:
-    """Bytes that this process's control groups (of version 1 or 2), and those around them, let it use."""
-    for line in _text_of(groups).splitlines():
-        _, controllers, path = line.split(":", 2)
-        if controllers and "memory" not in controllers.split(","):
-            continue
-        top, name = (root / "memory", "memory.limit_in_bytes") if controllers else (root, "memory.max")
-        folder = top / path.lstrip("/")
-        for group in (folder, *folder.parents):
-            text = _text_of(group / name).strip() if group.is_relative_to(top) else ""
-            if text.isdigit():  # "max" is no limit
-                yield int(text)
 
 
 def _address_limit() -> Iterator[int]:
@@ -194,11 +181,3 @@ def _address_limit() -> Iterator[int]:
     limit, process = resource.getrlimit(resource.RLIMIT_AS)[0], psutil.Process().memory_info()
     if limit != resource.RLIM_INFINITY:
         yield max(0, limit - process.vms) + process.rss
-
-
-def _text_of(path: Path) -> str:
-    """A file of the system's; empty where there is none, or none that we may read."""
-    try:
-        return path.read_text()
-    except OSError:
-        return ""

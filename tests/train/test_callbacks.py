@@ -18,6 +18,7 @@ import torch
 from torch import nn
 
 from aam_nb.config import ConfigError, TrainConfig
+from aam_nb.control_groups import memory_limits
 from aam_nb.train import machine
 from aam_nb.train.callbacks import (
     HISTORY,
@@ -339,7 +340,7 @@ def test_memory_is_bounded_by_the_control_groups_around_a_process(tmp_path: Path
             (root / name).parent.mkdir(parents=True, exist_ok=True)
             (root / name).write_text(text)
         (root / "groups").write_text(groups)
-        return list(machine._job_limits(root / "groups", root))
+        return list(memory_limits(root / "groups", root))
 
     second = {"memory.max": "max\n", "slurm/memory.max": "4000\n", "slurm/job/memory.max": "3000\n"}
     assert limits("0::/slurm/job\n", second) == [3000, 4000]
