@@ -42,6 +42,7 @@ from aam_nb.config.numbers import (
     format_score,
     format_signed,
 )
+from aam_nb.config.paths import PathError, to_path
 from aam_nb.config.target import TargetConfig, TransformKind
 from aam_nb.config.train import TrainConfig
 
@@ -63,6 +64,7 @@ __all__ = [
     "NegativeLengths",
     "Notice",
     "OrdinationMethod",
+    "PathError",
     "SimulateConfig",
     "TargetConfig",
     "TrainConfig",
@@ -89,6 +91,7 @@ __all__ = [
     "telling_of_memory",
     "to_dict",
     "to_one_line",
+    "to_path",
     "to_utf8",
 ]
 

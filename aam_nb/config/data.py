@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from aam_nb.config.checks import WIDEST, ConfigError, check, check_types
+from aam_nb.config.paths import to_path
 
 UnifracMetric = Literal["unweighted", "weighted_normalized", "weighted_unnormalized", "generalized"]
 OrdinationMethod = Literal["exact", "fast"]
@@ -125,9 +126,9 @@ class UnifracConfig:
 
 def cache_folder(given: str | Path | None = None) -> Path:
     """Where downloads and distances are kept: the folder given, else that of AAM_NB_CACHE, else where the system keeps a user's caches."""
-    chosen = given or os.environ.get("AAM_NB_CACHE")
-    if chosen:
-        return Path(chosen)
+    given = (os.environ.get("AAM_NB_CACHE") or None) if given is None else given
+    if given is not None:
+        return to_path(given, "a folder for downloads and distances", argument="cache")
     from platformdirs import user_cache_path
 
     return user_cache_path("aam_nb")

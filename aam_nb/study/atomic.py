@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from aam_nb.config import UserError
+from aam_nb.config import UserError, to_path
 from aam_nb.study.writable import (
     CAUSES,
     FULL,
@@ -61,7 +61,7 @@ def whole_file(path: str | Path) -> Iterator[Path]:
     NotWrittenError
         The place cannot be written to, or is full.
     """
-    path = Path(path)
+    path = to_path(path, "a file to write")
     descriptor = own_descriptor(path)
     target = path if descriptor is not None else resolve_destination(path)
     if descriptor is not None or is_special(target):
@@ -90,7 +90,7 @@ def whole_folder(folder: Path) -> Iterator[Path]:
     NotWrittenError
         The place cannot be written to, or is full.
     """
-    target = resolve_destination(folder)
+    target = resolve_destination(to_path(folder, "a folder to write"))
     with _scratch(folder, target) as fresh:
         yield fresh
         for path in fresh.rglob("*"):

@@ -17,7 +17,7 @@ from scipy import sparse
 
 from aam_nb.config import cut_list
 from aam_nb.study.errors import EmptySampleError, MissingTipError, StudyError, TargetError, UnknownIdError
-from aam_nb.study.readers.checks import as_counts, refuse_duplicates, refuse_missing_ids, refuse_not_dna
+from aam_nb.study.readers.checks import as_counts, refuse_bad_ids, refuse_duplicates, refuse_not_dna
 from aam_nb.study.readers.disk import SAMPLES_PER_BLOCK, DiskTable, blocks
 from aam_nb.study.splits import Split
 from aam_nb.study.tree import Tree
@@ -46,9 +46,9 @@ class StudyBase:
                 f"The table has shape {self.table.shape} for {len(self.sample_ids)} samples and {len(self.asv_ids)} ASVs. "
                 "Expected samples x ASVs. Transpose it with `table.T`."
             )
-        refuse_missing_ids(self.sample_ids, "sample")
+        refuse_bad_ids(self.sample_ids, "sample")
         if self.asv_ids.hasnans:
-            refuse_missing_ids(self.asv_ids, "ASV")
+            refuse_bad_ids(self.asv_ids, "ASV")
         refuse_duplicates(self.sample_ids, "sample")
         refuse_duplicates(self.asv_ids, "ASV")
         refuse_not_dna(self.asv_ids)

@@ -16,7 +16,7 @@ from typing import Literal
 import pandas as pd
 from tqdm.auto import tqdm
 
-from aam_nb.config import UserError, cache_folder
+from aam_nb.config import UserError, cache_folder, cut_repr
 from aam_nb.study.errors import MissingExtraError
 from aam_nb.study.read import read_study
 from aam_nb.study.study import Study
@@ -131,10 +131,10 @@ def fetch(name: str, *, cache: str | Path | None = None) -> Study:
     True
     >>> study = aam.fetch("infants_peru")  # doctest: +SKIP
     """
-    if name not in CATALOG:
+    if not isinstance(name, str) or name not in CATALOG:
         raise UnknownStudyError(
-            f"{name!r} is not in the catalog. It has {', '.join(CATALOG)}. Choose one of `aam.catalog()`, or read your own files with "
-            "`aam.read_study(...)`."
+            f"{cut_repr(name, 60)} is not in the catalog. It has {', '.join(CATALOG)}. Choose one of `aam.catalog()`, or read your own "
+            "files with `aam.read_study(...)`."
         )
     return fetch_entry(CATALOG[name], cache=cache)
 

@@ -18,7 +18,7 @@ from aam_nb.study.base import StudyBase
 from aam_nb.study.columns import is_numeric_column
 from aam_nb.study.errors import FormatError, MissingExtraError
 from aam_nb.study.filtering import StudyT
-from aam_nb.study.readers.checks import refuse_duplicates, refuse_missing_ids
+from aam_nb.study.readers.checks import refuse_bad_ids, refuse_duplicates
 from aam_nb.study.readers.metadata import read_metadata
 from aam_nb.study.readers.sequences import SequenceError, read_sequences
 from aam_nb.study.readers.table_biom import convert_biom_table
@@ -128,8 +128,8 @@ def _read_rows(metadata: pd.DataFrame | str | Path) -> tuple[pd.DataFrame, str, 
         )
     if not isinstance(metadata, pd.DataFrame):
         return read_metadata(metadata), TABLE, str(metadata)
+    refuse_bad_ids(metadata.index, "sample", "the metadata")
     rows = metadata.set_axis(pd.Index(metadata.index, dtype=str), axis=0)
-    refuse_missing_ids(rows.index, "sample")
     refuse_duplicates(rows.index, "sample")
     refuse_duplicates(rows.columns, "column")
     return rows, TABLE, "the metadata"

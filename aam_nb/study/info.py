@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from pandas.api.types import is_datetime64_any_dtype
 
-from aam_nb.config import UserError, count_noun, cut_list
+from aam_nb.config import UserError, count_noun, cut_list, to_path
 from aam_nb.study.alignment import NeedsSequencesError, build_study
 from aam_nb.study.columns import is_numeric_column
 from aam_nb.study.errors import FormatError
@@ -61,7 +61,7 @@ def what_is(path: str | Path) -> str:
     FileNotFoundError, UserError
         There is no such file, or reading it would be refused; the message says why, and what to do.
     """
-    path = Path(path)
+    path = to_path(path, "a file, a saved study or a run folder")
     if (path / SAVED).is_file():
         return "saved study: " + repr(Study.load(path)).splitlines()[0]
     with unpacked(

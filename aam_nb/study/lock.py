@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from aam_nb.config import Notice, UserError
+from aam_nb.config import Notice, UserError, to_path
 from aam_nb.study.atomic import clear_leftovers, lock_descriptor, recover_folder
 from aam_nb.study.writable import not_written, resolve_destination
 
@@ -45,7 +45,7 @@ def lock_folder(folder: str | Path) -> Iterator[None]:
     NotWrittenError
         The place cannot be written to.
     """
-    target = resolve_destination(Path(folder))
+    target = resolve_destination(to_path(folder, "a folder to write"))
     key, thread = str(target), threading.get_ident()
     if _held.get(key) == thread or os.environ.get(HANDED_ON) == key:
         yield

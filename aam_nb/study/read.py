@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from aam_nb.config import NegativeLengths, TreeRoot, cut_list, cut_repr
+from aam_nb.config import NegativeLengths, TreeRoot, cut_list, cut_repr, to_path
 from aam_nb.study.alignment import align_taxonomy, align_tree, build_study, join_metadata
 from aam_nb.study.errors import FormatError, StudyError
 from aam_nb.study.readers.archives import Source, unpacked
@@ -16,7 +16,7 @@ from aam_nb.study.readers.sequences import parse_sequences
 from aam_nb.study.readers.tables import parse_table
 from aam_nb.study.readers.taxonomy import parse_taxonomy
 from aam_nb.study.study import Study
-from aam_nb.study.tree import Tree, parse_tree
+from aam_nb.study.tree import Tree, check_tree_options, parse_tree
 
 log = logging.getLogger("aam_nb")
 
@@ -72,10 +72,13 @@ def read_study(
     ------
     FileNotFoundError
         A file does not exist.
+    PathError
+        What is given for a file is no path.
     FormatError
         A file is empty, truncated or of another format.
     StudyError
-        Ids occur twice or are not DNA, counts are not whole numbers >= 0 or all zero, or no sample is shared.
+        Ids occur twice, are not DNA, or are such as no file holds (a line break, a blank at an end, `#` in front); counts are not whole
+        numbers >= 0, or all zero; no sample is shared.
     TreeError
         The tree is not rooted or its branch lengths are not lengths.
 
@@ -89,12 +92,11 @@ def read_study(
     >>> read.num_samples, read.num_asvs, list(read.metadata)
     (16, 60, ['host_id', 'age', 'diet', 'season'])
     """
+    given = {"table": table, "metadata": metadata, "tree": tree, "sequences": sequences, "taxonomy": taxonomy}
+    _check_paths(given)
     _refuse_other_types(types, sum_duplicates=sum_duplicates, lazy=lazy)
-    if types and metadata is None:
-        raise StudyError(
-            f"types is given for {cut_list(types)}, and no metadata. Expected the table whose columns they are. Give it: "
-            "`aam.read_study(..., metadata='metadata.tsv')` (`--metadata`)."
-        )
+    check_tree_options(root, negative_lengths)
+    _refuse_idle_options(given, types, root, negative_lengths)
     steps: list[str] = []
     # Sequences first: their ids show which axis of the table holds the features.
     dna_of = _read_sequences(sequences, steps) if sequences is not None else {}
@@ -130,6 +132,45 @@ def read_study(
     for step in steps:
         log.info("%s", step)
     return replace(study, provenance=tuple(steps))
+
+
+FILES = {
+    "table": ("a feature table", "table.biom"),
+    "metadata": ("sample metadata, as TSV or CSV", "metadata.tsv"),
+    "tree": ("a tree in Newick format", "tree.nwk"),
+    "sequences": ("sequences in FASTA", "rep-seqs.fasta"),
+    "taxonomy": ("a taxonomy", "taxonomy.tsv"),
+}
+"""What each file is, and a name that it may have."""
+
+
+def _check_paths(given: Mapping[str, object]) -> None:
+    """Refuse (`PathError`) arguments that are no paths, before anything is read."""
+    for argument, (what, example) in FILES.items():
+        if given[argument] is not None or argument == "table":
+            to_path(given[argument], what, argument=argument, example=repr(example))
+
+
+def _refuse_idle_options(
+    given: Mapping[str, object],
+    types: Mapping[str, ColumnType] | None,
+    root: TreeRoot,
+    negative_lengths: NegativeLengths,
+) -> None:
+    """Refuse (`StudyError`) options of a file that is not given."""
+    if types and given["metadata"] is None:
+        raise StudyError(
+            f"types is given for {cut_list(types)}, and no metadata. Expected the table whose columns they are. Give it: "
+            "`aam.read_study(..., metadata='metadata.tsv')` (`--metadata`)."
+        )
+    options = {"root": (root, "given"), "negative_lengths": (negative_lengths, "refuse")}
+    for option, (value, default) in options.items():
+        if value != default and given["tree"] is None:
+            flag = option.replace("_", "-")
+            raise StudyError(
+                f"{option} is {value!r}, and no tree is given. Expected the tree that it is for. Give it: `aam.read_study(..., "
+                f"tree='tree.nwk')` (`--tree tree.nwk`), or leave out `{option}` (`--{flag}`)."
+            )
 
 
 def _refuse_other_types(types: object, **switches: object) -> None:

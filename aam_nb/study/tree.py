@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from aam_nb.arrays import Floats, Ints
-from aam_nb.config import NegativeLengths, TreeRoot, UserError, count_noun, cut_list, cut_repr
+from aam_nb.config import NegativeLengths, TreeRoot, UserError, count_noun, cut_list, cut_repr, to_path
 from aam_nb.study.readers.archives import first_line
 
 if TYPE_CHECKING:
@@ -263,14 +263,8 @@ def parse_tree(
     path: str | Path, *, root: TreeRoot = "given", negative_lengths: NegativeLengths = "refuse", name: str = ""
 ) -> tuple[Tree, list[str]]:
     """As `Tree.read`, which has the same arguments; also tells which lengths were set or are odd, for `Study.provenance`."""
-    path, name = Path(path), name or str(path)
-    if root not in get_args(TreeRoot):
-        raise TreeError(f"root is {root!r}. Expected 'given' or 'midpoint'. Try `root='midpoint'` (`--root midpoint`).")
-    if negative_lengths not in get_args(NegativeLengths):
-        raise TreeError(
-            f"negative_lengths is {negative_lengths!r}. Expected 'refuse' or 'zero'. Try `negative_lengths='zero'` (`--negative-lengths "
-            "zero`)."
-        )
+    path, name = to_path(path, "a tree in Newick format"), name or str(path)
+    check_tree_options(root, negative_lengths)
     if not path.is_file():
         raise FileNotFoundError(f"{name} is not a file. Expected a tree in Newick format. Check the path.")
     try:
@@ -291,6 +285,19 @@ def parse_tree(
             "say nothing"
         )
     return tree, notes
+
+
+def check_tree_options(root: object, negative_lengths: object) -> None:
+    """Refuse (`TreeError`) options of reading a tree that have no such value."""
+    if root not in get_args(TreeRoot):
+        raise TreeError(
+            f"root is {cut_repr(root, 60)}. Expected 'given' or 'midpoint'. Try `root='midpoint'` (`--root midpoint`)."
+        )
+    if negative_lengths not in get_args(NegativeLengths):
+        raise TreeError(
+            f"negative_lengths is {cut_repr(negative_lengths, 60)}. Expected 'refuse' or 'zero'. Try `negative_lengths='zero'` "
+            "(`--negative-lengths zero`)."
+        )
 
 
 def _set_lengths(root: TreeNode, negative_lengths: NegativeLengths) -> list[str]:

@@ -11,7 +11,7 @@ import stat
 from contextlib import suppress
 from pathlib import Path
 
-from aam_nb.config import UserError
+from aam_nb.config import UserError, to_path
 
 NUMBERS = re.compile(r"\[?Errno (\d+)\]?|errno = (\d+)|os error (\d+)")
 """How the libraries that write (Python and shutil, HDF5, Rust) put the system's number of an error into their texts."""
@@ -46,7 +46,7 @@ def check_writable_file(path: str | Path) -> Path:
     NotWrittenError
         A folder has that name, a file is where a folder is needed, permission or room is missing, a link leads to itself.
     """
-    path = Path(path)
+    path = to_path(path, "a file to write")
     if own_descriptor(path) is not None:
         return path
     target = resolve_destination(path)
@@ -70,7 +70,7 @@ def check_writable_folder(folder: str | Path, *, replaced: bool = False) -> Path
         A file has that name or that of a folder above it, permission or room is missing, a link leads to itself; with `replaced`, the
         folder is the root of a file system, which cannot be replaced.
     """
-    folder = Path(folder)
+    folder = to_path(folder, "a folder to write")
     target = resolve_destination(folder)
     if target.exists() and not target.is_dir():
         raise not_written(folder, OSError(errno.ENOTDIR, ""))

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from aam_nb.config import count_noun, cut_list, cut_repr, to_utf8
+from aam_nb.config import count_noun, cut_list, cut_repr, to_path, to_utf8
 from aam_nb.study.atomic import whole_file, whole_folder
 from aam_nb.study.base import StudyBase
 from aam_nb.study.csv_files import write_csv
@@ -162,7 +162,7 @@ def _write_by_asv(study: StudyBase, group: Any) -> None:
 
 def write_folder(study: StudyBase, folder: str | Path) -> Path:
     """What `Study.save` does."""
-    folder = Path(folder).resolve()
+    folder = to_path(folder, "a folder to write").resolve()
     if folder.is_file() or (folder.is_dir() and any(folder.iterdir()) and not (folder / SAVED).is_file()):
         raise StudyError(
             f"{folder} exists and is not a saved study, so it is left as it is. Expected a new or empty folder, or an earlier study. "
@@ -236,7 +236,7 @@ def _refuse_unlike(names: pd.DataFrame, path: Path) -> None:
 
 def read_folder(folder: str | Path, *, lazy: bool) -> dict[str, Any]:
     """The parts of the study that `write_folder` wrote, by their names in `Study`, and `content_sha256`."""
-    folder = Path(folder)
+    folder = to_path(folder, "a saved study")
     if not (folder / SAVED).is_file():
         raise FileNotFoundError(
             f"{folder} is not a saved study: it has no {SAVED}. Expected what `study.save(folder)` left. "

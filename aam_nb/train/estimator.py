@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from aam_nb.batch.batch import Batch
-from aam_nb.config import ConfigError, ModelConfig, TrainConfig, UserError, to_dict
+from aam_nb.config import ConfigError, ModelConfig, TrainConfig, UserError, to_dict, to_path
 from aam_nb.config.spreadsheet import format_csv
 from aam_nb.model.covariates import Covariates
 from aam_nb.model.module import Network
@@ -222,7 +222,10 @@ class AAM(StudyChecks):
             require_free(out, unfinished=resume)
         # The training.
         network, reference_asvs = plan.make_network(train, self.config, config)
-        folder, vectors = None if out is None else Path(out).resolve(), AsvVectors(disk=config.cache == "disk")
+        folder, vectors = (
+            None if out is None else to_path(out, "a run folder", argument="out").resolve(),
+            AsvVectors(disk=config.cache == "disk"),
+        )
         trainer = Trainer(
             network, train, config, stage=stage, callbacks=callbacks, folder=folder, resumed=resume, vectors=vectors
         )

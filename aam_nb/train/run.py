@@ -14,7 +14,7 @@ import numpy as np
 from safetensors.torch import save
 from torch import Tensor, nn
 
-from aam_nb.config import UserError, count_noun, to_utf8
+from aam_nb.config import UserError, count_noun, to_path, to_utf8
 from aam_nb.config.schema import anything, fields
 from aam_nb.config.stored import MOST_JSON, StoredFile
 from aam_nb.study.atomic import recover_folder, whole_folder
@@ -60,7 +60,7 @@ def write_run(folder: str | Path, files: dict[str, str], weights: dict[str, Tens
     RunError
         The folder holds something that is not a run.
     """
-    folder = Path(folder).resolve()  # so that "." has a name and a parent too
+    folder = to_path(folder, "a run folder").resolve()  # so that "." has a name and a parent too
     require_free(folder)
     with lock_folder(folder), whole_folder(folder) as fresh:
         for name, text in files.items():
@@ -94,7 +94,7 @@ def require_free(folder: str | Path, *, unfinished: bool = True) -> None:
 
     `unfinished` says whether a folder with the checkpoint of an unfinished training may be written to.
     """
-    folder = Path(folder)
+    folder = to_path(folder, "a run folder")
     recover_folder(folder.resolve())
     is_run = all((folder / name).is_file() for name in FILES)
     is_started = folder.is_dir() and {p.name for p in folder.iterdir()} <= {*KEPT}
@@ -113,7 +113,9 @@ def require_free(folder: str | Path, *, unfinished: bool = True) -> None:
 
 def stored(folder: str | Path, name: str) -> StoredFile:
     """A file of a run, as it is read."""
-    return StoredFile(path=Path(folder) / name, error=RunError, expected="what `model.save(folder)` wrote")
+    return StoredFile(
+        path=to_path(folder, "a run folder") / name, error=RunError, expected="what `model.save(folder)` wrote"
+    )
 
 
 def read_run(folder: str | Path) -> tuple[dict[str, Any], TensorFile]:
@@ -124,7 +126,7 @@ def read_run(folder: str | Path) -> tuple[dict[str, Any], TensorFile]:
     RunError
         A file is missing, cannot be read, is of a newer format, or does not hold what `aam_nb.train.run_schema` says.
     """
-    folder = Path(folder)
+    folder = to_path(folder, "a run folder")
     recover_folder(folder.resolve())
     missing = [name for name in FILES if not stored(folder, name).exists()]
     if missing and (folder / "checkpoints").is_dir():

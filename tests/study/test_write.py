@@ -24,7 +24,7 @@ from aam_nb.study.atomic import NotWrittenError, whole_file
 from aam_nb.study.errors import FormatError, StudyError
 from aam_nb.study.study import Study
 
-EVIL = ["<script>alert(1)</script>", 'it\'s "quoted"', "two\nlines", "x" * 10_000, "blank in it", "café ☕", "#hash"]
+EVIL = ["<script>alert(1)</script>", 'it\'s "quoted"', "two  blanks", "x" * 10_000, "blank in it", "café ☕", "=1+1"]
 SPLIT = {"part": "test", "target": "ph", "group": None, "test_size": 0.2, "seed": 0, "fold": None}
 
 

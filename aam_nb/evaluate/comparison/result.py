@@ -20,6 +20,7 @@ from aam_nb.config import (
     format_p,
     format_score,
     format_signed,
+    to_path,
 )
 from aam_nb.evaluate.leaks import Leak
 from aam_nb.evaluate.metrics import IN_UNIT, METRICS
@@ -297,7 +298,7 @@ class Comparison:
         NotWrittenError
             The folder cannot be written to.
         """
-        folder = Path(folder)
+        folder = to_path(folder, "a folder to write")
         text = json.dumps(self.to_dict(), indent=1, ensure_ascii=False)
         with lock_folder(folder):
             for name in TABLES:
@@ -318,7 +319,7 @@ class Comparison:
         """
         from aam_nb.evaluate.comparison.stored_comparison import read_comparison
 
-        return cls(**read_comparison(Path(folder)))
+        return cls(**read_comparison(to_path(folder, "a saved comparison")))
 
     # -- shown --------------------------------------------------------------------------------------------------------
 

@@ -18,6 +18,7 @@ from aam_nb.config import (
     cut_list,
     format_number,
     make_config,
+    to_path,
 )
 from aam_nb.evaluate.resampling import bootstrap_mean_interval
 from aam_nb.explain.attribution.methods import PRECISION
@@ -265,7 +266,7 @@ class Attributions:
 
     def save(self, path: str | Path) -> Path:
         """Write `to_frame()` as CSV; a file of that name is replaced once the new one is complete."""
-        path = Path(path)
+        path = to_path(path, "a file to write")
         write_csv(self.to_frame(), path)
         return path
 

@@ -14,7 +14,7 @@ from IPython.core.getipython import get_ipython
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from aam_nb.config import UserError
+from aam_nb.config import UserError, to_path
 from aam_nb.config.spreadsheet import format_csv
 from aam_nb.study.atomic import whole_file
 
@@ -59,7 +59,7 @@ class Twin:
         ExplorerError
             Another kind of file.
         """
-        path = Path(path)
+        path = to_path(path, "a file to write", example="'figure.png'")
         kind, kinds = path.suffix.lower(), (*FIGURES, *TABLES, *self.pages)
         if kind not in kinds:
             raise ExplorerError(

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, cast
 
-from aam_nb.config import UserError
+from aam_nb.config import UserError, to_path
 from aam_nb.study.errors import FormatError
 from aam_nb.study.readers.file_kinds import recognise_zip, refuse_foreign
 
@@ -87,7 +87,7 @@ def unpacked(path: str | Path, what: str) -> Iterator[Source]:
     FormatError
         It is empty, damaged, of a kind that no reader reads (see `file_kinds`), or unpacks to more than is sane.
     """
-    path = Path(path)
+    path = to_path(path, what)
     if not path.is_file():
         raise FileNotFoundError(f"{path} is not a file. Expected {what}. Check the path.")
     with path.open("rb") as file:

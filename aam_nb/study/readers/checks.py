@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,13 +11,35 @@ import pandas as pd
 from scipy import sparse
 
 from aam_nb.arrays import Array, Ints
-from aam_nb.config import count_noun, cut_list
+from aam_nb.config import count_noun, cut_list, cut_repr
 from aam_nb.study.errors import StudyError
 from aam_nb.study.letters import DNA_LETTERS
 
 Ids = Sequence[str] | pd.Index
 MOST_COUNT = 2**31 - 1
 """Reads that one sample can have of one ASV; no sequencer gives more."""
+UNFIT_IDS = [
+    (
+        "a line break, a tab or another control character",
+        "printable text",
+        "Rename them: `[re.sub(r'\\s+', ' ', i).strip() for i in ids]` makes blanks of line breaks and tabs.",
+        re.compile("[\\x00-\\x1f\\x7f-\\x9f\u2028\u2029]"),
+    ),
+    (
+        "a blank at an end",
+        "none: files are read without it, and the id would no longer match",
+        "Cut it off in all files alike: `[i.strip() for i in ids]`.",
+        re.compile(r"\A\s|\s\Z"),
+    ),
+    ("text that is not UTF-8", "UTF-8", "Rename them.", re.compile("[\ud800-\udfff]")),
+    (
+        "`#` in front",
+        "other ids: a line that begins so is a comment in metadata, for QIIME 2 too",
+        "Rename them in all files alike: `[i.lstrip('#') for i in ids]`.",
+        re.compile("\\A#"),
+    ),
+]
+"""What an id may not hold: in words, what was expected, what to do, and how it is found. The last is of samples alone."""
 
 
 def refuse_duplicates(ids: pd.Index, noun: str) -> None:
@@ -29,14 +52,36 @@ def refuse_duplicates(ids: pd.Index, noun: str) -> None:
         )
 
 
-def refuse_missing_ids(ids: pd.Index, noun: str) -> None:
-    """Refuse ids that are None, NaN or blank (`StudyError`)."""
-    missing = np.flatnonzero(ids.isna() | np.array([not str(i).strip() for i in ids], dtype=bool))
-    if len(missing):
+def refuse_bad_ids(ids: Ids, noun: str, where: str = "") -> None:
+    """Refuse (`StudyError`) ids that no file can hold so that they are read again: the one rule for all ways in which a study is made.
+
+    An id is text; it is not empty, has no blank at its ends, no line break, tab or other control character and nothing that is not
+    UTF-8. The id of a sample does not begin with `#`, which begins a comment in metadata.
+
+    Parameters
+    ----------
+    ids
+        As they were given.
+    noun
+        What has them: "sample", "feature", "ASV".
+    where
+        What holds them, for the message: a file; empty for what is in memory.
+    """
+    names = list(ids)
+    of = f" of {where}" if where else ""
+    missing = [k for k, i in enumerate(names, start=1) if i is None or i != i or not str(i).strip()]
+    if missing:
         raise StudyError(
-            f"{len(missing)} of {count_noun(len(ids), f'{noun} id')} {'is' if len(missing) == 1 else 'are'} missing (place "
-            f"{cut_list(missing + 1)}). Expected text for each. Name them, or leave them out."
+            f"{len(missing)} of {count_noun(len(names), f'{noun} id')}{of} {'is' if len(missing) == 1 else 'are'} missing (place "
+            f"{cut_list(missing)}). Expected text for each. Name them, or leave them out."
         )
+    for what, expected, fix, pattern in UNFIT_IDS[: None if noun == "sample" else -1]:
+        unfit = [i for i in map(str, names) if pattern.search(i)]
+        if unfit:
+            raise StudyError(
+                f"{count_noun(len(unfit), f'{noun} id')}{of} {'has' if len(unfit) == 1 else 'have'} {what} "
+                f"({cut_list(map(cut_repr, unfit), 3)}). Expected {expected}. {fix}"
+            )
 
 
 def refuse_not_dna(asv_ids: pd.Index) -> None:

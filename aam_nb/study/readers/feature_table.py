@@ -9,7 +9,7 @@ from scipy import sparse
 
 from aam_nb.config import cut_list
 from aam_nb.study.errors import StudyError
-from aam_nb.study.readers.checks import refuse_duplicates
+from aam_nb.study.readers.checks import refuse_bad_ids, refuse_duplicates
 from aam_nb.study.readers.disk import DiskTable
 
 
@@ -48,10 +48,7 @@ class FeatureTable:
                     f"The {self.format} table has no {noun}s ({len(self.sample_ids)} samples x {len(self.feature_ids)} features). Expected "
                     "at least one. Check the filters that made it, and export it again."
                 )
-            if "" in ids:
-                raise StudyError(
-                    f"A {noun} of the {self.format} table has an empty id. Expected a name for each. Name it and read again."
-                )
+            refuse_bad_ids(ids, noun, f"the {self.format} table")
         refuse_duplicates(pd.Index(self.sample_ids), "sample")
 
 

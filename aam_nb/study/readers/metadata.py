@@ -13,11 +13,13 @@ from typing import Any, get_args
 import numpy as np
 import pandas as pd
 
-from aam_nb.config import UserError, count_noun, cut_list
+from aam_nb.config import UserError, count_noun, cut_list, to_path
 from aam_nb.config.spreadsheet import escape_cell, restore_cell
 from aam_nb.study.atomic import whole_file
 from aam_nb.study.columns import describe_own_spellings, is_numeric_column
+from aam_nb.study.errors import StudyError
 from aam_nb.study.readers.archives import Source, unpacked
+from aam_nb.study.readers.checks import refuse_bad_ids
 from aam_nb.study.readers.columns import NUMBER, ColumnType, MetadataError, convert_cells, guess, is_missing
 from aam_nb.study.readers.sheets import ID_NAMES, Row, Sheet, plain, quoted, read_sheet
 
@@ -167,6 +169,10 @@ def _ids(
             f"{quoted(first)}. Each sample has one row, named in the first column. Remove the extra rows, or put the column of sample ids "
             "first."
         )
+    try:
+        refuse_bad_ids(ids, "sample", name)
+    except StudyError as error:
+        raise MetadataError(str(error)) from error
     by_key: dict[str, list[str]] = {}
     for i in ids:
         by_key.setdefault("".join(i.casefold().split()), []).append(i)
@@ -250,13 +256,11 @@ def write_metadata(metadata: pd.DataFrame, path: str | Path) -> Path:
     >>> aam.read_metadata(path).shape
     (16, 4)
     """
-    path = Path(path)
-    hashed = [i for i in metadata.index if str(i).lstrip().startswith("#")]
-    if hashed:
-        raise MetadataError(
-            f"{len(hashed)} of {len(metadata)} sample ids start with # ({cut_list(hashed)}). Expected other ids: lines that start so are "
-            "comments, for QIIME 2 too. Rename them."
-        )
+    path = to_path(path, "a file to write")
+    try:
+        refuse_bad_ids(metadata.index, "sample")
+    except StudyError as error:
+        raise _not_again(error) from error
     written = [_written(column, path) for _, column in metadata.items()]
     kinds = [kind for kind, _ in written]
     buffer = io.StringIO()
@@ -277,11 +281,15 @@ def write_metadata(metadata: pd.DataFrame, path: str | Path) -> Path:
         raw = text.encode()
         back = _parse(text, path.name, {})[0]
     except (UserError, UnicodeEncodeError) as error:
-        raise MetadataError(f"The metadata cannot be written so that they can be read again: {error}") from error
+        raise _not_again(error) from error
     _check_same(metadata, back)
     with whole_file(path) as fresh:
         fresh.write_bytes(raw)
     return path
+
+
+def _not_again(error: Exception) -> MetadataError:
+    return MetadataError(f"The metadata cannot be written so that they can be read again: {error}")
 
 
 def _written(column: pd.Series, path: Path) -> tuple[ColumnType, list[object]]:

@@ -16,6 +16,13 @@ HASHED_NAMES = ID_NAMES | {"sample", "samples", "name", "otu", "asv", "feature"}
 SEPARATORS = {"\t": "tabs", ",": "commas", ";": "semicolons"}
 RANK_PREFIX = re.compile(r"(?:^|[;,\s])(?:[dkpcofgs]|sk|D_\d{1,2})__", re.ASCII)
 """In a lineage, whose semicolons separate names and not columns."""
+HEADER_LINES = 100
+"""Lines among which a header is looked for that holds line breaks."""
+LONGEST_FIELD = 5
+"""Lines that a quoted field of a header may hold."""
+WHOLE_QUOTE = re.compile(r'(^|[\t,;]) *"(?:[^"]|"")*"(?= *(?:[\t,;\n]|$))')
+OPEN_QUOTE = re.compile(r'(?:^|[\t,;]) *"')
+"""A quoted field, and a quote that begins a field."""
 DIRECTIVES = ("#q2:", "#sk:", "#aam:")
 """Starts of lines that say something of the columns: QIIME 2's, scikit-bio's and ours."""
 
@@ -140,7 +147,7 @@ def read_sheet(text: str, name: str, *, ids_alone: bool = False) -> Sheet:
             "tab-separated text in UTF-8."
         )
     lines = text.split("\n")
-    first = _first_row(lines)
+    first = _first_row(join_open_quotes(lines, HEADER_LINES))
     bare = re.sub('"[^"]*"', "", first)
     semicolons = bare.count(";") > bare.count(",") and not RANK_PREFIX.search(first)
     separator = "\t" if "\t" in first else ";" if semicolons else ","
@@ -182,6 +189,25 @@ def one_column(name: str, first: str) -> FormatError:
         f"{name} has 1 column (it starts: {quoted(first)}). Expected ids and at least one more column, separated by tabs, commas or "
         f"semicolons{blanks}. Save it as tab-separated text."
     )
+
+
+def join_open_quotes(lines: list[str], most: int) -> list[str]:
+    """The lines, of which the first few are joined with those that follow where a quoted field holds the line break.
+
+    Where a quote that opens a field is not closed within `LONGEST_FIELD` lines, its line stays as it is.
+    """
+    joined: list[str] = []
+    at = 0
+    while at < len(lines) and len(joined) < most:
+        size = next((n for n in range(1, LONGEST_FIELD + 1) if not _is_open("\n".join(lines[at : at + n]))), 1)
+        joined.append("\n".join(lines[at : at + size]))
+        at += size
+    return joined + lines[at:]
+
+
+def _is_open(text: str) -> bool:
+    """Whether a quote that begins a field is not closed."""
+    return '"' in text and bool(OPEN_QUOTE.search(WHOLE_QUOTE.sub(r"\1", text)))
 
 
 def _records(lines: list[str], separator: str, name: str) -> list[Row]:

@@ -53,7 +53,15 @@ LEAST_ROWS = 3
 """Rows from which on what a column holds can tell that it is no sample."""
 LEAST_NUMBERED = 10
 """Rows from which on 1, 2, 3 … are numbers of rows and no counts."""
-KEEP = "rename the column to keep it as a sample"
+
+
+def how_to_keep(num: int) -> str:
+    """What to do where one of the columns, or the only one, is a sample."""
+    return (
+        "rename the column to keep it as a sample"
+        if num == 1
+        else "rename those columns that are samples, to keep them"
+    )
 
 
 def is_total_name(name: str) -> bool:
@@ -141,12 +149,12 @@ def find_total_rows(names: Sequence[str], counts: sparse.csr_array) -> Bools:
 
 def describe_aside(kinds: dict[str, list[str]], noun: str = "column") -> list[str]:
     """Notes on what was set aside, and how to keep it."""
-    return [
-        f"set aside the {noun}{'s' if len(labels) > 1 else ''} {cut_list(map(repr, labels))}, {kind}: no sample; {KEEP}"
-        if noun == "column"
-        else f"set aside the {noun}{'s' if len(labels) > 1 else ''} {cut_list(map(repr, labels))}, {kind}"
-        for kind, labels in kinds.items()
-    ]
+    notes = []
+    for kind, labels in kinds.items():
+        ending = "" if len(labels) == 1 else "s"
+        keep = f": no sample{ending}; {how_to_keep(len(labels))}" if noun == "column" else ""
+        notes.append(f"set aside the {noun}{ending} {cut_list(map(repr, labels))}, {kind}{keep}")
+    return notes
 
 
 def describe_odd_samples(samples: Sequence[str]) -> list[str]:

@@ -11,7 +11,7 @@ from aam_nb.study.errors import FormatError
 from aam_nb.study.letters import DNA
 from aam_nb.study.readers.archives import Source
 from aam_nb.study.readers.columns import NUMBER
-from aam_nb.study.readers.side_columns import KEEP, SEQUENCE_NAMES, is_side_name, is_total_name
+from aam_nb.study.readers.side_columns import SEQUENCE_NAMES, how_to_keep, is_side_name, is_total_name
 from aam_nb.study.readers.table_layout import CORNERS, SAMPLE_CORNERS, Layout, bare
 from aam_nb.study.readers.taxonomy import PREFIXES, RANKS, TAXON_COLUMNS, plain_names, rank_columns
 
@@ -98,7 +98,7 @@ def assign_roles(source: Source, layout: Layout, rows: Sequence[list[str]]) -> R
     if aside:
         told, one = cut_list([repr(header[k]) for k in aside], 8), len(aside) == 1
         notes.append(
-            f"set aside the column{'' if one else 's'} {told}: by the name no sample{'' if one else 's'}; {KEEP}"
+            f"set aside the column{'' if one else 's'} {told}: by the name no sample{'' if one else 's'}; {how_to_keep(len(aside))}"
         )
     return Roles(ids, counts, ranks, sequence, [*aside, *blank], notes)
 

@@ -14,7 +14,7 @@ from aam_nb.study.errors import FormatError
 from aam_nb.study.letters import DNA_ID
 from aam_nb.study.readers.archives import Source, first_line
 from aam_nb.study.readers.columns import NUMBER
-from aam_nb.study.readers.sheets import quoted
+from aam_nb.study.readers.sheets import HEADER_LINES, join_open_quotes, quoted
 
 CORNERS = {
     *("otuid", "otu", "otus", "featureid", "feature", "features", "asvid", "asv", "asvs", "otuids", "zotu", "zotuid"),
@@ -28,6 +28,8 @@ DECLARED = re.compile(r'"?sep=(.)"?\s*', re.IGNORECASE)
 """Excel's own first line that says what separates fields."""
 THOUSANDS = re.compile(r"(?:^|,)[1-9]\d{0,2},\d{3}(?:,|$)")
 """Two fields that may be one count with a comma between its thousands."""
+MARKED_NUMBER = re.compile(r"[+-]?\d+(?:[.,' \u00a0\u2009\u202f\u2019]\d+)+", re.ASCII)
+SEPARATORS = "\t,;"
 BLANK = " \t,;\"'\ufeff"
 
 
@@ -95,7 +97,7 @@ def find_layout(source: Source, text: str) -> Layout:
     FormatError
         There is no header, no row, or one column.
     """
-    lines = text.split("\n")
+    lines = join_open_quotes(text.split("\n"), HEADER_LINES)
     filled = [k for k, line in enumerate(lines) if line.strip(BLANK)]
     if not filled:
         raise FormatError(f"{source.name} holds no text. Expected a feature table. Export it again.")
@@ -104,7 +106,7 @@ def find_layout(source: Source, text: str) -> Layout:
     filled = filled[1:] if declared else filled
     first = next((i for i, k in enumerate(filled) if not lines[k].lstrip(BLANK).startswith("#")), len(filled))
     above, below = [lines[k] for k in filled[:first]], [lines[k] for k in filled[first : first + LOOK_AT]]
-    if not below and not any(s in line for line in above[-1:] for s in "\t,;"):
+    if not below and not any(s in line for line in above[-1:] for s in SEPARATORS):
         raise FormatError(f"{source.name} holds nothing but comments. Expected a feature table. Export it again.")
     separator = declared[1] if declared else _separator(source, above, below)
     hashed = [_fields(line, separator) for line in above]
@@ -143,16 +145,20 @@ def _fields(line: str, separator: str) -> list[str]:
 
 
 def _separator(source: Source, above: list[str], below: list[str]) -> str:
-    """What divides the rows into the same number of fields, more than one, outside of quotes; a tab where there is one."""
-    lines = below or above[-1:]
+    """What divides the rows, and a header above them that begins with `#`, into the same number of fields, more than one, outside of
+    quotes; a tab where there is one."""
+    named = above[-1:] if any(_names_ids(_fields(line, s)) for line in above[-1:] for s in SEPARATORS) else []
+    lines = [*named, *below] or above[-1:]
     headers = [*above[-1:], *below[:3]]  # a title may stand above it
     scores = {}
-    for separator in "\t,;":
-        widths = Counter(len(_fields(line, separator)) for line in lines)
+    for separator in SEPARATORS:
+        divided = [_fields_outside_quotes(line, separator) for line in lines]
+        widths = Counter(divided)
         if max(widths) > 1 and (len(lines) == 1 or any(len(_fields(line, separator)) > 1 for line in headers)):
             width, times = max(widths.items(), key=lambda item: (item[0] > 1, item[1]))
             in_header = any(len(_fields(line, separator)) == width for line in headers)
-            scores[separator] = (separator == "\t", in_header, times, width)
+            above_too = any(len(_fields(line, separator)) == width for line in above[-1:])
+            scores[separator] = (separator == "\t", in_header, times, above_too, width)
     if not scores:
         if any(len(line.split()) >= 2 for line in lines):
             raise FormatError(
@@ -163,12 +169,32 @@ def _separator(source: Source, above: list[str], below: list[str]) -> str:
     return max(scores, key=lambda separator: scores[separator])
 
 
+def _fields_outside_quotes(line: str, separator: str) -> int:
+    """Number of fields of a line; 1 where the separator stands in quotes alone, which it would cut in two."""
+    try:
+        return len(trim(next(csv.reader([line], delimiter=separator, strict=True), [])))
+    except csv.Error:
+        return len(_fields(line, separator)) if all(_is_cut(line, s) for s in SEPARATORS) else 1
+
+
+def _is_cut(line: str, separator: str) -> bool:
+    try:
+        next(csv.reader([line], delimiter=separator, strict=True), [])
+    except csv.Error:
+        return True
+    return False
+
+
+def _names_ids(cells: list[str]) -> bool:
+    return len(cells) > 1 and bare(cells[0]) in CORNERS | SAMPLE_CORNERS
+
+
 def _hashed_header(hashed: list[list[str]], rows: list[list[str]]) -> int | None:
     """Which of the lines that begin with `#` is the header, if any.
 
     It is one that names a column of features, or the last one where it has as many fields as the rows and they, but not it, are numbers.
     """
-    named = [i for i, cells in enumerate(hashed) if len(cells) > 1 and bare(cells[0]) in CORNERS | SAMPLE_CORNERS]
+    named = [i for i, cells in enumerate(hashed) if _names_ids(cells)]
     if named:
         return named[-1]
     if not hashed:
@@ -182,10 +208,13 @@ def _hashed_header(hashed: list[list[str]], rows: list[list[str]]) -> int | None
 
 def _is_data(cells: list[str]) -> bool:
     """Whether a line holds counts beside its first field, and is no header."""
-    return any(NUMBER.fullmatch(cell.strip()) for cell in cells[1:]) and (
-        2 * sum(bool(NUMBER.fullmatch(cell.strip())) for cell in cells[1:]) >= len(cells) - 1
-        or bool(DNA_ID.fullmatch(cells[0].strip()))
-    )
+    numbers = [_is_number(cell.strip()) for cell in cells[1:]]
+    return any(numbers) and (2 * sum(numbers) >= len(numbers) or bool(DNA_ID.fullmatch(cells[0].strip())))
+
+
+def _is_number(cell: str) -> bool:
+    """Whether a cell is a number, also where it is written with marks that are refused later, such as 1,5 or 1 204."""
+    return bool(NUMBER.fullmatch(cell) or MARKED_NUMBER.fullmatch(cell))
 
 
 def _titles(rows: list[list[str]]) -> int:
@@ -223,7 +252,7 @@ def _refuse_lost_header(source: Source, header: list[str], rows: Sequence[list[s
     like_ids = bool(DNA_ID.fullmatch(header[0])) or (
         any(c.isdigit() for c in header[0]) and all(re.sub(r"\d+", "0", row[0].strip()) == form for row in rows)
     )
-    numbers = [bool(NUMBER.fullmatch(cell)) for cell in header[1:]]
+    numbers = [_is_number(cell) for cell in header[1:]]
     if like_ids and numbers and sum(numbers) >= len(numbers) - 1 and any(numbers):
         raise FormatError(
             f"{source.name} has no header: its first line is a row of counts ({cut_list(header, 4)}). Expected the names of the samples "

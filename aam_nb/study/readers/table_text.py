@@ -192,7 +192,8 @@ def _parse_row_by_row(source: Source, layout: Layout, roles: Roles) -> Cells:
     names, counts = list[str](), list[tuple[Ints, Ints]]()
     texts: dict[int, list[str]] = {k: [] for k in roles.texts}
     width = len(layout.header)
-    thousands, num_plain = "", 0
+    thousands: tuple[str, str, int] | None = None
+    num_plain = 0
     for number, row in enumerate(layout.rows(source), start=1):
         row = roles.joined(row, layout.separator, width)
         if len(row) == 1 and row[0].lstrip().startswith("#"):
@@ -207,21 +208,28 @@ def _parse_row_by_row(source: Source, layout: Layout, roles: Roles) -> Cells:
             texts[k].append(row[k])
         counts.append(_counts_of(source, row, roles, layout.header))
         thousands = thousands or next(
-            (row[k].strip() for k in roles.counts if POINT_THOUSANDS.fullmatch(row[k].strip())), ""
+            ((row[k].strip(), row[roles.ids], k) for k in roles.counts if POINT_THOUSANDS.fullmatch(row[k].strip())),
+            None,
         )
         num_plain += sum("." not in row[k] and row[k].strip() != "0" for k in roles.counts)
     if thousands and num_plain:
-        raise _not_a_count(source, thousands, "", "", "It may be 1 or 1,000: other counts have no decimals.")
+        cell, row_id, k = thousands
+        why = f"It may be {cell.split('.')[0]} or {cell.replace('.', ',')}: other counts have no decimals."
+        raise _not_a_count(source, cell, row_id, _column_name(layout.header, k), why)
     offsets = np.concatenate([[0], np.cumsum([len(positions) for positions, _ in counts])])
     positions, values = (np.concatenate(side) for side in zip(*counts, strict=True))
     table = sparse.csr_array((values, positions, offsets), shape=(len(names), len(roles.counts)))
     return Cells(names, texts, table)
 
 
+def _column_name(header: list[str], k: int) -> str:
+    return header[k] or f"{k + 1}, which has no name"
+
+
 def _not_a_count(source: Source, cell: str, row: str, column: str, why: str) -> FormatError:
-    place = f" in row {cut_list([row])}, column {cut_list([column])}" if row or column else ""
     return FormatError(
-        f"{source.name} has {cell[:40]!r}{place}. Expected a count. {why} Write counts without marks, as 1204."
+        f"{source.name} has {cell[:40]!r} in row {cut_list([row])}, column {cut_list([column])}. Expected a count. {why} Write counts "
+        "without marks, as 1204."
     )
 
 
@@ -229,7 +237,7 @@ def _counts_of(source: Source, row: list[str], roles: Roles, header: list[str]) 
     """Places and values of one row's counts; zeros are left out."""
     wrong = next((k for k in roles.counts if not PLAIN.fullmatch(row[k])), None)
     if wrong is not None:
-        cell, where = row[wrong].strip(), (row[roles.ids], header[wrong] or f"{wrong + 1}, which has no name")
+        cell, where = row[wrong].strip(), (row[roles.ids], _column_name(header, wrong))
         if THOUSANDS.fullmatch(cell):
             raise _not_a_count(source, cell, *where, "It seems to have a mark between the thousands.")
         if re.fullmatch(r"\d+,\d+", cell):
@@ -246,7 +254,11 @@ def _counts_of(source: Source, row: list[str], roles: Roles, header: list[str]) 
             re.fullmatch(r"[1-9]\d*", row[j].strip()) for j in roles.counts
         ):
             raise _not_a_count(
-                source, row[k].strip(), row[roles.ids], header[k], "It seems to have a mark between the thousands."
+                source,
+                row[k].strip(),
+                row[roles.ids],
+                _column_name(header, k),
+                "It seems to have a mark between the thousands.",
             )
         name = row[roles.ids].strip()
         features_below = bare(header[roles.ids]) in CORNERS or bool(DNA_ID.fullmatch(name))
