@@ -27,6 +27,10 @@ JSON: dict[str, tuple[bytes, str]] = {
     "a long fraction": (b'{"a": 0.' + b"3" * 5000 + b"}", "too large or too long"),
     "a float too large": (b'{"a": 1e999}', "'1e999', which is too large"),
     "NaN": (b'{"a": NaN}', "it has NaN, which JSON does not have"),
+    "many keys, one twice": (
+        ("{" + ", ".join(f'"k{k}": 1' for k in range(200_000)) + ', "k199999": 1}').encode(),
+        "the key 'k199999' more than once",
+    ),
     "a key twice": (b'{"a": 1, "b": {"c": 1, "c": 2}}', "the key 'c' more than once"),
     "many values": (b"[" + b"1," * 5_000_000 + b"1]", "more than 4,194,304 values"),
 }
@@ -93,6 +97,8 @@ def test_what_is_no_regular_file_is_refused_at_once(tmp_path: Path, case: str) -
 
 
 TABLES: dict[str, tuple[bytes, str]] = {
+    "very many columns": (b"," * 2_000_000 + b"\n", "has 2,000,001 columns; there are 16,384 at most"),
+    "too many columns": (",".join(map(str, range(20_000))).encode(), "has 20,000 columns; there are 16,384 at most"),
     "a column twice": (b"a,b,a\n1,2,3\n", "has the column 'a' more than once"),
     "a column lacks": (b"a,c\n1,2\n", "has no column 'b'"),
     "nothing": (b"", "has no column 'b'"),

@@ -13,6 +13,7 @@ import math
 import os
 import re
 import stat
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -34,6 +35,8 @@ MOST_DEPTH = 32
 """Most lists and objects of a JSON file within one another."""
 MOST_DIGITS = 100
 """Most characters of a number."""
+MOST_CELLS, MOST_COLUMNS = 2**25, 2**14
+"""Most cells, and most columns, of a CSV file."""
 MOST_TABLE = 2**30
 """Most bytes of a CSV file."""
 KINDS = {
@@ -208,14 +211,18 @@ class StoredFile:
             text = self.read(most).decode("utf-8-sig")
             if "\0" in text:
                 raise ValueError("it holds a NUL")
+            if text.count(",") + text.count("\n") + text.count("\r") > MOST_CELLS:
+                raise ValueError(f"it has more than {MOST_CELLS:,} cells")
             rows = [[restore_cell(c) for c in row] for row in csv.reader(_lines(text), strict=True) if row]
         except (UnicodeDecodeError, ValueError, csv.Error) as error:
             if isinstance(error, UserError):
                 raise
             raise self.damage(f"is not CSV ({error})") from error
         header, *cells = rows or [[]]
-        repeated = sorted({name for name in header if header.count(name) > 1}) if len(set(header)) < len(header) else []
+        repeated = sorted(name for name, times in Counter(header).items() if times > 1)
         missing = [name for name in required if name not in header]
+        if len(header) > MOST_COLUMNS:
+            raise self.damage(f"has {len(header):,} columns; there are {MOST_COLUMNS:,} at most")
         if repeated:
             raise self.damage(f"has the column {cut_list(map(repr, repeated))} more than once")
         if missing:
@@ -262,8 +269,7 @@ def _lines(text: str) -> Iterator[str]:
 def _refuse_repeated(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     values = dict(pairs)
     if len(values) < len(pairs):
-        names = [name for name, _ in pairs]
-        repeated = next(name for name in names if names.count(name) > 1)
+        repeated = Counter(name for name, _ in pairs).most_common(1)[0][0]
         raise ValueError(f"it has the key {cut_repr(repeated, 40)} more than once in one object")
     return values
 

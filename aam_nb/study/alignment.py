@@ -234,7 +234,7 @@ def align_tree(study: StudyBase, tree: Tree, step: str, sequences: Mapping[str, 
                 if any(tip in sequences for tip in tip_of.values())
                 else "in capitals, with T for U and without blanks"
             )
-            notes.append(f"{len(tip_of)} tips were renamed {how}")
+            notes.append(f"{count_noun(len(tip_of), 'tip was', 'tips were')} renamed {how}")
             missing = set(tree.missing(study.asv_ids))
     in_order = [a for a in study.asv_ids if a in missing]
     lost = f" ({cut_list(in_order)})" if in_order else ""

@@ -19,6 +19,8 @@ SHORTEST, ALIKE, MOST_NAMES = 4, 0.8, 200
 """Names of at least so many letters, alike by at least so much (`difflib`) and with the same digits, may be slips of the pen. They are
 looked for among so many names at most, as it takes long."""
 
+NUMBER = re.compile(r"([+-]?)(?=\.?\d)(\d*)(?:\.(\d*))?(?:e([+-]?\d+))?", re.ASCII)
+"""A number in small letters: sign, digits before and after the point, exponent."""
 MOST_CLASSES = 1000
 """Distinct values of a column whose spellings are compared."""
 
@@ -45,19 +47,27 @@ def number_groups(group: pd.Series | None, num_samples: int) -> Ints:
 
 
 def spelling_key(name: object) -> str:
-    """A name without what people write in different ways: case, blanks, underscores, dots and dashes within it, and the form of a number.
+    """A name without what people write in different ways: case, blanks, underscores, dots and dashes within it, unseen marks, and the
+    form of a number.
 
     "Yes", "YES " and "yes" have one key, and so have "site A" and "site_a", or "1", "01" and "1.0". "CD+" and "CD-" have two, as have
     "1-2" and "12".
     """
-    word = " ".join(unicodedata.normalize("NFKC", str(name)).casefold().split())
-    try:
-        if re.fullmatch(r"[+-]?[\d.]+(?:e[+-]?\d+)?", word, re.ASCII):
-            return repr(float(word) + 0.0)
-    except ValueError:  # 1.2.3
-        pass
+    word = "".join(c for c in unicodedata.normalize("NFKC", str(name)) if unicodedata.category(c) != "Cf")
+    word = " ".join(word.casefold().split())
+    if NUMBER.fullmatch(word):
+        return _number_key(word)
     word = re.sub(r"(?<=\w)[\s_.-]+(?=\w)", " ", word.strip("_ "))
     return re.sub(r"(?<=[^\W\d]) | (?=[^\W\d])", "", word)
+
+
+def _number_key(word: str) -> str:
+    """Digits and exponent of a number, all of them: floats would take 1234567890123456788 and …789 for one."""
+    sign, whole, part, power = NUMBER.fullmatch(word).groups()  # type: ignore[union-attr]
+    digits = (whole + (part or "")).lstrip("0")
+    stripped = digits.rstrip("0")
+    scale = (int(power) if power and len(power) < 10 else 0) - len(part or "") + len(digits) - len(stripped)
+    return f"{'-' if sign == '-' and stripped else ''}{stripped or 0}e{scale if stripped else 0}"
 
 
 def find_near_spellings(names: Iterable[object], known: Iterable[object]) -> dict[str, str]:

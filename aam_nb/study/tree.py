@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from skbio import TreeNode
 
 
+LONGEST = 1e30
+"""Longest branch: sums over all branches of a tree stay finite in float32."""
+
 Arrays: TypeAlias = tuple[Ints, Floats, tuple[str | None, ...]]
 
 
@@ -403,9 +406,17 @@ def _split_root(parent: Ints, length: Floats, names: tuple[str | None, ...]) -> 
 
 def _refuse_lengths(length: Floats, names: tuple[str | None, ...]) -> None:
     def number(bad: Ints) -> str:
-        return f"{len(bad)} of {count_noun(len(length) - 1, 'branch', 'branches')} {'has' if len(bad) == 1 else 'have'}"
+        return (
+            f"{len(bad):,} of {count_noun(len(length) - 1, 'branch', 'branches')} {'has' if len(bad) == 1 else 'have'}"
+        )
 
     missing = np.flatnonzero(~np.isfinite(length))
+    huge = np.flatnonzero(np.abs(length) > LONGEST)
+    if len(huge) and not len(missing):
+        raise TreeError(
+            f"{number(huge)} a length beyond {LONGEST:g} (first: {length[huge[0]]:g} above {_short(names[huge[0]])}). Every branch needs "
+            "a length in substitutions per site, whose sums are finite. Export the tree again."
+        )
     if len(missing):
         what = "a length that is not finite" if np.isinf(length[missing]).all() else "no length"
         raise TreeError(

@@ -721,3 +721,10 @@ def test_a_column_of_very_many_texts_is_read_in_no_time() -> None:
     start = time.perf_counter()
     assert len(_parse(text, "m.tsv", {})[0]) == 50_000
     assert time.perf_counter() - start < 20
+
+
+def test_numbers_with_their_unit_are_told(tmp_path: Path) -> None:
+    notes = _parse("id\tage\na\t41.04 yr\nb\t38 yr\nc\t40.5 yr\n", "m.tsv", {})[1]
+    assert notes == [
+        "column 'age' is text: its numbers have a unit behind them ('38 yr', '40.5 yr', '41.04 yr'); without 'yr' it is numeric"
+    ]

@@ -188,8 +188,8 @@ def test_other_tables_with_a_column_per_rank(tmp_path: Path) -> None:
 def test_what_was_left_out_is_told(tmp_path: Path) -> None:
     text = "# v1\nFeature ID\tTaxon\tSource\na\tk__Fungi;s__x;sh__SH1\tu\nb\tk__Fungi;s__y;sh__SH2\tu\nc\tFungi;Ascomycota\tu\n"
     assert notes(text, tmp_path) == [
-        "skipped 1 comment lines (first: line 1, '# v1')",
-        "took the names of 1 distinct lineages without prefixes for ranks from the domain down",
+        "skipped 1 comment line (first: line 1, '# v1')",
+        "took the names of 1 distinct lineage without prefixes for ranks from the domain down",
         f"left out names of ranks other than {', '.join(RANKS)}: sh__ 2x",
         "left out the columns 'Source' of taxonomy.tsv",
     ]
@@ -339,6 +339,15 @@ FORMS = {
     "bars": ("k__Bacteria|p__Firmicutes|c__Bacilli", "k__Bacteria|p__Firmicutes|c__Bacilli"),
     "commas": ("d__Bacteria,p__Firmicutes,c__Bacilli", "d__Bacteria,p__Firmicutes"),
     "bare bars": ("Bacteria|Firmicutes|Bacilli", "Bacteria|Firmicutes"),
+    "slashes": ("k__Bacteria/p__Firmicutes/c__Bacilli", "k__Bacteria"),
+    "dots": ("k__Bacteria.p__Firmicutes.c__Bacilli", "k__Bacteria.p__Firmicutes"),
+    "underscores": ("k__Bacteria_p__Firmicutes_c__Bacilli", "k__Bacteria_p__Firmicutes"),
+    "blanks": ("k__Bacteria p__Firmicutes c__ Bacilli", "k__Bacteria p__Firmicutes"),
+    "a domain alone": ("Bacteria|Firmicutes|Bacilli", "Bacteria", "Unassigned"),
+    "capitals": ("K__Bacteria;P__Firmicutes", "D__Bacteria;P__Firmicutes"),
+    "one underscore": ("k_Bacteria;p_Firmicutes;c_Bacilli", "k_Bacteria;p_Firmicutes"),
+    "brackets": ("Bacteria[100];Firmicutes[99]", "Bacteria[98];Firmicutes[97]"),
+    "colons": ("Bacteria:1.00;Firmicutes:0.99", "Bacteria:0.98;Firmicutes:0.97"),
     "percent": ("Bacteria(100%); Firmicutes(99.5%)", "Bacteria(98%); Firmicutes(97%)"),
 }
 
@@ -347,14 +356,27 @@ FORMS = {
 def test_scores_and_separators_of_other_programs(form: str, tmp_path: Path) -> None:
     text = "id\ttaxon\n" + "".join(f"f{k}\t{lineage}\n" for k, lineage in enumerate(FORMS[form]))
     ranks, told = read(text, tmp_path), " ".join(notes(text, tmp_path))
-    assert ranks["domain"].tolist() == ["Bacteria"] * 2
-    assert ranks["phylum"].tolist() == ["Firmicutes"] * 2
-    assert ("took the bootstrap values" in told) == ("(" in FORMS[form][0])
-    assert ("at bars or commas" in told) == (form in ("bars", "commas", "bare bars"))
+    assert set(ranks["domain"].dropna()) == {"Bacteria"}
+    assert set(ranks["phylum"].dropna()) == {"Firmicutes"}
+    assert ranks["phylum"].notna().sum() == sum("Firmicutes" in lineage for lineage in FORMS[form])
+    assert ("took the bootstrap values" in told) == (form in ("mothur", "percent", "brackets", "colons"))
+    assert ("at bars, commas or other marks" in told) == (";" not in FORMS[form][0])
+
+
+def test_rdp_output_is_no_table_of_ranks(tmp_path: Path) -> None:
+    row = "\t\tBacteria\tdomain\t1.0\tFirmicutes\tphylum\t0.99\n"
+    with pytest.raises(TaxonomyError, match=r"numbers in its first line.*no header.*RDP"):
+        read(f"f1{row}f2{row}", tmp_path)
 
 
 def test_a_name_that_holds_a_separator_is_questioned(tmp_path: Path) -> None:
     assert "1 name holds a separator" in " ".join(notes("id\ttaxon\nf1\tk__Bacteria; p__A|B\n", tmp_path))
+
+
+def test_a_column_of_ranks_that_holds_a_separator_is_questioned(tmp_path: Path) -> None:
+    assert "1 name holds a separator" in " ".join(
+        notes("id,Kingdom,Phylum\nf1,Bacteria|Firmicutes,Firmicutes\n", tmp_path)
+    )
 
 
 def test_scores_in_columns_of_ranks(tmp_path: Path) -> None:

@@ -99,6 +99,7 @@ def test_small_and_odd_trees_are_trees(text: str, tmp_path: Path) -> None:
         ),
         ("((AA:1,CC):1,GG:1);", r"1 of 4 branches has no length \(first: above CC\).*FastTree"),
         ("(AA:1,CC:inf);", r"a length that is not finite \(first: above CC\)"),
+        ("(AA:1,CC:1e308);", r"1 of 2 branches has a length beyond 1e\+30 \(first: 1e\+308 above CC\)"),
         ("(AA:1,CC:nan);", r"no length \(first: above CC\)"),
         ("(AA,CC);", r"2 of 2 branches have no length"),
         ("((AA,CC),(GG,TT));", r"6 of 6 branches have no length"),

@@ -43,6 +43,8 @@ NUMBERS_OTHERWISE = {
     "no numbers": re.compile(r"[<>≤≥~=±−–$€£]+ ?[\d.]+|[\d.]+ ?[%‰*+]"),
 }
 """Cells that are numbers to a reader, and no numbers to a program: by them alone no column is quietly made one of classes."""
+WITH_UNIT = re.compile(rf"{NUMBER.pattern}\s*(?P<unit>[^\W\d_][^\s\d]*)", re.ASCII)
+"""A number and its unit, as `41.04 yr`."""
 FEW = 0.2
 """Largest share of values that keep a column from being numbers, or dates, for which they are named in a note."""
 
@@ -131,7 +133,7 @@ def guess(cells: Sequence[str]) -> tuple[ColumnType, str]:
         num_odd, num_known = sum(c in odd for c in cells), sum(c in present for c in cells)
         if num_odd <= FEW * num_known:
             return "categorical", f"{num_odd} of {num_known} known values are no {noun} ({_some(odd)})"
-    return "categorical", ""
+    return "categorical", _describe_unit(present)
 
 
 def _describe_numbers(odd: set[str], cells: Sequence[str], num_words: int) -> str:
@@ -157,6 +159,14 @@ def _describe_numbers(odd: set[str], cells: Sequence[str], num_words: int) -> st
     # What can only be left out; what is written otherwise can be written anew.
     emptied = set(by_kind) <= {"numbers that are not finite", "errors of a spreadsheet"} and len(odd) < num_words
     return " and ".join(parts) + (": with empty cells in their place it is numeric" if emptied else "")
+
+
+def _describe_unit(present: set[str]) -> str:
+    """Why words are no numbers, where all of them are numbers with one unit behind; empty otherwise."""
+    units = {(match["unit"] if (match := WITH_UNIT.fullmatch(word)) else "") for word in present}
+    if len(units) != 1 or "" in units or len(present) < 3 or not any("." in w or " " in w for w in present):
+        return ""  # two or three such as 12h and 24h are classes
+    return f"its numbers have a unit behind them ({_some(present)}); without {quoted(units.pop())} it is numeric"
 
 
 def _describe_dates(present: set[str]) -> str:

@@ -116,7 +116,9 @@ def _parse(text: str, name: str, types: Mapping[str, ColumnType]) -> tuple[pd.Da
     if missing_words:
         as_words = cut_list([f"{n} {repr(word) if word else 'empty'}" for word, n in missing_words.most_common()])
         by_column = cut_list([f"{n} of {column}" for column, n in frame.isna().sum().items() if n], 12)
-        notes.append(f"{sum(missing_words.values())} metadata values are missing ({as_words}): {by_column}")
+        notes.append(
+            f"{count_noun(sum(missing_words.values()), 'metadata value is', 'metadata values are')} missing ({as_words}): {by_column}"
+        )
     return frame, notes
 
 
@@ -207,7 +209,9 @@ def _types(sheet: Sheet, header: list[str], given: Mapping[str, ColumnType], not
                     f"{' or '.join(allowed)}. Correct the {cut_list(row.cells[:1])} line, or remove it."
                 )
     if declared:
-        notes.append(f"took the types of {len(declared)} metadata columns from the file's own row of types")
+        notes.append(
+            f"took the types of {count_noun(len(declared), 'metadata column')} from the file's own row of types"
+        )
     unknown = [quoted(column) for column in given if column not in header[1:]]
     if unknown:
         raise MetadataError(

@@ -6,7 +6,7 @@ import csv
 import re
 from dataclasses import dataclass
 
-from aam_nb.config import cut_list
+from aam_nb.config import count_noun, cut_list
 from aam_nb.study.errors import FormatError
 
 ID_NAMES = {"id", "sampleid", "samplename", "featureid", "otuid", "asvid"}
@@ -108,11 +108,11 @@ class Sheet:
 
     def notes(self) -> list[str]:
         """What was not read as a row."""
-        notes = [f"skipped {self.num_blank} blank lines"] if self.num_blank else []
+        notes = [f"skipped {count_noun(self.num_blank, 'blank line')}"] if self.num_blank else []
         if self.comments:
             first = self.comments[0]
             notes.append(
-                f"skipped {len(self.comments)} comment lines (first: line {first.line}, {first.cells[0][:40]!r})"
+                f"skipped {count_noun(len(self.comments), 'comment line')} (first: line {first.line}, {first.cells[0][:40]!r})"
             )
         return notes
 

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from scipy import sparse
 
-from aam_nb.config import cut_list
+from aam_nb.config import count_noun, cut_list
 from aam_nb.study.errors import FormatError
 from aam_nb.study.readers.archives import Source
 from aam_nb.study.readers.checks import as_counts, refuse_duplicates
@@ -92,8 +92,8 @@ def _refuse_ragged(source: Source, layout: Layout, rows: list[list[str]]) -> Non
     for number, row in enumerate(rows, start=1):
         if len(row) != width:
             raise FormatError(
-                f"{source.name} has {len(row)} fields in row {number} below its header and {width} in the header. Expected as many. "
-                "A row may be cut off: copy or export it again."
+                f"{source.name} has {count_noun(len(row), 'field')} in row {number:,} below its header and {width} in the header. "
+                "Expected as many. A row may be cut off: copy or export it again."
             )
 
 

@@ -200,8 +200,9 @@ def _parse_row_by_row(source: Source, layout: Layout, roles: Roles) -> Cells:
             continue  # a comment below the header
         if len(row) != width:
             raise FormatError(
-                f"{source.name} has {len(row)} fields in row {number} below its header and {width} in the header. Expected as many. "
-                "A row may be cut off, a value may hold the separator (as 1,204 does in CSV), or the file be no feature table."
+                f"{source.name} has {count_noun(len(row), 'field')} in row {number:,} below its header and {width} in the header. "
+                "Expected as many. A row may be cut off, a value may hold the separator (as 1,204 does in CSV), or the file be no feature "
+                "table."
             )
         names.append(row[roles.ids].strip())
         for k in roles.texts:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -14,6 +14,7 @@ import pandas as pd
 from aam_nb.config import count_noun, cut_list
 from aam_nb.study.errors import FormatError
 from aam_nb.study.readers.archives import Source, unpacked
+from aam_nb.study.readers.columns import NUMBER
 from aam_nb.study.readers.sheets import HASHED_NAMES, Row, Sheet, plain, quoted, read_sheet
 
 RANKS = ("domain", "phylum", "class", "order", "family", "genus", "species")
@@ -24,13 +25,17 @@ RANK_COLUMNS |= {f"rank{i + 1}": i for i in range(len(RANKS))}
 """Place in `RANKS` of a column by its plain name, in tables as DADA2 and (`Rank1`) phyloseq write them."""
 TAXON_COLUMNS = {"taxon", "taxonomy", "lineage", "consensuslineage", "lineages", "taxa"}
 CONFIDENCE_COLUMNS = {"confidence", "consensus"}
-SCORE = re.compile(r"\s*\(\s*\d{1,3}(?:\.\d+)?%?\s*\)$")
-"""Bootstrap support behind a name, as mothur and RDP write it: `Firmicutes(99)`."""
-OTHER_SEPARATOR = re.compile(r"\s*[|,]\s*(?=(?:D_\d{1,3}|[a-z]{1,2})__)", re.ASCII)
+SCORE = re.compile(r"\s*(?:\(\s*{0}\s*\)|\[\s*{0}\s*\]|:{0})$".replace("{0}", r"\d{1,3}(?:\.\d+)?%?"))
+"""Support behind a name, as mothur and RDP write it: `Firmicutes(99)`; or `Firmicutes[99]`, `Firmicutes:0.99`."""
+OTHER_SEPARATOR = re.compile(
+    r"(?:\s*[|,/:.>+\\-]\s*|\s+|(?<=[A-Za-z0-9])_)(?=(?:D_\d{1,3}|sk|[kdpcofgst]|[KDPCOFGST])__)", re.ASCII
+)
 """What divides names with prefixes where it is no semicolon."""
-ODD_NAME = re.compile(r"[|;,]|__|\(\d{1,3}(?:\.\d+)?%?\)$")
+ODD_NAME = re.compile(r"[|;,]|__|^[dkpcofgs]_|\(\d{1,3}(?:\.\d+)?%?\)$")
 """What a name of a taxon seldom holds: a separator, a prefix or a score."""
-PREFIX = re.compile(r"(?:D_(?P<level>\d{1,3})|(?P<letters>[a-z]{0,3}))__(?P<name>.*)", re.ASCII | re.DOTALL)
+PREFIX = re.compile(r"(?:D_(?P<level>\d{1,3})|(?P<letters>[A-Za-z]{0,3}))__(?P<name>.*)", re.ASCII | re.DOTALL)
+SHORT_PREFIX = re.compile(r"(?P<letters>[dkpcofgs])_(?P<name>(?!_).*)", re.ASCII | re.DOTALL)
+"""A prefix with one underscore, where all names of a lineage have one."""
 NO_NAME = {
     *("", "na", "n/a", "nan", "null", "none"),
     *("unassigned", "unclassified", "unidentified", "unknown", "unassignable", "no blast hit"),
@@ -113,7 +118,10 @@ def parse_taxonomy(source: Source) -> tuple[pd.DataFrame, list[str]]:
         frame, more = taxa_of(ids, [r.cells[taxon] for r in rows], name)
         notes += more
     else:
-        frame = _frame(ids, [_of_row(r, ranked, name) for r in rows])
+        _refuse_row_as_header(header, name)
+        taxa = [_of_row(r, ranked, name) for r in rows]
+        frame = _frame(ids, taxa)
+        notes += _describe_odd(taxa)
         if scored := sum(any(SCORE.search(r.cells[k]) for k in ranked.values()) for r in rows):
             notes.append(f"took the bootstrap values, such as (99), off the names of {count_noun(scored, 'row')}")
     sure = next((i for i, n in enumerate(names) if n in CONFIDENCE_COLUMNS), None)
@@ -156,7 +164,7 @@ def taxa_of(ids: Sequence[str], lineages: Sequence[str], name: str) -> tuple[pd.
     num_bare = 0
     distinct = list(dict.fromkeys(lineages))  # each once
     divided = _divide(distinct)
-    num_scored = 0
+    num_scored = num_short = 0
     for lineage, parts in zip(distinct, divided.parts, strict=True):
         num_scored += any(SCORE.search(p) for p in parts)
         parts = [_unquoted(SCORE.sub("", p)) for p in parts]
@@ -164,6 +172,9 @@ def taxa_of(ids: Sequence[str], lineages: Sequence[str], name: str) -> tuple[pd.
         while parts and not parts[-1]:
             parts.pop()
         matches = [m for p in parts if (m := PREFIX.fullmatch(p))]
+        if not matches and parts and all(map(SHORT_PREFIX.fullmatch, parts)):
+            matches = [m for p in parts if (m := SHORT_PREFIX.fullmatch(p))]
+            num_short += 1
         try:
             if not matches:
                 by_lineage[lineage] = _by_place(parts)
@@ -182,18 +193,29 @@ def taxa_of(ids: Sequence[str], lineages: Sequence[str], name: str) -> tuple[pd.
         notes.append(
             f"took the bootstrap values, such as (99), off the names of {count_noun(num_scored, 'distinct lineage')}"
         )
-    odd = sorted({taxon for taxa in by_lineage.values() for taxon in taxa if taxon and ODD_NAME.search(taxon)})
-    if odd:
-        notes.append(
-            f"{count_noun(len(odd), 'name holds', 'names hold')} a separator, a prefix or a score ({cut_list(map(quoted, odd), 3)}): is it "
-            "one name? Lineages are divided by semicolons"
-        )
+    if num_short:
+        notes.append(f"took k_, p_ and so on for prefixes of ranks in {count_noun(num_short, 'distinct lineage')}")
+    notes += _describe_odd(by_lineage.values())
     if num_bare:
-        notes.append(f"took the names of {num_bare} distinct lineages without prefixes for ranks from the domain down")
+        notes.append(
+            f"took the names of {count_noun(num_bare, 'distinct lineage')} without prefixes for ranks from the domain down"
+        )
     if beyond:
         counts = cut_list([f"{p}__ {n}x" for p, n in beyond.most_common()])
         notes.append(f"left out names of ranks other than {', '.join(RANKS)}: {counts}")
     return _frame(ids, [by_lineage[lineage] for lineage in lineages]), notes
+
+
+def _describe_odd(lineages: Iterable[Taxa]) -> list[str]:
+    """A note on names that seem to be more than one name."""
+    odd = sorted({taxon for taxa in lineages for taxon in taxa if taxon and ODD_NAME.search(taxon)})
+    if not odd:
+        return []
+    holds = "name holds" if len(odd) == 1 else "names hold"
+    return [
+        f"{len(odd):,} {holds} a separator, a prefix or a score ({cut_list(map(quoted, odd), 3)}): is it one name? Lineages are divided by "
+        "semicolons"
+    ]
 
 
 @dataclass(frozen=True)
@@ -207,7 +229,11 @@ class Divided:
 def _divide(lineages: list[str]) -> Divided:
     """Each lineage as its names: divided by semicolons, else by bars or commas before prefixes, else by bars where all have them."""
     semicolons = any(";" in lineage for lineage in lineages)
-    bars = not semicolons and sum("|" in lineage for lineage in lineages) > len(lineages) / 2
+    barred = [lineage for lineage in lineages if "|" in lineage]
+    tops = {lineage.split("|")[0].strip() for lineage in barred}
+    alone = [lineage for lineage in lineages if "|" not in lineage]  # a domain alone, or no name, has no bar
+    bars = not semicolons and bool(barred) and all(_known(i) is None or i.strip() in tops for i in alone)
+    bars = bars or (not semicolons and len(barred) > len(alone))
     parts, num_others = [], 0
     for lineage in lineages:
         if ";" in lineage or not (bars or OTHER_SEPARATOR.search(lineage)):
@@ -216,21 +242,20 @@ def _divide(lineages: list[str]) -> Divided:
             num_others += 1
             parts.append(OTHER_SEPARATOR.split(lineage) if OTHER_SEPARATOR.search(lineage) else lineage.split("|"))
     example = next((lineage for lineage in lineages if OTHER_SEPARATOR.search(lineage) or "|" in lineage), "")
-    note = (
-        f"divided {count_noun(num_others, 'distinct lineage')} at bars or commas, not at semicolons ({quoted(example)})"
-    )
+    note = f"divided {count_noun(num_others, 'distinct lineage')} at bars, commas or other marks, not at semicolons ({quoted(example)})"
     return Divided(parts, [note] if num_others else [])
 
 
 def _by_prefix(matches: list[re.Match[str]], beyond: Counter[str]) -> Taxa:
     """Names by rank; those of other ranks are counted in `beyond`."""
     taxa: list[str | None] = [None] * len(RANKS)
-    has_domain = any(m["letters"] in ("d", "sk") for m in matches)
+    letters = [(m.groupdict().get("letters") or "").lower() for m in matches]
+    has_domain = "d" in letters or "sk" in letters
     deepest = -1
-    for match in matches:
+    for match, prefix in zip(matches, letters, strict=True):
         rank = _rank_of(match)
-        if rank is None or (match["letters"] == "k" and has_domain):
-            beyond.update([match["letters"]] if match["letters"] and _known(match["name"]) else [])
+        if rank is None or (prefix == "k" and has_domain):
+            beyond.update([prefix] if prefix and _known(match["name"]) else [])
             continue
         if rank <= deepest:
             raise TaxonomyError(f"has ranks twice or out of order. Expected {', '.join(RANKS)}, in that order")
@@ -240,11 +265,12 @@ def _by_prefix(matches: list[re.Match[str]], beyond: Counter[str]) -> Taxa:
 
 def _rank_of(match: re.Match[str]) -> int | None:
     """Position in `RANKS` of a prefix; None for ranks that are not there, as strains (`t__`)."""
-    if match["level"] is None:
-        return PREFIXES.get(match["letters"])
-    if int(match["level"]) >= len(RANKS):
-        raise _too_deep(int(match["level"]) + 1)
-    return int(match["level"])
+    level = match.groupdict().get("level")
+    if level is None:
+        return PREFIXES.get(match["letters"].lower())
+    if int(level) >= len(RANKS):
+        raise _too_deep(int(level) + 1)
+    return int(level)
 
 
 def _by_place(parts: list[str]) -> Taxa:
@@ -321,6 +347,17 @@ def is_lineage_row(cells: list[str]) -> bool:
     if len(cells) < 2 or plain(cells[0]) in HASHED_NAMES:
         return False
     return ";" in cells[1] or bool(PREFIX.fullmatch(cells[1])) or cells[1].lower() in NO_NAME - {"", "na", "none"}
+
+
+def _refuse_row_as_header(header: list[str], name: str) -> None:
+    """A first line with numbers in it is a row already, as RDP's classifier writes: its names of ranks stand beside the taxa."""
+    numbers = [cell for cell in header[1:] if NUMBER.fullmatch(cell)]
+    if numbers:
+        raise TaxonomyError(
+            f"{name} has numbers in its first line ({cut_list(map(quoted, header[1:]), 6)}), so it is no header, and names of ranks in "
+            "it are no columns. RDP's classifier writes such files. Expected a column of lineages, `Taxon`, or a column for each rank. "
+            "Write its output so: in R, one row per feature and one column per rank."
+        )
 
 
 def _confidence(cells: list[str], ids: list[str], name: str) -> list[float]:
