@@ -11,6 +11,7 @@ import pytest
 
 import aam_nb as aam
 from aam_nb import config as c
+from aam_nb.config import UserError
 from aam_nb.study import errors
 
 KINDS = [c.SimulateConfig, c.ModelConfig, c.TrainConfig, c.TargetConfig, c.EvaluateConfig]
@@ -291,3 +292,11 @@ def test_a_config_does_not_change(kind: type) -> None:
     config = kind()
     with pytest.raises(FrozenInstanceError):
         setattr(config, next(iter(kind.__dataclass_fields__)), 1)  # type: ignore[attr-defined]
+
+
+def test_a_message_stays_one_short_line_whatever_a_file_put_into_it() -> None:
+    told = str(UserError("t.tsv has the name " + "x\n" * 50_000 + ". Expected a short one. Rename it."))
+    assert len(told) < 3000
+    assert "\n" not in told
+    assert told.startswith("t.tsv has the name x")
+    assert told.endswith("Expected a short one. Rename it.")

@@ -11,7 +11,7 @@ from aam_nb.cli.args import TableArgs
 from aam_nb.cli.messages import MAX_PATH_LENGTH, UsageError, explain_error, print_message
 from aam_nb.config import UnifracConfig, UserError, to_one_line
 from aam_nb.config.spreadsheet import escape_cell
-from aam_nb.study.atomic import whole_file
+from aam_nb.study.atomic import recover_folder, whole_file
 from aam_nb.study.writable import own_descriptor
 
 
@@ -75,6 +75,7 @@ def describe_file(path: Path) -> str:
     """A file's kind and size, or the error that reading it would give."""
     from aam_nb.study.info import what_is
 
+    recover_folder(path.resolve())
     if path.is_dir():  # only a run folder needs torch
         from aam_nb.train.run import FILES
 

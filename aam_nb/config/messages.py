@@ -15,11 +15,17 @@ def to_utf8(text: str) -> str:
     return text.encode("utf-8", "backslashreplace").decode()
 
 
+MOST_MESSAGE = 2400
+"""Most characters of an error's message."""
+
+
 class UserError(Exception):
     """A mistake that its message explains: the command line prints it as one line and exits with code 2."""
 
     def __str__(self) -> str:
-        return to_one_line(str(self.args[0])) if self.args else ""
+        text = to_one_line(str(self.args[0])) if self.args else ""
+        # Whatever name of a file got into it whole: the fault at its beginning and the remedy at its end stay.
+        return text if len(text) <= MOST_MESSAGE else f"{text[: MOST_MESSAGE // 2]} … {text[-MOST_MESSAGE // 3 :]}"
 
 
 class Notice(UserWarning):

@@ -32,6 +32,8 @@ MOST_LINKS = 40
 """Links that are followed, as the system does."""
 PROBE_BYTES = 4096
 """What is written to try a place: the least that a full disk refuses."""
+PROBE = re.compile(r"\.probe\.[0-9a-f]{8}\.new")
+"""Names of what is written to try a place."""
 
 
 class NotWrittenError(UserError, OSError):
@@ -177,20 +179,30 @@ def _try_to_make(path: Path, folder: Path) -> None:
     """Write a probe into a folder, or into the nearest one above it that is there, and remove it."""
     nearest = _nearest(folder)
     probe = nearest / f".probe.{secrets.token_hex(4)}.new"
+    _clear_probes(nearest)
     try:
         if not nearest.is_dir():
             raise OSError(errno.ENOTDIR, "")
         try:
             probe.write_bytes(b"\0" * PROBE_BYTES)
             if nearest != folder:  # /proc and the like have no room for folders
-                probe.unlink()
+                probe.unlink(missing_ok=True)
                 probe.mkdir()
-                probe.rmdir()
+                with suppress(FileNotFoundError):  # another process may clear it too
+                    probe.rmdir()
         finally:
             with suppress(OSError):
                 probe.unlink(missing_ok=True)
     except OSError as error:
         raise not_written(path, error) from error
+
+
+def _clear_probes(folder: Path) -> None:
+    """Remove what processes left that were killed while they tried a place; one that lives does not need its probe to stay."""
+    with suppress(OSError):
+        for probe in [folder / name for name in os.listdir(folder) if PROBE.fullmatch(name)]:
+            with suppress(OSError):
+                probe.rmdir() if probe.is_dir() else probe.unlink()
 
 
 def _nearest(folder: Path) -> Path:

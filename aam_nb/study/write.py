@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from aam_nb.config import count_noun, cut_list, cut_repr, to_path, to_utf8
-from aam_nb.study.atomic import whole_file, whole_folder
+from aam_nb.study.atomic import recover_folder, whole_file, whole_folder
 from aam_nb.study.base import StudyBase
 from aam_nb.study.csv_files import write_csv
 from aam_nb.study.errors import FormatError, StudyError
@@ -237,6 +237,7 @@ def _refuse_unlike(names: pd.DataFrame, path: Path) -> None:
 def read_folder(folder: str | Path, *, lazy: bool) -> dict[str, Any]:
     """The parts of the study that `write_folder` wrote, by their names in `Study`, and `content_sha256`."""
     folder = to_path(folder, "a saved study")
+    recover_folder(folder.resolve())
     if not (folder / SAVED).is_file():
         raise FileNotFoundError(
             f"{folder} is not a saved study: it has no {SAVED}. Expected what `study.save(folder)` left. "

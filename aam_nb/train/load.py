@@ -21,7 +21,7 @@ from aam_nb.train.asv_cache import AsvVectors
 from aam_nb.train.estimator import AAM
 from aam_nb.train.machine import make_accelerator
 from aam_nb.train.new_network import objective_spec
-from aam_nb.train.run import PRETRAINED, as_read_back, load_weights, read_run, stored
+from aam_nb.train.run import PRETRAINED, as_read_back, load_weights, read_run, require_unchanged, stored
 from aam_nb.train.run_schema import read_history, require_names_apart, require_same_spec
 from aam_nb.train.study_check import TrainingAsvs
 from aam_nb.train.tensors import TensorFile, kinds_of
@@ -67,6 +67,7 @@ def load(folder: str | Path, *, device: str = "auto") -> AAM:
     with stored(folder, "config.json").told():
         network.encoder.asv.set_reference(model.reference_asvs)
     load_weights(network, {k: v for k, v in weights.items() if not k.startswith(PRETRAINED)}, folder)
+    require_unchanged(folder)  # last, since other checks say what is wrong and not only where
     pretrained = {k.removeprefix(PRETRAINED): v for k, v in weights.items() if k.startswith(PRETRAINED)}
     accelerator = make_accelerator(replace(model.train_config, precision="fp32"))
     model = model.with_network(network.to(accelerator.device))

@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import shutil
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from aam_nb.config.schema import anything, fields
 from aam_nb.config.stored import MOST_JSON, StoredFile
 from aam_nb.study.atomic import recover_folder, whole_folder
 from aam_nb.study.lock import lock_folder
+from aam_nb.train.digests import SUMS, format_digests, require_digests
 from aam_nb.train.run_schema import CHECKS
 from aam_nb.train.tensors import TensorFile, describe_differences, kinds_of
 from aam_nb.version import __version__
@@ -63,10 +65,12 @@ def write_run(folder: str | Path, files: dict[str, str], weights: dict[str, Tens
     folder = to_path(folder, "a run folder").resolve()  # so that "." has a name and a parent too
     require_free(folder)
     with lock_folder(folder), whole_folder(folder) as fresh:
-        for name, text in files.items():
-            (fresh / name).write_text(text, encoding="utf-8")
         on_cpu = {k: v.detach().cpu().contiguous() for k, v in weights.items()}
-        (fresh / "model.safetensors").write_bytes(save(on_cpu))  # save_file would make it readable by its owner alone
+        contents = {name: text.encode() for name, text in files.items()}
+        contents["model.safetensors"] = save(on_cpu)  # save_file would make it readable by its owner alone
+        contents[SUMS] = format_digests({name: contents[name] for name in FILES})
+        for name, content in contents.items():
+            (fresh / name).write_bytes(content)
         for name in KEPT:
             if (folder / name).is_dir():
                 shutil.copytree(
@@ -150,6 +154,12 @@ def read_run(folder: str | Path) -> tuple[dict[str, Any], TensorFile]:
         )
     files = {Path(name).stem: stored(folder, name).read_json(check) for name, check in CHECKS.items()}
     return files, TensorFile.open(stored(folder, "model.safetensors"))
+
+
+def require_unchanged(folder: str | Path) -> None:
+    """Refuse (`RunError`) a run whose files are not those that were saved, where it has digests of them."""
+    sums = replace(stored(folder, SUMS), remedy="Restore it from a copy, or delete it to load the run without it.")
+    require_digests(sums, FILES)
 
 
 def load_weights(network: nn.Module, weights: dict[str, Tensor], folder: str | Path) -> None:

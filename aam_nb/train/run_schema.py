@@ -82,7 +82,7 @@ CONFIG = fields(
         "reference_asvs": many(text("the DNA of an ASV", most=2**16), least=1, most=1024),
         "covariates": optional(fields({}, others=anything)),
     },
-    {"versions": mapping(text())},
+    {"versions": mapping(text()), "trained_asvs": optional(mapping(mapping(anything)))},
     others=anything,
 )
 SPLITS = fields({"group": optional(text())}, dict.fromkeys(("pretrain", "train", "validation", "test"), IDS))

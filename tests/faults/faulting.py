@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import functools
+import gc
 import hashlib
 import importlib
 import io
@@ -32,7 +34,7 @@ from inject import Faults
 import aam_nb
 import aam_nb as aam
 from aam_nb.cli import main as aam_nb_main
-from aam_nb.config import UserError
+from aam_nb.config import EvaluateConfig, UserError
 
 HOWS = ("kill", "full", "refuse")
 LEFTOVER = re.compile(r"\..+\.[0-9a-f]{8}\.(new|old)|\..*lock.*|probe")
@@ -101,6 +103,7 @@ COMPARE = [
     *QUICK[:-1],
 ]
 RUN = ["--run", "run"]
+EVALUATE = [*STUDY, "--out", "out", "--no-tune", "--num-trees", "2", "--num-resamples", "20"]
 ERRORS = ["errors", *RUN, *STUDY, "--out", "out", "--num-permutations", "99", "--num-resamples", "20"]
 
 
@@ -130,12 +133,10 @@ def verbs() -> dict[str, Verb]:
             command("predict", *other, *STUDY, "--out", "out/p.csv"),
             command("predict", *RUN, *STUDY, "--out", "out/p.csv"),
         ),
-        "evaluate": Verb(
-            command("evaluate", *other, *STUDY, "--out", "out"), command("evaluate", *RUN, *STUDY, "--out", "out")
-        ),
+        "evaluate": Verb(command("evaluate", *other, *EVALUATE), command("evaluate", *RUN, *EVALUATE)),
         "compare": Verb(None, command(*COMPARE)),
         "errors": Verb(None, command(*ERRORS)),
-        "explain": Verb(None, command("explain", *RUN, *STUDY, "--out", "out", "--no-check", "--steps", "2")),
+        "explain": Verb(None, command("explain", *RUN, *STUDY, "--out", "out", "--no-check")),
         "report": Verb(
             command("report", *other, *STUDY, "--out", "out/r.html"),
             command("report", *RUN, *STUDY, "--out", "out/r.html"),
@@ -147,6 +148,17 @@ def verbs() -> dict[str, Verb]:
         ),
         "files": Verb(None, call(_write_files)),
     }
+
+
+def _use_small_forests() -> None:
+    """The forest that `fit` sets beside the model writes no file, and would take most of the time."""
+    make = EvaluateConfig.__init__
+
+    @functools.wraps(make)
+    def make_small(self: EvaluateConfig, **settings: Any) -> None:
+        make(self, **({"tune": False, "num_trees": 2} | settings))
+
+    EvaluateConfig.__init__ = make_small  # type: ignore[method-assign]
 
 
 def _make_run(name: str, seed: int) -> None:
@@ -220,6 +232,8 @@ class Bench:
             if "__main__" not in module.name:
                 importlib.import_module(module.name)
         importlib.import_module("torch._dynamo")  # tensors without memory import it when they are first filled
+        _use_small_forests()
+        gc.freeze()  # what was imported is not searched again in each fork
         self.verbs = verbs()
         self.olds: dict[str, dict[str, str]] = {}
         self.news: dict[str, dict[str, str]] = {}
@@ -333,6 +347,16 @@ class Bench:
         return []
 
 
+def choose_operations(names: Sequence[str], *, every: int = 1, distinct: bool = False) -> list[int]:
+    """Numbers, from 1 on, of the operations that have a fault: each so many, or the first and the last of each file and kind."""
+    if not distinct:
+        return list(range(1, len(names) + 1, every))
+    places: dict[str, list[int]] = {}
+    for number, name in enumerate(names, start=1):
+        places.setdefault(re.sub(r"[0-9a-f]{8,}", "", name), []).append(number)
+    return sorted({number for numbers in places.values() for number in (numbers[0], numbers[-1])})
+
+
 def _is_of_training(path: str) -> bool:
     return path.startswith("checkpoints") or path in ("command.json", "epochs.csv")
 
@@ -350,6 +374,9 @@ def main() -> int:
     parser.add_argument("--how", choices=HOWS)
     parser.add_argument("--at", type=int)
     parser.add_argument("--every", type=int, default=1, help="only each so many operations")
+    parser.add_argument(
+        "--distinct", action="store_true", help="only the first and the last operation of each kind on each file"
+    )
     args = parser.parse_args()
     root = Path(tempfile.mkdtemp(prefix="faults-"))
     os.environ["AAM_NB_CACHE"] = str(root / "cache")
@@ -360,9 +387,10 @@ def main() -> int:
         for name in args.verbs or list(bench.verbs):
             start, faults = time.monotonic(), []
             count = bench.prepare(name)
+            chosen = choose_operations(bench.operations[name], every=args.every, distinct=args.distinct)
             cases = dict.fromkeys(HOWS, 0)
             for how in [args.how] if args.how else HOWS:
-                for at in [args.at] if args.at else range(1, count + 1, args.every):
+                for at in [args.at] if args.at else chosen:
                     cases[how] += 1
                     if wrong := bench.run(name, how, at):
                         faults.append(describe(name, how, at, bench.operations[name][at - 1], wrong))

@@ -34,6 +34,12 @@ RUN_READERS: dict[str, tuple[str, tuple[str, ...], tuple[m.Mutator, ...], Callab
     "run_evaluation": ("runs", ("*/evaluation.json",), m.JSON, runs.read_run),
     "run_predictions": ("runs", ("*/predictions.csv",), m.TEXT, runs.read_run),
     "run_weights": ("runs", ("*/model.safetensors",), m.TENSORS, runs.read_run),
+    "run_digests": (
+        "runs_with_digests",
+        ("*/SHA256SUMS", "*/*.json", "*/model.safetensors"),
+        m.TEXT,
+        runs.read_run_with_digests,
+    ),
     "checkpoint_state": ("unfinished", ("checkpoints/last/state.json",), m.JSON, runs.read_checkpoint),
     "checkpoint_tensors": ("unfinished", ("checkpoints/last/state.safetensors",), m.TENSORS, runs.read_checkpoint),
     "comparison": ("compare", ("comparison.json",), m.JSON, runs.read_comparison),

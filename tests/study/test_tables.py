@@ -352,6 +352,15 @@ def test_hdf5_that_leads_elsewhere_is_refused(tmp_path: Path) -> None:
             aam.read_study(path)
 
 
+def test_lists_where_texts_are_expected_are_refused_before_the_library_crashes(tmp_path: Path) -> None:
+    path = write_hdf5(tmp_path / "t.biom")
+    with h5py.File(path, "a") as file:
+        del file["sample/ids"]
+        file.create_dataset("sample/ids", shape=(2,), dtype=h5py.vlen_dtype(np.uint8))
+    with pytest.raises(FormatError, match="sample/ids holds lists"):
+        aam.read_study(path)
+
+
 def test_a_heap_in_which_the_library_would_loop_is_refused(tmp_path: Path) -> None:
     path = write_hdf5(tmp_path / "t.biom")
     raw = bytearray(path.read_bytes())
@@ -727,12 +736,14 @@ def test_asvs_within_others_are_counted(tmp_path: Path) -> None:
 
 def test_halves_of_a_file_that_disagree_are_refused(tmp_path: Path) -> None:
     table = biom.Table(np.array([[3, 1], [4, 0]]), THREE[:2], ["a", "b"])
-    for change in ("more", "other", "none"):
+    for change in ("more", "other", "infinite", "none"):
         path = write_hdf5(tmp_path / f"{change}.biom", table)
         with h5py.File(path, "r+") as file:
             matrix = file["observation/matrix"]
             if change == "other":
                 matrix["data"][0] = 5
+            elif change == "infinite":
+                matrix["data"][:2] = np.inf, -np.inf
             elif change == "more":
                 data = [*matrix["data"][:], 2.0]
                 del matrix["data"]

@@ -143,6 +143,14 @@ def test_what_a_killed_writer_left_is_cleared_by_the_next(tmp_path: Path) -> Non
     assert os.listdir(tmp_path) == ["run"]
 
 
+def test_what_a_killed_probe_left_is_cleared_by_the_next(tmp_path: Path) -> None:
+    (tmp_path / ".probe.0123abcd.new").write_bytes(b"\0")
+    (tmp_path / ".probe.4567abcd.new").mkdir()
+    (tmp_path / ".probe.mine").touch()
+    check_writable_file(tmp_path / "new" / "x.csv")
+    assert [p.name for p in tmp_path.iterdir()] == [".probe.mine"]
+
+
 def test_one_writer_at_a_time_and_none_after_it_was_killed(tmp_path: Path) -> None:
     code = (
         "import sys, time\nfrom aam_nb.study.lock import lock_folder\n"

@@ -152,6 +152,12 @@ def test_an_earlier_study_is_replaced_whole(hand_study: Study, full: Study, tmp_
     assert [p.name for p in tmp_path.iterdir()] == ["s"]
 
 
+def test_a_study_whose_writer_was_killed_between_its_two_renames_is_loaded(hand_study: Study, tmp_path: Path) -> None:
+    hand_study.save(tmp_path / "study").rename(tmp_path / ".study.0123abcd.old")
+    assert aam.Study.load(tmp_path / "study").content_hash() == hand_study.content_hash()
+    assert [p.name for p in tmp_path.iterdir()] == ["study"]
+
+
 def test_what_fails_half_way_leaves_what_was_there(full: Study, tmp_path: Path) -> None:
     folder = full.save(tmp_path / "s")
     before = {p.name: p.read_bytes() for p in folder.iterdir()}

@@ -6,6 +6,7 @@ import csv
 import json
 import os
 import pickle
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -107,7 +108,7 @@ def test_a_failed_pretraining_does_not_reach_the_folder(
 
 
 def test_the_folder_holds_text_and_safetensors_only(run: Path) -> None:
-    assert {p.suffix for p in run.iterdir()} == {".json", ".csv", ".safetensors"}
+    assert {p.suffix for p in run.iterdir() if p.name != "SHA256SUMS"} == {".json", ".csv", ".safetensors"}
     config = json.loads((run / "config.json").read_text())
     assert config["model"]["width"] == TINY.width
     assert config["versions"]["torch"] == torch.__version__
@@ -198,6 +199,11 @@ HEAD = "_heads.target.head.weight"
 STEM = "encoder.asv.stem.weight"
 DAMAGE: dict[str, tuple[Callable[[Path], object], type[Exception], str]] = {
     "no weights": (lambda r: (r / "model.safetensors").unlink(), RunError, r"it has no model\.safetensors"),
+    "no record of ASVs": (
+        in_json("config.json", lambda c: c.update(trained_asvs="all")),
+        RunError,
+        "trained_asvs is 'all', not null or an object",
+    ),
     "no config": (lambda r: (r / "config.json").unlink(), RunError, r"is not a run folder: it has no config\.json"),
     "no target": (lambda r: (r / "target.json").unlink(), RunError, r"it has no target\.json"),
     "cut weights": (cut, RunError, r"model\.safetensors cannot be read"),
@@ -364,7 +370,48 @@ def test_other_files_in_the_folder_are_not_read(fitted: aam.AAM, run: Path) -> N
 
 def test_a_run_of_a_gpus_precision_is_read_without_one(sides: tuple[Study, Study], fitted: aam.AAM, run: Path) -> None:
     in_json("config.json", lambda c: c["train"].update(precision="fp16"))(run)
+    (run / "SHA256SUMS").unlink()
     assert aam.load(run, device="cpu").predict(sides[1]).equals(fitted.predict(sides[1]))
+
+
+@pytest.mark.parametrize("name", ["config.json", "target.json", "splits.json", "model.safetensors"])
+def test_a_bit_that_flipped_is_refused_until_its_digest_is_written_anew(fitted: aam.AAM, run: Path, name: str) -> None:
+    program = shutil.which("sha256sum")
+    if program is None:
+        pytest.skip("needs the program sha256sum")
+    listed = [line.split("  ")[1] for line in (run / "SHA256SUMS").read_text().splitlines()]
+    subprocess.run([program, "--check", "--strict", "--quiet", "SHA256SUMS"], cwd=run, check=True)
+    raw = bytearray((run / name).read_bytes())
+    at = raw.index(b"}") if name.endswith(".json") else len(raw) - 4
+    raw[at : at + 1] = (
+        b" }" if name.endswith(".json") else bytes([raw[at] ^ 1])
+    )  # the last bit of a weight: finite, and another model
+    (run / name).write_bytes(raw)
+    with pytest.raises(RunError, match=rf"{name} was changed after the run was saved.*delete SHA256SUMS"):
+        aam.load(run)
+    sums = subprocess.run([program, *listed], cwd=run, check=True, capture_output=True)
+    (run / "SHA256SUMS").write_bytes(sums.stdout)
+    assert repr(aam.load(run)) == repr(fitted)
+    (run / name).write_bytes(raw.replace(b" }", b"}", 1) if name.endswith(".json") else raw[:-1] + b"\0")
+    (run / "SHA256SUMS").unlink()  # as it is in a folder of an earlier release
+    assert repr(aam.load(run)) == repr(fitted)
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"", "has no digest of config.json"),
+        (b"\xff", "not UTF-8"),
+        (b"0" * 64 + b"  config.json\n", "config.json was changed"),
+        (b"config.json\n", "has 'config.json' in line 1, not a digest"),
+        (b"0" * 64 + b"  x\n" + b"1" * 64 + b"  x\n", "has two digests of 'x'"),
+        (b"0" * 2**17, "131,072 bytes or more"),
+    ],
+)
+def test_damaged_digests_are_refused(run: Path, content: bytes, said: str) -> None:
+    (run / "SHA256SUMS").write_bytes(content)
+    with pytest.raises(RunError, match=said):
+        aam.load(run)
 
 
 def test_a_pickle_in_place_of_weights_is_not_run(run: Path, tmp_path: Path) -> None:

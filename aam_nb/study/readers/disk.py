@@ -308,6 +308,12 @@ def refuse_tricks(file: Any, path: Path) -> None:
                 raise ValueError(f"the data of {name} are in another file")
             if item.dtype.kind == "c":
                 raise ValueError(f"{name} holds complex numbers")
+            if h5py.check_vlen_dtype(item.dtype) not in (
+                None,
+                str,
+                bytes,
+            ):  # a damaged type of texts is one, and reading it crashes
+                raise ValueError(f"{name} holds lists")
             if (item.size or 0) * item.dtype.itemsize > MOST_RATIO * num_bytes:
                 raise ValueError(f"{name} is said to hold {item.size:,} values, in a file of {num_bytes:,} bytes")
 

@@ -64,8 +64,9 @@ def _refuse_unlike_halves(source: Source, counts: sparse.csr_array | DiskTable) 
                 if offsets.dtype.kind not in "iu":
                     raise ValueError(f"observation/matrix/indptr is of type {offsets.dtype}")
                 offsets = offsets.astype(np.int64)
-                running = np.concatenate([[0.0], np.cumsum(matrix["data"][:], dtype=np.float64)])
-                reads = running[offsets[1:]] - running[offsets[:-1]]
+                with np.errstate(invalid="ignore", over="ignore"):  # infinite ones are unlike any
+                    running = np.concatenate([[0.0], np.cumsum(matrix["data"][:], dtype=np.float64)])
+                    reads = running[offsets[1:]] - running[offsets[:-1]]
                 unlike = np.flatnonzero(reads != np.asarray(counts.sum(axis=0)).ravel())
                 if len(unlike):
                     cause = f"other reads by observation than by sample in {count_noun(len(unlike), 'ASV')} (place {unlike[0] + 1})"

@@ -45,7 +45,7 @@ def _read_shared(source: Source, layout: Layout) -> FeatureTable:
     if len(labels) > 1:
         raise FormatError(
             f"{source.name} is a mothur shared file with {len(labels)} cut-offs ({cut_list(labels)}). Expected one. Write one alone, in "
-            f"mothur: `make.shared(list=…, label={labels[-1]})`."
+            f"mothur: `make.shared(list=…, label={cut_list(labels[-1:])})`."
         )
     declared = {row[2].strip() for row in rows}
     if declared != {str(len(otus))}:
