@@ -216,7 +216,7 @@ class Compare:
         from aam_nb.model.objectives import Classification, Regression
         from aam_nb.train.load import load
 
-        study = self.samples.choose(self.study.read(), self.target)
+        study = self.samples.choose(self.study.read(), [self.target])
         kinds = {"regression": Regression, "classification": Classification}
         names = [
             n for n in self.contenders if n != "knn_unifrac" or study.tree is not None or self.contenders != CONTENDERS

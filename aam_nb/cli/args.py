@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from aam_nb.cli.messages import UsageError, print_message
 from aam_nb.config import FilterConfig, NegativeLengths, TreeRoot, to_dict, to_one_line
 from aam_nb.study.readers.columns import ColumnType
+from aam_nb.study.sample_choice import choose_samples, choose_split_target
 
 if TYPE_CHECKING:
     from aam_nb.study.study import Study
@@ -113,36 +114,18 @@ class SampleArgs:
     drop_missing_group: bool = False
     """Drop samples without a value of --group."""
 
-    def choose(self, study: Study, target: str | None) -> Study:
+    def choose(self, study: Study, targets: Sequence[str]) -> Study:
         """The samples that are used."""
-        if self.drop_missing_group:
-            study = self._drop_missing_group(study)
-        if self.min_class_size and target is None:
-            raise UsageError(
-                "--min-class-size was given with several targets. It is for a single target with classes. Leave it out."
-            )
-        if self.min_class_size and target is not None:
-            values = study.target(target)
-            study = study.keep_samples(values.isin(values.value_counts().loc[lambda n: n >= self.min_class_size].index))
-            print_message(f"  {study.provenance[-1]}: classes of at least {self.min_class_size}")
-        return study
-
-    def _drop_missing_group(self, study: Study) -> Study:
-        """The study without the samples that have no value of the group."""
-        if self.group is None:
-            raise UsageError(
-                "--drop-missing-group was given without a group. It drops samples without a value of the group. Add `--group COLUMN`."
-            )
-        present = study.column(self.group).notna()
-        if not present.any():
-            raise UsageError(
-                f"None of the {study.num_samples} samples has a value of {self.group!r}. A split by groups needs them. Choose another "
-                "`--group`."
-            )
-        if not present.all():
-            study = study.keep_samples(present)
-            print_message(f"  {study.provenance[-1]}: those that have a {self.group}")
-        return study
+        chosen = choose_samples(
+            study,
+            targets=targets,
+            group=self.group,
+            min_class_size=self.min_class_size,
+            drop_missing_group=self.drop_missing_group,
+        )
+        for step in chosen.provenance[len(study.provenance) :]:
+            print_message(f"  {step}")
+        return chosen
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -152,14 +135,10 @@ class SplitArgs(SampleArgs):
     test_size: float = 0.2
     """Share of the samples that are held out as test samples."""
 
-    def split(self, study: Study, target: str | None, seed: int) -> tuple[Study, Study]:
+    def split(self, study: Study, targets: Sequence[str], seed: int) -> tuple[Study, Study]:
         """The training and the test study."""
-        study = self.choose(study, target)
+        study = self.choose(study, targets)
+        target = choose_split_target(targets)
         train, test = study.split(target=target, group=self.group, test_size=self.test_size, seed=seed)
         print_message(f"  {train.provenance[-1]}\n  {test.provenance[-1]}")
         return train, test
-
-
-def choose_split_target(targets: Sequence[str]) -> str | None:
-    """The column that a split is stratified by: the only target. With several, samples that lack some of them stay, so there is none."""
-    return targets[0] if len(targets) == 1 else None

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from aam_nb.cli.args import SplitArgs, StudyArgs, TableArgs, choose_split_target
+from aam_nb.cli.args import SplitArgs, StudyArgs, TableArgs
 from aam_nb.cli.messages import UsageError, format_evaluation, is_main, print_message
 from aam_nb.cli.parsing import parse
 from aam_nb.config import (
@@ -25,6 +25,7 @@ from aam_nb.config.schema import anything, fields, many, text
 from aam_nb.config.stored import StoredFile
 from aam_nb.config.train import UnlabelledObjective
 from aam_nb.study.atomic import recover_folder, whole_file
+from aam_nb.study.sample_choice import refuse_split_without_target
 
 if TYPE_CHECKING:
     from aam_nb.model.objectives import Task
@@ -67,12 +68,10 @@ class Pretrain:
 
         require_free_folder(self.out, resume=self.resume)
         if self.split != SplitArgs() and not self.target:
-            raise UsageError(
-                "Flags of a split were given without --target. The split is that of `fit`, by its target. Add `--target COLUMN`."
-            )
+            refuse_split_without_target()
         study = self.study.read()
         if self.target:
-            study = self.split.split(study, choose_split_target(self.target), self.train.seed)[0]
+            study = self.split.split(study, self.target, self.train.seed)[0]
         model = AAM(self.model)
         model.pretrain(
             study,
@@ -132,7 +131,7 @@ class Fit:
                 f"A model shape was given with --pretrained. The shape is that of {self.pretrained}. Leave out the flags of the model."
             )
         study = self.study.read()
-        train, test = self.split.split(study, choose_split_target(self.target), self.train.seed)
+        train, test = self.split.split(study, self.target, self.train.seed)
         model.fit(
             train,
             target=self.make_task(train),

@@ -18,6 +18,7 @@ from aam_nb.diversity.branches import Branches, branches_of
 from aam_nb.study.errors import MissingTipError
 from aam_nb.study.readers.disk import SAMPLES_PER_BLOCK
 from aam_nb.study.study import Study
+from aam_nb.study.writable import check_writable_file
 
 if TYPE_CHECKING:
     from skbio import DistanceMatrix
@@ -214,6 +215,8 @@ def write_unifrac(study: Study, path: str | Path, *, config: UnifracConfig | Non
     ------
     MissingTipError, EmptySampleError, ConfigError, EngineError
         As for `unifrac`.
+    NotWrittenError
+        The file cannot be written there.
 
     Examples
     --------
@@ -226,7 +229,7 @@ def write_unifrac(study: Study, path: str | Path, *, config: UnifracConfig | Non
     (8, 8)
     """
     config = _require_torch(make_config(UnifracConfig, config, settings), "write_unifrac")
-    path = to_path(path, "a file to write")
+    path = check_writable_file(to_path(path, "a file to write"))  # before the work
     computer = BlockUnifrac(config, branches_of(study))
     with matrix_cache.matrix_file(path, study.sample_ids, config.dtype) as matrix:
         for rows, cols, block in computer.compute_upper(CountBlocks(study)):

@@ -222,7 +222,7 @@ def errors(
 
     Raises
     ------
-    ErrorsError
+    ErrorsError, JudgedTruthError
         Judged samples are not in the study, or have another value of the target there.
     UnknownIdError
         The model does not predict the result's target.

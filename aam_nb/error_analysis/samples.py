@@ -21,6 +21,7 @@ from aam_nb.error_analysis.neighbours import (
     pair_distances,
     rank_as_percentile,
 )
+from aam_nb.evaluate.judged_truth import refuse_other_truth
 from aam_nb.evaluate.metrics import Evaluation
 from aam_nb.explain.attribution.attribute import attribute
 from aam_nb.model.objectives import Task, class_names
@@ -169,22 +170,15 @@ def _judged_samples(result: Evaluation, study: Study) -> Study:
         )
     test = study.keep_samples(ids)
     if result.target in test.metadata.columns:
-        own, truth = test.metadata[result.target], result.predictions["truth"]
+        own = test.metadata[result.target]
         if result.kind == "regression":
             refuse_text_for_numbers(own)
-            truth = truth.astype(float)
-            spread = float(np.ptp(truth))
-            same = np.isclose(pd.to_numeric(own, errors="coerce"), truth, rtol=1e-6, atol=1e-6 * spread)
         else:
             known = [c[2:-1] for c in result.predictions.columns if c.startswith("p(") and c.endswith(")")]
             refuse_unknown_classes(class_names(own), known, result.target)
-            same = (class_names(own) == truth).to_numpy(bool, na_value=False)
-        if not same.all():
-            other = ids[~same]
-            raise ErrorsError(
-                f"{result.target!r} of {len(other)} of {len(ids)} judged samples is not what the result was judged by ({cut_list(other)}). "
-                "Expected the study that was evaluated. Evaluate again: `result = model.evaluate(test)`."
-            )
+        remedy = "Give the study that was evaluated, or evaluate again: `result = model.evaluate(test)`."
+        truth = result.predictions["truth"].astype(float if result.kind == "regression" else object)
+        refuse_other_truth(truth, test, target=result.target, of="the evaluation", remedy=remedy)
     return test
 
 

@@ -77,7 +77,7 @@ class Leak:
             f"microbe, scores {name} {lookup}. A random forest scores {mixed} when its values are mixed, "
             f"as here, and {apart} when each value is held out whole"
         )
-        fix = f"`group={self.column!r}` (`--group {self.column}`)"
+        fix = f"`group={self.column!r}` (`--group {self.column}` of `aam-nb fit` and `compare`)"
         if self.severe:
             return (
                 f"This split leaks through {self.column!r}: {facts}, which is what to expect on new ones. The scores above are not "

@@ -101,7 +101,7 @@ def require_few_positions(config: ModelConfig, longest: int) -> None:
         raise LengthError(
             f"An ASV has {longest:,} nucleotides, {-(-longest // coarsest):,} positions of {coarsest} at the coarsest scale. Expected at "
             f"most {MOST_POSITIONS:,}: attention's time grows with their square. Use longer positions, `ModelConfig(scales=({fits},))` "
-            f"(`--scales {fits}`), or leave such ASVs out, `study.filter(max_length=…)` (`--max-length`)."
+            f"(`--scales {fits}` of `aam-nb fit`), or leave such ASVs out, `study.filter(max_length=…)` (`--max-length`)."
         )
 
 

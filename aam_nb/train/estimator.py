@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from aam_nb.batch.batch import Batch
-from aam_nb.config import ConfigError, ModelConfig, TrainConfig, UserError, to_dict, to_path
+from aam_nb.config import ConfigError, ModelConfig, TrainConfig, UserError, telling_of_memory, to_dict, to_path
 from aam_nb.config.spreadsheet import format_csv
 from aam_nb.model.covariates import Covariates
 from aam_nb.model.module import Network
@@ -22,6 +22,7 @@ from aam_nb.study.study import Study
 from aam_nb.train.asv_cache import AsvVectors
 from aam_nb.train.callbacks import Callback
 from aam_nb.train.lr_finder import RateSearch, find_rate
+from aam_nb.train.memory import SHORT_OF_TOKENS
 from aam_nb.train.new_network import NetworkPlan, choose_objectives, choose_task, learn_covariates, objective_spec
 from aam_nb.train.prediction import Predictor, draws_at_random
 from aam_nb.train.run import FORMAT_VERSION, PRETRAINED, as_json, require_free, versions, write_run
@@ -321,6 +322,7 @@ class AAM(StudyChecks):
             )
         return self.task
 
+    @telling_of_memory("predicting", SHORT_OF_TOKENS)
     def predict(self, study: Study, *, passes: int = 1) -> pd.DataFrame:
         """Predictions in the target's own units, indexed by sample id in the study's order.
 
@@ -370,6 +372,7 @@ class AAM(StudyChecks):
             frames.append(task.to_frame(outputs, study.sample_ids))
         return frames[0] if passes == 1 else averaged(task, frames)
 
+    @telling_of_memory("embedding samples", SHORT_OF_TOKENS)
     def embed(self, study: Study) -> pd.DataFrame:
         """Sample embeddings, n_samples x width, indexed by sample id."""
         vectors = self.predictor().collect(study, lambda states, _: states.sample_BD)

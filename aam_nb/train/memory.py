@@ -14,8 +14,8 @@ from aam_nb.config.memory import MemoryNotice, is_out_of_memory
 
 T = TypeVar("T")
 SHORT_OF_TOKENS = (
-    "`max_tokens=1024` (`--max-tokens 1024`), fewer ASVs (`study.filter(min_prevalence=...)`), a smaller model, or a machine with more "
-    "memory"
+    "`max_tokens=1024` (`--max-tokens 1024`; `--fit.max-tokens 1024` of `aam-nb compare`), fewer ASVs "
+    "(`study.filter(min_prevalence=...)`), a smaller model, or a machine with more memory"
 )
 """What to set where memory runs out while a trained network is used."""
 

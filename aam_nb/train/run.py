@@ -20,6 +20,7 @@ from aam_nb.config.schema import anything, fields
 from aam_nb.config.stored import MOST_JSON, StoredFile
 from aam_nb.study.atomic import recover_folder, whole_folder
 from aam_nb.study.lock import lock_folder
+from aam_nb.study.writable import check_writable_folder
 from aam_nb.train.digests import SUMS, format_digests, require_digests
 from aam_nb.train.run_schema import CHECKS
 from aam_nb.train.tensors import TensorFile, describe_differences, kinds_of
@@ -94,7 +95,7 @@ def _link_or_copy(source: str, to: str) -> None:
 
 
 def require_free(folder: str | Path, *, unfinished: bool = True) -> None:
-    """Refuse a folder that could not be written as a run (`RunError`), before the work and not after it.
+    """Refuse a folder that could not be written as a run (`RunError`, `NotWrittenError`), before the work and not after it.
 
     `unfinished` says whether a folder with the checkpoint of an unfinished training may be written to.
     """
@@ -107,6 +108,7 @@ def require_free(folder: str | Path, *, unfinished: bool = True) -> None:
             f"{folder} exists and is not a run folder, so it is left as it is. Expected a new or empty folder, or an earlier run. Choose "
             "another name."
         )
+    check_writable_folder(folder.resolve(), replaced=True)
     state = stored(folder, "checkpoints/last/state.json")
     if not unfinished and state.exists() and b'"ended": true' not in state.read(MOST_JSON):
         raise RunError(

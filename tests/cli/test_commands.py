@@ -286,7 +286,7 @@ MISTAKES = {
     "info of nothing": (["info"], "No file was given"),
     "a group to drop by that is not there": (
         ["fit", *inputs(Path("FILES")), "--target", "age", "--drop-missing-group", "--out", "o"],
-        "--drop-missing-group was given without a group",
+        "`drop_missing_group` (`--drop-missing-group`) was given without a group",
     ),
     "the target as the group": (
         ["fit", *inputs(Path("FILES")), "--target", "age", "--group", "age", "--out", "o"],

@@ -27,6 +27,7 @@ from aam_nb.error_analysis.confusion import (
 from aam_nb.error_analysis.learning_curve import _rank_samples
 from aam_nb.error_analysis.neighbours import list_nearest, measure_own_distances, rank_as_percentile
 from aam_nb.error_analysis.samples import ErrorsError
+from aam_nb.evaluate.judged_truth import JudgedTruthError
 from aam_nb.study.errors import UnknownIdError
 from aam_nb.study.study import Study
 
@@ -323,7 +324,9 @@ def test_another_study_is_refused(result: aam.Evaluation, sides: Sides) -> None:
     ):
         errors(result, lost)
     other = replace(sides[1], metadata=sides[1].metadata.assign(age=sides[1].metadata["age"] + np.eye(12)[0]))
-    with pytest.raises(ErrorsError, match=r"'age' of 1 of 12 judged samples is not what the result was judged by"):
+    with pytest.raises(
+        JudgedTruthError, match=r"'age' of sample S\d+ is \S+ in the study and \S+ in the evaluation \(1 sample of 12"
+    ):
         errors(result, other)
 
 

@@ -201,7 +201,8 @@ def test_names_from_files_are_text(classes: Comparison, study: Study) -> None:
         probabilities=classes.probabilities.rename(columns=chances, index=ids).replace({"contender": models}),
         notes=(HOSTILE,),
     )
-    metadata = study.metadata.rename(index=ids, columns={"diet": HOSTILE})
+    seasons = study.metadata["season"].replace(names)
+    metadata = study.metadata.assign(season=seasons).rename(index=ids, columns={"season": HOSTILE})
     explorer = compare(hostile, Study(study.table, pd.Index(metadata.index), study.asv_ids, metadata))
     page = explorer.page()
     for text in (explorer._repr_html_(), page):

@@ -16,7 +16,7 @@ from aam_nb.arrays import Array, Floats, Ints
 from aam_nb.baselines.predictions import read_target
 from aam_nb.baselines.settings import SharedSettings
 from aam_nb.config import CompareConfig, count_noun, cut_list, make_config, telling_of_memory
-from aam_nb.evaluate.comparison.arguments import check_arguments, check_contenders
+from aam_nb.evaluate.comparison.arguments import check_arguments, check_contenders, check_evaluations
 from aam_nb.evaluate.comparison.contenders import Contender, Recipe, make_contenders
 from aam_nb.evaluate.comparison.cross_validation import (
     CompareError,
@@ -100,6 +100,8 @@ def compare(  # nine parameters: users type each of them, and the settings are i
         A contender is not known, or cannot take part.
     CompareError
         A fold has too few samples of a class to train on, or a contender cannot be fitted.
+    JudgedTruthError
+        A contender was evaluated on these samples by other values of the target, or by another column.
     NotWrittenError
         `out` cannot be written to.
     UnknownIdError, TargetError, SplitError, EmptySampleError, MissingTipError, ConfigError, BlockError
@@ -130,6 +132,7 @@ def compare(  # nine parameters: users type each of them, and the settings are i
         labelled.column(column)
     chosen, notes = make_contenders(contenders, recipe or Recipe(), labelled)
     check_contenders(chosen, labelled, target, covariates)
+    check_evaluations([contenders] if isinstance(contenders, AAM) else contenders, labelled, target)
     if labelled.num_samples < study.num_samples:
         notes.append(
             f"Without a value of {target!r}, and left out: {count_noun(study.num_samples - labelled.num_samples, 'sample')}."

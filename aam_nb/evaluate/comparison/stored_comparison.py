@@ -11,6 +11,7 @@ import pandas as pd
 from aam_nb.config import CompareConfig
 from aam_nb.config.schema import Mismatch, anything, choice, fields, many, optional, settings, text, whole
 from aam_nb.config.stored import StoredFile
+from aam_nb.evaluate.judged_truth import find_two_truths
 from aam_nb.evaluate.leaks import Leak
 from aam_nb.evaluate.metrics import METRICS
 from aam_nb.evaluate.stored_evaluation import LEAK
@@ -104,6 +105,8 @@ def _require_fit(values: dict[str, Any], tables: dict[str, pd.DataFrame]) -> Non
     lost = [c for c in contenders if c not in tables["predictions"]]
     if lost:
         raise Mismatch(f"with a column for {', '.join(lost)}", list(tables["predictions"]), ("predictions.csv",))
+    if twice := find_two_truths(tables["predictions"]["truth"]):
+        raise Mismatch(f"one {values['target']!r} of each sample", twice, ("predictions.csv", "truth"))
     wrong = differences.loc[~differences["verdict"].isin(VERDICTS), "verdict"]
     if len(wrong):
         raise Mismatch(f"one of {', '.join(VERDICTS)}", wrong.iloc[0], ("differences.csv", "verdict"))

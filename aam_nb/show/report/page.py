@@ -13,6 +13,7 @@ from markupsafe import Markup, escape
 
 from aam_nb.baselines.predictions import read_target
 from aam_nb.config import count_noun, telling_of_memory
+from aam_nb.evaluate.judged_truth import refuse_other_truth
 from aam_nb.show import widgets
 from aam_nb.show.report.pictures import picture
 from aam_nb.show.report.sections import model_section
@@ -50,6 +51,10 @@ def report(model: AAM | Sequence[AAM], study: Study, path: str | Path, *, title:
         A model has no target.
     UnknownIdError
         The study holds no sample that the model has not seen.
+    TargetError
+        Values of a target are not what the model learned, or not those that it was evaluated by.
+    NotWrittenError
+        The page cannot be written there.
 
     Examples
     --------
@@ -70,6 +75,10 @@ def report(model: AAM | Sequence[AAM], study: Study, path: str | Path, *, title:
         for name in of_model.require_task().targets:
             if name in study.metadata.columns:
                 read_target(study, of_model.require_task().only(name))
+        if (result := of_model.evaluation) is not None:
+            remedy = "Give the study that was evaluated, or evaluate again: `model.evaluate(test)`."
+            of, truth = f"the evaluation of {of_model!r}", result.predictions["truth"]
+            refuse_other_truth(truth, study, target=result.target, of=of, remedy=remedy)
     sections = [model_section(m, study) for m in models]
     explorers = [widgets.explore(study), *(e for section in sections for e in section.explorers.values())]
     embedded = embed(explorers)

@@ -9,6 +9,7 @@ import pandas as pd
 import traitlets
 from matplotlib.figure import Figure
 
+from aam_nb.config import telling_of_memory
 from aam_nb.evaluate.comparison.result import Comparison
 from aam_nb.evaluate.metrics import METRICS
 from aam_nb.show import plots
@@ -38,7 +39,7 @@ class ComparisonExplorer(Explorer):
         self.comparison = comparison
         self.pairs = by_sample(comparison)
         others = [c for c in comparison.contenders if c != comparison.reference]
-        columns = [] if study is None else metadata_payload(study, self.pairs.index)
+        columns = [] if study is None else metadata_payload(study, self.pairs["truth", ""], comparison.target)
         self._colors = [c["name"] for c in columns]
         super().__init__(
             list(self.pairs.index),
@@ -161,6 +162,7 @@ def _truth_probability(comparison: Comparison, name: str) -> pd.Series:
     return pd.Series(chance, index=rows.index).groupby(level=0, sort=False).mean()
 
 
+@telling_of_memory("making the explorer", "fewer samples or ASVs, or a machine with more memory")
 def compare(comparison: Comparison, study: Study | None = None) -> ComparisonExplorer:
     """Explore a comparison: scores, paired differences, and the samples on which two models disagree.
 
@@ -173,8 +175,8 @@ def compare(comparison: Comparison, study: Study | None = None) -> ComparisonExp
 
     Raises
     ------
-    ExplorerError
-        Evaluated samples are not in the study.
+    ExplorerError, JudgedTruthError
+        Evaluated samples are not in the study, or have other values of the target there.
 
     Examples
     --------

@@ -9,7 +9,7 @@ import traitlets
 from ipywidgets.widgets.trait_types import TypedTuple
 from matplotlib.figure import Figure
 
-from aam_nb.config import cut_list
+from aam_nb.config import cut_list, telling_of_memory
 from aam_nb.error_analysis.analysis import ErrorAnalysis
 from aam_nb.show import plots
 from aam_nb.show.widgets.errors_payload import (
@@ -145,6 +145,7 @@ class ErrorsExplorer(Explorer):
         return "\n".join([summary(self.analysis), *self.analysis.notes])
 
 
+@telling_of_memory("making the explorer", "fewer samples or ASVs, or a machine with more memory")
 def errors(analysis: ErrorAnalysis, *, study: Study | None = None) -> ErrorsExplorer:
     """Explore errors: predicted against true, every sample by its error, slices, confusions, calibration.
 
@@ -160,8 +161,8 @@ def errors(analysis: ErrorAnalysis, *, study: Study | None = None) -> ErrorsExpl
 
     Raises
     ------
-    ExplorerError
-        Evaluated samples are not in the study.
+    ExplorerError, JudgedTruthError
+        Evaluated samples are not in the study, or have other values of the target there.
 
     Examples
     --------

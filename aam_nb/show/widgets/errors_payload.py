@@ -199,11 +199,13 @@ def _find_mask(text: str, slices_of_columns: list[list[tuple[str, Bools]]]) -> B
 
 def sample_metadata(analysis: ErrorAnalysis, study: Study | None) -> pd.DataFrame:
     """Metadata of the evaluated samples, named as in the analysis; without columns where there is no study."""
-    ids = analysis.samples.index
+    samples = analysis.samples
     if study is None:
-        return pd.DataFrame(index=ids)
-    taken = {*analysis.samples.columns}
-    return select_metadata(study, ids).rename(columns=lambda c: f"{c} (metadata)" if c in taken else str(c))
+        return pd.DataFrame(index=samples.index)
+    taken = {*samples.columns}
+    return select_metadata(study, samples["truth"], analysis.target).rename(
+        columns=lambda c: f"{c} (metadata)" if c in taken else str(c)
+    )
 
 
 def color_columns(analysis: ErrorAnalysis, metadata: pd.DataFrame) -> list[dict[str, Any]]:

@@ -12,6 +12,7 @@ from pandas.api.types import is_datetime64_any_dtype
 
 from aam_nb.arrays import Array, Bools
 from aam_nb.config import cut_list
+from aam_nb.evaluate.judged_truth import refuse_other_truth
 from aam_nb.show.widgets.twin import ExplorerError
 from aam_nb.study.columns import is_numeric_column
 from aam_nb.study.study import Study
@@ -55,26 +56,40 @@ def column_payload(values: pd.Series, name: str | None = None) -> dict[str, Any]
     return {"name": label, "kind": "categories", "values": codes.tolist(), "levels": [str(v) for v in levels]}
 
 
-def select_metadata(study: Study, ids: pd.Index) -> pd.DataFrame:
+def select_metadata(study: Study, truth: pd.Series, target: str) -> pd.DataFrame:
     """Metadata of the samples that an explorer shows.
+
+    Parameters
+    ----------
+    study
+        Holds them.
+    truth
+        What they were judged by, indexed by sample id.
+    target
+        The column that the truth is of.
 
     Raises
     ------
     ExplorerError
         Some of them are not in the study.
+    JudgedTruthError
+        They have other values of the target there.
     """
+    ids = truth.index
     unknown = ids[~ids.isin(study.sample_ids)]
     if len(unknown):
         raise ExplorerError(
             f"{len(unknown)} of {len(ids)} evaluated samples are not in the study ({cut_list(unknown)}). Expected the study that they are "
             "from. Give it, or leave `study` out."
         )
+    remedy = "Give the study that was judged, or judge again with this one."
+    refuse_other_truth(truth, study, target=target, of="the result", remedy=remedy)
     return study.metadata.loc[ids]
 
 
-def metadata_payload(study: Study, ids: pd.Index) -> list[dict[str, Any]]:
-    """Metadata of the samples that an explorer shows, as the browser takes it."""
-    rows = select_metadata(study, ids)
+def metadata_payload(study: Study, truth: pd.Series, target: str) -> list[dict[str, Any]]:
+    """Metadata of the samples that an explorer shows, as the browser takes it; see `select_metadata`."""
+    rows = select_metadata(study, truth, target)
     return [column_payload(rows[name]) for name in rows.columns]
 
 

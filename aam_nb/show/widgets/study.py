@@ -11,7 +11,7 @@ import traitlets
 from matplotlib.figure import Figure
 
 from aam_nb.arrays import Ints
-from aam_nb.config import count_noun
+from aam_nb.config import count_noun, telling_of_memory
 from aam_nb.diversity.distances import TREE_METRICS
 from aam_nb.diversity.rarefaction import expected_asvs
 from aam_nb.show import plots
@@ -342,6 +342,7 @@ class StudyExplorer(Explorer):
         }
 
 
+@telling_of_memory("making the explorer", "fewer samples or ASVs, or a machine with more memory")
 def explore(
     study: Study, *, distance: str | None = None, color: str | None = None, most: int | None = None, seed: int = 0
 ) -> StudyExplorer:
