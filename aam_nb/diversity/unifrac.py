@@ -11,7 +11,7 @@ import pandas as pd
 from scipy import sparse
 
 from aam_nb.arrays import Floats
-from aam_nb.config import UnifracConfig, cache_folder, cut_list, make_config, to_path
+from aam_nb.config import UnifracConfig, cache_folder, cut_list, make_config
 from aam_nb.diversity import engines, matrix_cache
 from aam_nb.diversity.blocks import BlockUnifrac, CountBlocks
 from aam_nb.diversity.branches import Branches, branches_of
@@ -229,7 +229,7 @@ def write_unifrac(study: Study, path: str | Path, *, config: UnifracConfig | Non
     (8, 8)
     """
     config = _require_torch(make_config(UnifracConfig, config, settings), "write_unifrac")
-    path = check_writable_file(to_path(path, "a file to write"))  # before the work
+    path = check_writable_file(path)  # before the work
     computer = BlockUnifrac(config, branches_of(study))
     with matrix_cache.matrix_file(path, study.sample_ids, config.dtype) as matrix:
         for rows, cols, block in computer.compute_upper(CountBlocks(study)):

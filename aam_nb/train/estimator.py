@@ -375,8 +375,7 @@ class AAM(StudyChecks):
     @telling_of_memory("embedding samples", SHORT_OF_TOKENS)
     def embed(self, study: Study) -> pd.DataFrame:
         """Sample embeddings, n_samples x width, indexed by sample id."""
-        vectors = self.predictor().collect(study, lambda states, _: states.sample_BD)
-        return pd.DataFrame(vectors, index=study.sample_ids)
+        return pd.DataFrame(self.predictor().collect(study, lambda s, _: s.sample_BD), index=study.sample_ids)
 
     def embed_asvs(self, sequences: Sequence[str]) -> pd.DataFrame:
         """ASV embeddings, n_sequences x width, indexed by DNA."""
