@@ -6,6 +6,7 @@ from typing import Any
 
 import pandas as pd
 
+from aam_nb.baselines.bounds import UNBOUNDED, bound_samples
 from aam_nb.baselines.dummy import fit_dummy
 from aam_nb.baselines.group_lookup import fit_group_lookup
 from aam_nb.baselines.neighbours import fit_neighbours
@@ -54,7 +55,7 @@ def fit_baseline(
     Returns
     -------
     A function from a study to predictions as `AAM.predict` gives them, with all classes as columns; ASVs that `train` lacks are not
-    used. And facts: `settings` chosen, `converged`, `column` looked up.
+    used. And facts: `settings` chosen, `converged`, `column` looked up, `samples` fitted to, `asvs` seen where not all were.
 
     Raises
     ------
@@ -67,9 +68,13 @@ def fit_baseline(
         return fit_dummy(train, settings), {}
     if name == "group_lookup":
         return fit_group_lookup(train, settings, seed)
+    if name not in UNBOUNDED:
+        train = bound_samples(train, settings, seed)
     if name == "knn_unifrac":
-        return fit_neighbours(train, settings, seed)
-    return fit_pipeline(name, train, settings, seed, threads)
+        predict, facts = fit_neighbours(train, settings, seed)
+    else:
+        predict, facts = fit_pipeline(name, train, settings, seed, threads)
+    return predict, facts | {"samples": train.num_samples}
 
 
 def predict_baseline(name: str, train: Study, test: Study, settings: SharedSettings, *, seed: int = 0) -> pd.DataFrame:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from aam_nb.arrays import Array
+from aam_nb.arrays import Array, Ints
 from aam_nb.baselines.dummy import constant_prediction, mean_or_shares
 from aam_nb.baselines.predictions import Predictor, prediction_frame, read_target
 from aam_nb.baselines.scoring import leading_score
@@ -58,11 +58,19 @@ def look_up(truth: Array, names: Array, wanted: Array, sample_ids: pd.Index, tas
         The target.
     """
     table = np.tile(mean_or_shares(truth, task), (len(sample_ids), 1))
-    for name in {n for n in wanted if n is not None}:
-        own = truth[names == name]
-        if len(own):
-            table[wanted == name] = mean_or_shares(own, task)
+    known, asked = rows_by_name(names), rows_by_name(wanted)
+    for name, rows in asked.items():
+        if name in known:
+            table[rows] = mean_or_shares(truth[known[name]], task)
     return prediction_frame(table if isinstance(task, Classification) else table[:, 0], sample_ids, task)
+
+
+def rows_by_name(names: Array) -> dict[str, Ints]:
+    """Numbers of the samples of each name, rising; those whose name is missing (None) are left out."""
+    number, distinct = pd.factorize(names)
+    order = np.argsort(number, kind="stable")
+    ends = np.searchsorted(number[order], np.arange(len(distinct) + 1))
+    return {name: order[ends[k] : ends[k + 1]] for k, name in enumerate(distinct)}
 
 
 def names_as_text(values: pd.Series) -> Array:

@@ -5,9 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from aam_nb.arrays import Floats
 from aam_nb.baselines import gradient_boosting, linear, random_forest, support_vectors
+from aam_nb.baselines.bounds import bound_asvs
 from aam_nb.baselines.depth_only import make_depth_model
 from aam_nb.baselines.features import AsvFeatures, CovariateColumns, count_reads, depth_and_richness
 from aam_nb.baselines.predictions import Predictor, read_target
@@ -26,12 +28,17 @@ SHARES = ("random_forest", "gradient_boosting")
 def fit_pipeline(
     name: str, train: Study, settings: SharedSettings, seed: int, threads: int | None
 ) -> tuple[Predictor, dict[str, Any]]:
-    """A function from a study to predictions, and facts: the `settings` chosen, `converged`."""
+    """A function from a study to predictions, and facts: the `settings` chosen, `converged`, `asvs` seen where not all were."""
     task, config = settings.task, settings.config
     truth, names = number_classes(read_target(train, task), task)
     # ASVs that no fold within the training side can use are not made dense; their reads still count in a sample's total.
     common = train.asv_ids[(train.prevalence >= config.feature_prevalence).to_numpy()]
-    asv_ids = common if len(common) else train.asv_ids
+    common = common if len(common) else train.asv_ids
+    asv_ids = (
+        common
+        if name == "depth_only"
+        else common[bound_asvs(train.prevalence[common].to_numpy(), train.num_samples, config.baseline_cells)]
+    )
     covariates = CovariateColumns(train, settings.covariates)
 
     def features(study: Study) -> Floats:
@@ -48,7 +55,18 @@ def fit_pipeline(
     fitted, facts = tune_model(
         model, grid, features(train), truth, splits, classes=settings.is_class, while_searching=quicker
     )
-    return (lambda study: predict_frame(fitted, features(study), study.sample_ids, task, names)), facts
+    if len(asv_ids) < len(common):
+        facts["asvs"] = len(asv_ids)
+
+    def predict(study: Study) -> pd.DataFrame:
+        # A part of the samples at a time, as many as the bound allows.
+        size = max(1, config.baseline_cells // max(1, len(asv_ids)))
+        if study.num_samples <= size:
+            return predict_frame(fitted, features(study), study.sample_ids, task, names)
+        parts = (study.keep_samples(study.sample_ids[k : k + size]) for k in range(0, study.num_samples, size))
+        return pd.concat([predict_frame(fitted, features(part), part.sample_ids, task, names) for part in parts])
+
+    return predict, facts
 
 
 def make_pipeline(

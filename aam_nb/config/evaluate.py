@@ -20,6 +20,10 @@ class BaselineConfig:
     """Trees of the random forest."""
     feature_prevalence: int = 2
     """Training samples that an ASV must occur in to be a feature of a baseline."""
+    baseline_samples: int = 3000
+    """Most training samples that a baseline is fitted to; of more, so many are drawn at random, and a note says so."""
+    baseline_cells: int = 5_000_000
+    """Most cells (training samples x ASVs) that a baseline sees; of more, the commonest ASVs are taken, and a note says so."""
     seed: int = 0
     """Seed of the baselines."""
 
@@ -28,6 +32,8 @@ class BaselineConfig:
         check(self.inner_folds >= 2, "inner_folds", self.inner_folds, "at least 2", "3")
         check(self.num_trees >= 1, "num_trees", self.num_trees, "at least 1", "500")
         check(self.feature_prevalence >= 1, "feature_prevalence", self.feature_prevalence, "at least 1 sample", "2")
+        check(self.baseline_samples >= 20, "baseline_samples", self.baseline_samples, "at least 20", "3000")
+        check(self.baseline_cells >= 1000, "baseline_cells", self.baseline_cells, "at least 1000", "5_000_000")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -12,6 +12,7 @@ import pandas as pd
 from tqdm.auto import tqdm
 
 from aam_nb.arrays import Array, Bools, Ints
+from aam_nb.baselines.bounds import bound_asvs
 from aam_nb.baselines.features import relative_abundance
 from aam_nb.baselines.group_lookup import look_up, names_as_text
 from aam_nb.baselines.predictions import target_values
@@ -22,6 +23,7 @@ from aam_nb.baselines.tuning import use_one_thread
 from aam_nb.config import format_score
 from aam_nb.model.objectives import Classification, Task
 from aam_nb.study.confounding import find_candidate_groups
+from aam_nb.study.splits import sort_ids
 from aam_nb.study.study import Study
 
 NUM_TREES, FOLDS = 100, 5
@@ -30,6 +32,10 @@ MOST_COLUMNS = 4
 """Columns tried with forests, those that predict the target best first."""
 LARGEST = 2 / 3
 """Largest share of the samples that one value may hold for the values to be held out whole."""
+MOST_SAMPLES, MOST_CELLS = 3000, 5_000_000
+"""Samples, and samples x ASVs, that a forest reads: of more samples whole values of the column are drawn, of more ASVs the commonest."""
+FEW_OF_GROUP = 20
+"""Samples of one value that are drawn at least, where it has them, so that it can still be told from the others."""
 NOTABLE = 0.1
 """R² or balanced accuracy that a column must add, and that a forest must lose without it, to be called a leak."""
 
@@ -102,8 +108,10 @@ def find_leaks(train: Study, test: Study, task: Task, *, seed: int = 0, progress
         As for `find_leaks_in_folds`.
     """
 
-    def features() -> npt.NDArray[np.float32]:
-        return np.concatenate([relative_abundance(side, train.asv_ids) for side in (train, test)])
+    def features(rows: Ints) -> npt.NDArray[np.float32]:
+        asv_ids = train.asv_ids[bound_asvs(train.prevalence.to_numpy(), len(rows), MOST_CELLS)]
+        parts = ((train, rows[rows < train.num_samples]), (test, rows[rows >= train.num_samples] - train.num_samples))
+        return np.concatenate([_shares_of(side, part, asv_ids) for side, part in parts])
 
     return _find_leaks([(train.metadata, test.metadata)], features, task, seed, progress)
 
@@ -137,12 +145,24 @@ def find_leaks_in_folds(
     """
     sides = [(study.metadata[~test], study.metadata[test]) for test in tests]
     order = np.concatenate([np.flatnonzero(~tests[0]), np.flatnonzero(tests[0])])
-    return _find_leaks(sides, lambda: relative_abundance(study, study.asv_ids)[order], task, seed, progress)
+
+    def features(rows: Ints) -> npt.NDArray[np.float32]:
+        asv_ids = study.asv_ids[bound_asvs(study.prevalence.to_numpy(), len(rows), MOST_CELLS)]
+        return _shares_of(study, order[rows], asv_ids)
+
+    return _find_leaks(sides, features, task, seed, progress)
 
 
-def _find_leaks(
-    sides: Sides, features: Callable[[], npt.NDArray[np.float32]], task: Task, seed: int, progress: bool
-) -> tuple[Leak, ...]:
+Features = Callable[[Ints], npt.NDArray[np.float32]]
+"""From numbers of samples, rising, of the first fold's training side and then its test side, to their shares of reads."""
+
+
+def _shares_of(study: Study, rows: Ints, asv_ids: pd.Index) -> npt.NDArray[np.float32]:
+    """Shares of reads of some samples, in the order of `rows`."""
+    return relative_abundance(study.keep_samples(study.sample_ids[rows]), asv_ids)
+
+
+def _find_leaks(sides: Sides, features: Features, task: Task, seed: int, progress: bool) -> tuple[Leak, ...]:
     """Leaks by the metadata of all folds, and by the features of the samples of the first: training, then test."""
     truth = np.concatenate([target_values(test[task.target], task) for _, test in sides])
     if task.kind == "regression" and np.ptp(truth) == 0:
@@ -155,15 +175,24 @@ def _find_leaks(
     if not suspects:
         return ()
     # Then whether microbes are read by it: a forest scores with its values mixed between folds, and held out whole.
-    X, first = features(), sides[0]
+    first = sides[0]
     y = np.concatenate([target_values(side[task.target], task) for side in first])
-    mixed = _forest_score(X, y, task, None, seed)
-    leaks = []
+    ids = first[0].index.append(first[1].index)
+    # All samples are read once; of very many, some for each column.
+    everything, X, mixed, leaks = np.arange(len(y)), None, 0.0, []
     for column in tqdm(suspects, desc="looking for leaks", unit="column", delay=2, disable=not progress):
         group = pd.factorize(pd.concat([side[column] for side in first]).astype(str))[0]
         if not _can_hold_out(group, y, task):
             continue
-        apart = _forest_score(X, y, task, group, seed)
+        rows = everything
+        if len(y) > MOST_SAMPLES:
+            rows = _keep_spread_classes(_draw_groups(group, ids, seed), group, y, task)
+            if not _can_hold_out(group[rows], y[rows], task):
+                continue
+        if X is None or len(y) > MOST_SAMPLES:
+            X = features(rows)
+            mixed = _forest_score(X, y[rows], task, None, seed)
+        apart = _forest_score(X, y[rows], task, pd.factorize(group[rows])[0], seed)
         if mixed - max(apart, guess) >= NOTABLE:
             leaks.append(
                 Leak(
@@ -194,6 +223,39 @@ def _look_up(column: Any, train: pd.DataFrame, test: pd.DataFrame, task: Task) -
     truth = target_values(train[task.target], task)
     names, wanted = (names_as_text(side[column]) for side in (train, test))
     return look_up(truth, names, wanted, test.index, task)[task.target].to_numpy()
+
+
+def _draw_groups(group: Ints, ids: pd.Index, seed: int) -> Ints:
+    """Numbers of `MOST_SAMPLES` samples at most, rising: whole groups, drawn by the ids of their samples; of large ones a part of each."""
+    random = np.empty(len(ids))
+    random[sort_ids(ids)] = np.random.default_rng([seed % 2**31, 3]).random(len(ids))
+    largest = max(FEW_OF_GROUP, MOST_SAMPLES // len(np.unique(group)))
+    # The samples of a group in random order, up to a size at which many groups fit in.
+    table = pd.DataFrame({"group": group, "random": random}).sort_values("random", kind="stable")
+    table = table[(table.groupby("group").cumcount() < largest).to_numpy()]
+    # Groups in the order of their first sample, as long as whole ones fit.
+    place = table.groupby("group")["random"].transform("min")
+    table = table.iloc[np.argsort(place.to_numpy(), kind="stable")]
+    fits = table.groupby("group", sort=False).size().cumsum() <= MOST_SAMPLES
+    chosen = table[table["group"].map(fits).to_numpy()]
+    return np.sort(chosen.index.to_numpy())
+
+
+def _keep_spread_classes(rows: Ints, group: Ints, truth: Array, task: Task) -> Ints:
+    """The rows without classes of which only one group was drawn."""
+    if not isinstance(task, Classification):
+        return rows
+    spread = pd.Series(group[rows]).groupby(truth[rows]).nunique()
+    return rows[spread[truth[rows]].to_numpy() >= 2]
+
+
+def tell_bounds(num_samples: int, num_asvs: int) -> list[str]:
+    """That leaks were looked for in a part of the samples or ASVs; nothing where it was in all."""
+    samples = min(num_samples, MOST_SAMPLES)
+    asvs = min(num_asvs, MOST_CELLS // max(1, samples))
+    parts = [f"{samples:,} of {num_samples:,} samples"] if samples < num_samples else []
+    parts += [f"the commonest {asvs:,} of {num_asvs:,} ASVs"] if asvs < num_asvs else []
+    return [f"To bound time and memory, leaks of the split were looked for in {' and '.join(parts)}."] if parts else []
 
 
 def _can_hold_out(group: Ints, truth: Array, task: Task) -> bool:

@@ -11,7 +11,8 @@ import numpy as np
 import pandas as pd
 
 from aam_nb.arrays import Array, Ints
-from aam_nb.baselines.fit import predict_baseline
+from aam_nb.baselines.bounds import tell_bounds
+from aam_nb.baselines.fit import fit_baseline
 from aam_nb.baselines.predictions import read_target
 from aam_nb.baselines.scaling import rank_key
 from aam_nb.baselines.scoring import balanced_accuracy, guessing_score
@@ -26,6 +27,7 @@ from aam_nb.config import (
     telling_of_memory,
 )
 from aam_nb.evaluate.leaks import Leak, find_leaks
+from aam_nb.evaluate.leaks import tell_bounds as tell_bounds_of_leaks
 from aam_nb.evaluate.resampling import draw_resamples, percentile_interval, score_resamples
 from aam_nb.model.objectives import Classification, Task
 from aam_nb.study.columns import number_groups
@@ -47,6 +49,8 @@ BESIDE = ("random_forest", "dummy")
 """Baselines that an evaluation shows beside the model unless others are named."""
 BEFORE_TUNING = {"tune": False, "feature_prevalence": 1}
 """Settings of the baselines of evaluations that were saved before `EvaluateConfig` had these."""
+NO_BOUND = dict.fromkeys(("baseline_samples", "baseline_cells"), 2**31 - 1)
+"""Settings of those that were saved before baselines were bounded."""
 FEW_UNITS = 5
 """Values of the group, or samples, below which intervals cannot be trusted."""
 
@@ -129,7 +133,7 @@ class Evaluation:
     predictions
         Indexed by sample id: `truth`, `prediction`, `p(CLASS)` for classes, and each baseline's prediction as a column of its name.
     num_train
-        Training samples the baselines had.
+        Training samples that the baselines were given.
     group
         Metadata column whose values the bootstrap resampled whole, None where it resampled samples.
     num_groups
@@ -142,6 +146,9 @@ class Evaluation:
         What the reader must know: samples seen in training, missing baselines, too few groups.
     config
         Settings of the intervals and baselines.
+    baseline_fits
+        By baseline, how many training `samples` it was fitted to, and of how many `asvs` it chose its features: fewer than there are
+        where `baseline_samples` or `baseline_cells` of the settings bound it. Empty for evaluations saved before there were bounds.
     model
         The model that was judged, for further analysis; not saved, and None once loaded.
 
@@ -170,6 +177,7 @@ class Evaluation:
     leaks: tuple[Leak, ...] = ()
     notes: tuple[str, ...] = ()
     config: EvaluateConfig = field(default_factory=EvaluateConfig)
+    baseline_fits: dict[str, dict[str, int]] = field(default_factory=dict)
     model: AAM | None = field(default=None, repr=False)
 
     @classmethod
@@ -231,9 +239,14 @@ class Evaluation:
         unit = number_groups(test.metadata[group] if group else None, test.num_samples)
         truth, by_model = read_target(test, task), {MODEL: model.predict(test)}
         leaks: tuple[Leak, ...] = ()
+        baseline_fits: dict[str, dict[str, int]] = {}
         if train is not None:
             shared = _settings(task, group if group in train.metadata.columns else None, config)
-            by_model |= {b: predict_baseline(b, train, test, shared, seed=config.seed) for b in baselines}
+            for name in baselines:
+                predict, facts = fit_baseline(name, train, shared, seed=config.seed)
+                by_model[name] = predict(test)
+                baseline_fits[name] = {k: facts.get(k, of_all) for k, of_all in _sizes(train).items()}
+            notes += tell_bounds(baseline_fits, train.num_samples, train.num_asvs)
             if find_leaks:
                 leaks, more = _leaks(train, test, task, config.seed, model.shows_progress)
                 notes = [*more, *notes]
@@ -250,6 +263,7 @@ class Evaluation:
             leaks=leaks,
             notes=(*notes, *_few_units(num_groups, group)),
             config=config,
+            baseline_fits=baseline_fits,
             model=model,
         )
 
@@ -327,6 +341,7 @@ class Evaluation:
             "leaks": [asdict(leak) for leak in self.leaks],
             "notes": list(self.notes),
             "config": asdict(self.config),
+            "baseline_fits": self.baseline_fits,
         }
 
     @classmethod
@@ -336,7 +351,7 @@ class Evaluation:
         fields["metrics"] = pd.DataFrame(values["metrics"]).astype({"value": float, "low": float, "high": float})
         fields["leaks"] = tuple(Leak(**leak) for leak in values["leaks"])
         fields["notes"] = tuple(values["notes"])
-        fields["config"] = EvaluateConfig(**BEFORE_TUNING | values["config"])
+        fields["config"] = EvaluateConfig(**BEFORE_TUNING | NO_BOUND | values["config"])
         text = {"truth", "prediction", *fields["metrics"]["model"]} if values["kind"] == "classification" else set()
         predictions = predictions.astype({c: str if c in text else float for c in predictions.columns})
         return cls(**fields, predictions=predictions)
@@ -399,10 +414,16 @@ def _settings(task: Task, group: str | None, config: EvaluateConfig) -> SharedSe
     return SharedSettings(target=task.target, classes=classes, group=group, covariates=(), config=config)
 
 
+def _sizes(train: Study) -> dict[str, int]:
+    """What a baseline that is not bounded sees."""
+    return {"samples": train.num_samples, "asvs": train.num_asvs}
+
+
 def _leaks(train: Study, test: Study, task: Task, seed: int, progress: bool) -> tuple[tuple[Leak, ...], list[str]]:
-    """The leaks of the split, and a note on columns that no split can separate from the target."""
+    """The leaks of the split, and notes: columns that no split can separate from the target, and where leaks were looked for in a part."""
     note = describe_confounding(pd.concat([train.metadata, test.metadata], join="inner"), task.target)
-    return find_leaks(train, test, task, seed=seed, progress=progress), [note] if note else []
+    notes = [*([note] if note else []), *tell_bounds_of_leaks(train.num_samples + test.num_samples, train.num_asvs)]
+    return find_leaks(train, test, task, seed=seed, progress=progress), notes
 
 
 def _metric_table(

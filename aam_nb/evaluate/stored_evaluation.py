@@ -8,16 +8,16 @@ from typing import Any
 import pandas as pd
 
 from aam_nb.config import EvaluateConfig
-from aam_nb.config.schema import Mismatch, choice, fields, many, number, optional, settings, text, whole
+from aam_nb.config.schema import Mismatch, choice, fields, many, mapping, number, optional, settings, text, whole
 from aam_nb.config.stored import StoredFile
-from aam_nb.evaluate.metrics import BEFORE_TUNING, METRICS, MODEL, Evaluation
+from aam_nb.evaluate.metrics import BEFORE_TUNING, METRICS, MODEL, NO_BOUND, Evaluation
 from aam_nb.model.objectives import Classification, Task
 
 LEAK = fields(
     {"column": text(), "shared": number(0, 1), "metric": choice("r2", "balanced_accuracy")}
     | {name: optional(number()) for name in ("guessing", "lookup", "forest_mixed", "forest_apart")}
 )
-SETTINGS = [f.name for f in fields_of(EvaluateConfig) if f.name not in BEFORE_TUNING]
+SETTINGS = [f.name for f in fields_of(EvaluateConfig) if f.name not in (*BEFORE_TUNING, *NO_BOUND)]
 """Settings that every saved evaluation has."""
 METRIC = fields(
     {"model": text("the name of a model"), "metric": text("the name of a metric")}
@@ -35,7 +35,11 @@ EVALUATION = fields(
         "notes": many(text()),
         "config": settings(EvaluateConfig, SETTINGS, build=False),
     },
-    {"num_test": whole(0), "num_seen": whole(0)},
+    {
+        "num_test": whole(0),
+        "num_seen": whole(0),
+        "baseline_fits": mapping(fields({"samples": whole(0), "asvs": whole(0)})),
+    },
 )
 """What evaluation.json must hold."""
 

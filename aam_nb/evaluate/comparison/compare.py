@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 
 from aam_nb.arrays import Array, Floats, Ints
+from aam_nb.baselines.bounds import tell_bounds
 from aam_nb.baselines.predictions import read_target
 from aam_nb.baselines.settings import SharedSettings
 from aam_nb.config import CompareConfig, count_noun, cut_list, make_config, telling_of_memory
@@ -31,6 +32,7 @@ from aam_nb.evaluate.comparison.cross_validation import (
 from aam_nb.evaluate.comparison.result import ALPHA, Comparison
 from aam_nb.evaluate.comparison.significance import Exchange, corrected_t_test, fold_score, holm, permutation_null
 from aam_nb.evaluate.leaks import find_leaks_in_folds
+from aam_nb.evaluate.leaks import tell_bounds as tell_bounds_of_leaks
 from aam_nb.evaluate.metrics import METRICS, score
 from aam_nb.evaluate.resampling import CELLS, draw_groups, percentile_interval, score_resamples
 from aam_nb.model.objectives import Task, class_names
@@ -465,9 +467,22 @@ def _notes_on_size(fold_predictions: FoldPredictions) -> list[str]:
     return notes
 
 
+def _notes_on_bounds(fold_predictions: FoldPredictions) -> list[str]:
+    """What of a large study the baselines, and the search for leaks, did not see."""
+    study = fold_predictions.study
+    first = fold_predictions.folds[0]
+    facts = {
+        job.contender.name: fold_predictions.outcomes[job.key].facts
+        for job in fold_predictions.jobs
+        if job.fold is first
+    }
+    notes = tell_bounds(facts, int((~first.test).sum()), study.num_asvs)
+    return [*notes, *tell_bounds_of_leaks(study.num_samples, study.num_asvs)]
+
+
 def _notes_on_fits(fold_predictions: FoldPredictions) -> list[str]:
     """What the fits report: columns looked up, and what did not converge."""
-    notes, columns = [], list[str]()
+    notes, columns = _notes_on_bounds(fold_predictions), list[str]()
     failed: dict[str, int] = {}
     for job in fold_predictions.jobs:
         facts = fold_predictions.outcomes[job.key].facts

@@ -41,6 +41,16 @@ from aam_nb.version import __version__
 
 JOB_FORMAT = 3
 """Changes when the same job would give other predictions, so that old ones are not found."""
+OF_BASELINES = (
+    "tune",
+    "inner_folds",
+    "num_trees",
+    "feature_prevalence",
+    "baseline_samples",
+    "baseline_cells",
+    "seed",
+)
+"""Settings on which fits depend."""
 DONE_IN = "folds"
 """Folder of the finished jobs within `out`."""
 MEGABYTE = 2**20
@@ -119,7 +129,7 @@ def make_jobs(
         "target": [settings.target, settings.classes],
         "group": settings.group,
         "covariates": settings.covariates,
-        "config": {k: config[k] for k in ("tune", "inner_folds", "num_trees", "feature_prevalence", "seed")},
+        "config": {k: config[k] for k in OF_BASELINES},
     }
     jobs = []
     for fold in folds:
