@@ -13,6 +13,8 @@ from aam_nb.arrays import Floats, Ints
 
 OUTSIDE = 99.0
 """Percentile of the training samples' own distances from which a sample lies outside."""
+MEGABYTES = 64
+"""Of a block of distances, which is held up to three times."""
 
 
 def measure_distances(x_nD: pd.DataFrame, train_TD: pd.DataFrame, k: int) -> Floats:
@@ -33,7 +35,7 @@ def _mean_nearest(x: Floats, train: Floats, k: int, unit: Ints | None) -> Floats
     k = min(k, len(train))
     means = []
     done = 0
-    for block in pairwise_distances_chunked(x, train):  # blocks of rows, of bounded memory
+    for block in pairwise_distances_chunked(x, train, working_memory=MEGABYTES):
         if unit is not None:
             block = np.where(unit[done : done + len(block), None] == unit, np.inf, block)
         done += len(block)
