@@ -27,9 +27,8 @@ class Info:
             raise UsageError("No file was given. Expected one or more. Try `aam-nb info table.biom metadata.tsv`.")
         refused = 0
         for path in self.files:
-            name = (
-                str(path) if len(str(path)) <= MAX_PATH_LENGTH else f"{str(path)[:80]}… ({len(str(path))} characters)"
-            )
+            name = str(path)
+            name = to_one_line(name if len(name) <= MAX_PATH_LENGTH else f"{name[:80]}… ({len(name)} characters)")
             try:
                 print(f"{name}: {to_one_line(describe_file(path))}")
             except (UserError, OSError) as error:

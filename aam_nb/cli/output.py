@@ -10,7 +10,7 @@ import signal
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack
-from dataclasses import replace
+from dataclasses import fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, TextIO
 
@@ -20,6 +20,11 @@ from aam_nb.study.writable import check_writable_file, check_writable_folder, ow
 
 Writes = Literal["file", "folder", "run", ""]
 """A single text file, a folder of files, a run folder, or nothing."""
+RUN_FILES = {
+    *("config.json", "target.json", "splits.json", "model.safetensors"),
+    *("history.csv", "evaluation.json", "predictions.csv"),
+}
+"""What a run folder holds."""
 STANDARD_OUTPUT = Path("/dev/stdout")
 """What `--out -` stands for."""
 
@@ -36,6 +41,7 @@ def claim_output(command: Any, verb: str, writes: Writes) -> Iterator[Any]:
             if str(out) == "-":
                 command, out = replace(command, out=STANDARD_OUTPUT), STANDARD_OUTPUT
             check_writable_file(out)
+            _refuse_inputs(command, out)
             if own_descriptor(out) == 1:  # only the file goes to standard output
                 stack.enter_context(contextlib.redirect_stdout(sys.stderr))
         else:
@@ -51,6 +57,37 @@ def claim_output(command: Any, verb: str, writes: Writes) -> Iterator[Any]:
             if verb == "notebook":
                 stack.enter_context(hand_on(out))  # to its kernel
         yield command
+
+
+def _refuse_inputs(command: Any, out: Path) -> None:
+    """Refuse an `--out` that is one of the files read, or a file of a run folder that `aam-nb` wrote: it would be lost."""
+    if not out.is_file():
+        return
+    for flag, path in _paths(command):
+        if path != out and not path.exists():
+            continue
+        if path == out or path.samefile(out):
+            raise UsageError(
+                f"--out is {out}, which is also {flag}. Expected a file that is not read. Choose another name: {path.name} would be lost."
+            )
+    if out.name in RUN_FILES and all(
+        (out.resolve().parent / name).is_file() for name in ("config.json", "model.safetensors")
+    ):
+        raise UsageError(
+            f"--out is {out}, a file of a run folder. Expected another: the run would be damaged. Choose another name."
+        )
+
+
+def _paths(command: Any) -> Iterator[tuple[str, Path]]:
+    """Paths that a command was given, but for `--out`, and their flags."""
+    for field in fields(command):
+        value = getattr(command, field.name)
+        if is_dataclass(value):
+            yield from _paths(value)
+        elif field.name != "out":
+            for path in value if isinstance(value, tuple | list) else [value]:
+                if isinstance(path, Path):
+                    yield f"--{field.name.replace('_', '-')}", path
 
 
 # -- streams that nobody reads ----------------------------------------------------------------------------------------

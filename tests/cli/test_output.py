@@ -62,3 +62,36 @@ def test_letters_that_the_terminal_lacks_are_shown_as_numbers(tmp_path: Path) ->
     environment = os.environ | {"PYTHONIOENCODING": "ascii"}
     process = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
     assert process.stdout == "\\xd7 \\udcff\n"
+
+
+@pytest.mark.parametrize(
+    ("verb", "flag"), [("predict", "table"), ("report", "metadata"), ("unifrac", "tree"), ("report", "taxonomy")]
+)
+def test_a_file_that_is_read_is_not_written_over(
+    verb: str, flag: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file, same = tmp_path / "x.tsv", tmp_path / "y.tsv"
+    file.write_text("mine")
+    same.symlink_to(file)
+    inputs = {"table": "none.biom", **({} if verb == "unifrac" else {"run": "none"}), flag: str(same)}
+    inputs |= {"metadata": str(same) if flag == "metadata" else "none.tsv"} if verb == "report" else {}
+    inputs |= {"tree": str(same)} if verb == "unifrac" else {}
+    assert main([verb, *(word for k, v in inputs.items() for word in (f"--{k}", v)), "--out", str(file)]) == 2
+    assert f"x.tsv, which is also --{flag}. Expected a file that is not read." in capsys.readouterr().err
+    assert file.read_text() == "mine"
+
+
+def test_a_file_of_a_run_is_not_written_over(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for name in ("config.json", "model.safetensors"):
+        (tmp_path / name).write_text("mine")
+    out = tmp_path / "model.safetensors"
+    assert main(["predict", "--run", str(tmp_path), "--table", "none.biom", "--out", str(out)]) == 2
+    assert "a file of a run folder" in capsys.readouterr().err
+    assert out.read_text() == "mine"
+
+
+def test_names_with_control_letters_stay_in_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["info", "a\nb\x1b[31m"]) == 2
+    out = capsys.readouterr().out
+    assert out.startswith("a\\nb\\x1b[31m: would be refused.")
+    assert out.count("\n") == 1
