@@ -15,7 +15,8 @@ from aam_nb.baselines.settings import SharedSettings
 from aam_nb.config import CompareConfig
 from aam_nb.evaluate.comparison.ablations import RandomDNA, remove_abundance
 from aam_nb.evaluate.comparison.contenders import OURS, ContenderError, Recipe, make_contenders
-from aam_nb.evaluate.comparison.fitting import fit_and_predict
+from aam_nb.evaluate.comparison.cross_validation import Fold, group_jobs, make_jobs
+from aam_nb.evaluate.comparison.fitting import Pretrainings, fit_and_predict, pretraining_key
 from aam_nb.study.errors import MissingTipError
 from aam_nb.study.study import Study
 
@@ -79,6 +80,44 @@ def test_our_model_is_the_estimator(sides: tuple[Study, Study], fitted: aam.AAM)
     frame, facts = fit_and_predict(ours, train, test, AGE, 0, 1)
     pd.testing.assert_frame_equal(frame, fitted.predict(test).astype(float))
     assert facts["fit_seconds"] > 0
+
+
+def test_a_shared_pretraining_changes_no_bit(sides: tuple[Study, Study]) -> None:
+    """Contenders that begin alike are pre-trained once on a training side, and predict what each predicts by itself."""
+    train, test = sides
+    frozen = replace(RECIPE, fit=replace(QUICK, freeze="asvs"))
+    models, _ = make_contenders(["aam"], RECIPE, train)
+    models += [replace(models[0], name="frozen", recipe=frozen)]
+    shared: Pretrainings = {}
+    for contender in models:
+        together, facts = fit_and_predict(contender, train, test, AGE, 0, 1, shared)
+        alone, _ = fit_and_predict(contender, train, test, AGE, 0, 1)
+        assert (together["age"].to_numpy() == alone["age"].to_numpy()).all()
+        assert facts["fit_seconds"] > next(iter(shared.values())).seconds  # what it would cost by itself
+    assert len(shared) == 1
+
+
+def test_what_makes_a_pretraining_another(study: Study) -> None:
+    names = ["aam", "aam_no_abundance", "aam_ids_only", "aam_no_pretraining", "dummy"]
+    chosen, _ = make_contenders(names, RECIPE, study)
+    own = [pretraining_key(c, 0) for c in chosen]
+    assert own[3:] == [None, None]
+    for changed in (
+        {"model": replace(TINY, width=32)},
+        {"pretrain": replace(QUICK, epochs=7)},
+        {"objectives": ("nucleotides",)},
+    ):
+        own.append(pretraining_key(replace(chosen[0], recipe=replace(RECIPE, **changed)), 0))
+    own.append(pretraining_key(chosen[0], 1))
+    told = [k for k in own if k is not None]
+    assert len(set(told)) == len(told) == 7
+    assert pretraining_key(replace(chosen[0], recipe=replace(RECIPE, fit=replace(QUICK, epochs=9))), 0) == own[0]
+    # Jobs that share one go to the same process.
+    twin = replace(chosen[0], name="twin", recipe=replace(RECIPE, fit=replace(QUICK, epochs=9)))
+    masks = study.fold_masks(2, seed=0)
+    folds = [Fold(repeat=0, number=k, test=m.test, split=m.split) for k, m in enumerate(masks)]
+    groups = group_jobs(make_jobs(study, [*chosen, twin], folds, AGE), AGE)
+    assert [[j.contender.name for j in g] for g in groups] == 2 * [["aam", "twin"], *([n] for n in names[1:])]
 
 
 def test_remove_abundance_counts_are_one(hand_study: Study) -> None:

@@ -29,7 +29,7 @@ from aam_nb.config import (
 from aam_nb.config.schema import anything, fields, number, text
 from aam_nb.config.stored import StoredFile
 from aam_nb.evaluate.comparison.contenders import Contender
-from aam_nb.evaluate.comparison.fitting import fit_and_predict
+from aam_nb.evaluate.comparison.fitting import Pretrainings, fit_and_predict, pretraining_key
 from aam_nb.evaluate.comparison.workers import without_interrupts, worker_pool
 from aam_nb.study.atomic import scratch_folder, whole_file
 from aam_nb.study.csv_files import write_csv
@@ -217,11 +217,12 @@ def _one_by_one(
     study: Study, jobs: Sequence[Job], settings: SharedSettings, folder: Path | None, bar: Any
 ) -> Iterator[tuple[str, Outcome]]:
     sides: dict[int, tuple[Study, Study]] = {}
+    pretrainings: Pretrainings = {}
     for job in jobs:
         bar.set_postfix_str(f"{job.contender.name}, {job.fold.name}")
         if id(job.fold) not in sides:
-            sides = {id(job.fold): make_sides(study, job.fold)}
-        outcome = run_job(job, *sides[id(job.fold)], settings)
+            sides, pretrainings = {id(job.fold): make_sides(study, job.fold)}, {}
+        outcome = run_job(job, *sides[id(job.fold)], settings, pretrainings)
         if folder is not None:
             _write(folder, job, outcome)
         yield job.key, outcome
@@ -233,12 +234,29 @@ def make_sides(study: Study, fold: Fold) -> tuple[Study, Study]:
     return replace(train, split_info=fold.split), replace(test, split_info=replace(fold.split, part="test"))
 
 
-def run_job(job: Job, train: Study, test: Study, settings: SharedSettings, *, threads: int | None = None) -> Outcome:
-    """Fit, predict, and measure time and memory."""
+def group_jobs(jobs: Sequence[Job], settings: SharedSettings) -> list[list[Job]]:
+    """Jobs that share a pre-training, together; each of the others by itself; in the order of their first."""
+    groups: dict[Any, list[Job]] = {}
+    for job in jobs:
+        key = pretraining_key(job.contender, settings.config.seed + job.fold.repeat)
+        groups.setdefault(job.key if key is None else (id(job.fold), key), []).append(job)
+    return list(groups.values())
+
+
+def run_job(
+    job: Job,
+    train: Study,
+    test: Study,
+    settings: SharedSettings,
+    pretrainings: Pretrainings,
+    *,
+    threads: int | None = None,
+) -> Outcome:
+    """Fit, predict, and measure time and memory; `pretrainings` are those of this training side."""
     with watch_memory() as most:
         try:
             seed = settings.config.seed + job.fold.repeat
-            frame, facts = fit_and_predict(job.contender, train, test, settings, seed, threads)
+            frame, facts = fit_and_predict(job.contender, train, test, settings, seed, threads, pretrainings)
         except UserError as error:
             raise CompareError(f"{job.contender.name} could not be fitted ({job.fold.name}): {error}") from error
     return Outcome(prediction=frame, facts=facts | {"memory_mb": most()})
@@ -359,15 +377,15 @@ def _in_processes(
         try:
             with worker_pool(processes, _start_worker, given) as pool:
                 with without_interrupts():
-                    waiting = {pool.submit(_run_in_worker, job): job for job in jobs}
+                    waiting = {pool.submit(_run_in_worker, group): group for group in group_jobs(jobs, settings)}
                     workers += (pool._processes or {}).values()
                 for future in as_completed(waiting):
-                    job = waiting[future]
                     future.result()
-                    bar.set_postfix_str(f"{job.contender.name}, {job.fold.name}")
-                    outcome = _read(folder, job, study.sample_ids, settings)
-                    assert outcome is not None
-                    yield job.key, outcome
+                    for job in waiting[future]:
+                        bar.set_postfix_str(f"{job.contender.name}, {job.fold.name}")
+                        outcome = _read(folder, job, study.sample_ids, settings)
+                        assert outcome is not None
+                        yield job.key, outcome
         except BrokenProcessPool as error:
             if any(worker.exitcode == -9 for worker in workers):
                 raise CompareError(
@@ -394,6 +412,9 @@ def _start_worker(study: str, folder: str, settings: SharedSettings, threads: in
     )
 
 
-def _run_in_worker(job: Job) -> None:
-    train, test = make_sides(_worker["study"], job.fold)
-    _write(_worker["folder"], job, run_job(job, train, test, _worker["settings"], threads=_worker["threads"]))
+def _run_in_worker(jobs: Sequence[Job]) -> None:
+    """Jobs of one fold, which share a pre-training where they are several."""
+    train, test = make_sides(_worker["study"], jobs[0].fold)
+    settings, threads, pretrainings = _worker["settings"], _worker["threads"], Pretrainings()
+    for job in jobs:
+        _write(_worker["folder"], job, run_job(job, train, test, settings, pretrainings, threads=threads))
