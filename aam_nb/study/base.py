@@ -15,7 +15,8 @@ import numpy as np
 import pandas as pd
 from scipy import sparse
 
-from aam_nb.config import cut_list
+from aam_nb.config import cut_list, cut_repr
+from aam_nb.study.columns import find_near_spellings
 from aam_nb.study.errors import EmptySampleError, MissingTipError, StudyError, TargetError, UnknownIdError
 from aam_nb.study.readers.checks import as_counts, refuse_bad_ids, refuse_duplicates, refuse_not_dna
 from aam_nb.study.readers.disk import SAMPLES_PER_BLOCK, DiskTable, blocks
@@ -143,10 +144,10 @@ class StudyBase:
                     f"{name!r} is not a metadata column: the study has no metadata. Give it when reading: "
                     "`aam.read_study(..., metadata='metadata.tsv')` (`--metadata metadata.tsv`)."
                 )
-            have = ", ".join(map(str, self.metadata.columns[:8]))
-            more = f" and {self.metadata.shape[1] - 8} more" if self.metadata.shape[1] > 8 else ""
+            near = find_near_spellings([name], self.metadata.columns).get(str(name))
+            meant = f": {cut_repr(near, 40)} may be meant" if near else ""
             raise UnknownIdError(
-                f"{name!r} is not a metadata column. The metadata has {have}{more}. Name one of those."
+                f"{name!r} is not a metadata column. The metadata has {cut_list(self.metadata.columns, 8)}. Name one of those{meant}."
             )
         return self.metadata[name]
 

@@ -169,6 +169,11 @@ def test_a_missing_group_is_dropped_by_the_call_in_the_message() -> None:
         ({"group": "same"}, SplitError, r"1 value of 'same'.*at least two.*another group"),
         ({"group": "nowhere"}, UnknownIdError, r"'nowhere' is not a metadata column.*same, gone"),
         ({"target": "nowhere"}, UnknownIdError, r"'nowhere' is not a metadata column.*same, gone"),
+        (
+            {"target": "Same"},
+            UnknownIdError,
+            r"'Same' is not a metadata column.*same, gone.*Name one of those: 'same' may be meant",
+        ),
         ({"target": "gone"}, TargetError, r"'gone' is missing in all 4 samples.*Choose another"),
         ({"target": "same"}, TargetError, r"'same' is 'x' in all 4 samples.*Choose another"),
     ],
