@@ -191,7 +191,7 @@ def test_what_was_left_out_is_told(tmp_path: Path) -> None:
         "skipped 1 comment line (first: line 1, '# v1')",
         "took the names of 1 distinct lineage without prefixes for ranks from the domain down",
         f"left out names of ranks other than {', '.join(RANKS)}: sh__ 2x",
-        "left out the columns 'Source' of taxonomy.tsv",
+        "left out the column 'Source' of taxonomy.tsv",
     ]
 
 
@@ -258,7 +258,9 @@ BAD: dict[str, tuple[str, type[FormatError], str]] = {
     "mixed": ("id\tTaxon\na\tk__A;Firmicutes\n", TaxonomyError, r"names with prefixes such as p__, and names without"),
     "too many": ("id\tTaxon\na\tA;B;C;D;E;F;G;H\n", TaxonomyError, r"has 8 ranks, and no prefixes .* at most 7.*seven-rank"),
     "all levels": ("id\tTaxon\na\tD_0__A;D_9__B\n", TaxonomyError, r"has 10 ranks"),
-    "SINTAX": ("id\tTaxon\na\td:Bacteria(1.0),p:Firmicutes(0.9)\n", TaxonomyError, r"SINTAX's form"),
+    "SINTAX out of order": ("id\tTaxon\na\tp:Firmicutes(0.9),d:Bacteria(1.0)\n", TaxonomyError, r"twice or out of order"),
+    "NCBI": ("id\tTaxon\na\tcellular organisms;Bacteria;Bacillota\n", TaxonomyError, r"is one of NCBI"),
+    "PR2": ("id\tTaxon\na\tEukaryota;TSAR;Alveolata;D;E;F;G;H;I\n", TaxonomyError, r"has 9 ranks"),
     "confidence": ("id\tTaxon\tConfidence\na\tk__A\thigh\n", TaxonomyError, r"confidence of a in .* is 'high'"),
     "wrong column": (",Kingdom,Phylum\nACGT,p__B,k__A\n", TaxonomyError, r"'p__B' as a domain in line 2\. .*Correct the columns"),
     "lineage as rank": (",Kingdom,Phylum\nACGT,k__A;p__B,p__B\n", TaxonomyError, r"'k__A;p__B' as a domain"),
@@ -364,7 +366,7 @@ def test_scores_and_separators_of_other_programs(form: str, tmp_path: Path) -> N
 
 
 def test_rdp_output_is_no_table_of_ranks(tmp_path: Path) -> None:
-    row = "\t\tBacteria\tdomain\t1.0\tFirmicutes\tphylum\t0.99\n"
+    row = ",,Bacteria,domain,1.0,Firmicutes,phylum,0.99\n"  # with tabs, as RDP writes it, it is read
     with pytest.raises(TaxonomyError, match=r"numbers in its first line.*no header.*RDP"):
         read(f"f1{row}f2{row}", tmp_path)
 

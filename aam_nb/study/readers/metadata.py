@@ -22,6 +22,7 @@ from aam_nb.study.readers.archives import Source, unpacked
 from aam_nb.study.readers.checks import refuse_bad_ids
 from aam_nb.study.readers.columns import NUMBER, ColumnType, MetadataError, convert_cells, guess, is_missing
 from aam_nb.study.readers.sheets import ID_NAMES, Row, Sheet, plain, quoted, read_sheet
+from aam_nb.study.readers.table_layout import is_lost_header
 
 # -- in ---------------------------------------------------------------------------------------------------------------
 
@@ -87,6 +88,11 @@ def _parse(text: str, name: str, types: Mapping[str, ColumnType]) -> tuple[pd.Da
     header, *records = (Row(r.line, [restore_cell(c) for c in r.cells]) for r in rows)
     if not records:
         raise MetadataError(f"{name} has no rows below its header. Expected one row per sample. Export it again.")
+    if plain(header.cells[0]) not in ID_NAMES and is_lost_header(header.cells, [r.cells[0] for r in records]):
+        raise MetadataError(
+            f"{name} has no header: its first line is a row of values ({cut_list(header.cells, 4)}). Expected the names of the columns "
+            "above them. Put a line such as `sample-id`, column 1, column 2 on top."
+        )
     _check_names(header.cells, name)
     columns = dict(zip(header.cells[1:], zip(*(r.cells[1:] for r in records), strict=True), strict=True))
     notes = sheet.notes()

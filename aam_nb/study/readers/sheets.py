@@ -147,12 +147,13 @@ def read_sheet(text: str, name: str, *, ids_alone: bool = False) -> Sheet:
             "tab-separated text in UTF-8."
         )
     lines = text.split("\n")
-    first = _first_row(join_open_quotes(lines, HEADER_LINES))
+    lines_of_fields = join_open_quotes(lines, HEADER_LINES)
+    first = _first_row(lines_of_fields)
     bare = re.sub('"[^"]*"', "", first)
     semicolons = bare.count(";") > bare.count(",") and not RANK_PREFIX.search(first)
     separator = "\t" if "\t" in first else ";" if semicolons else ","
     if separator not in first and not (ids_alone and plain(first.strip().strip('"')) in ID_NAMES):
-        raise one_column(name, first.strip())
+        raise one_column(name, first.strip(), is_title=_is_title(first, lines_of_fields))
     separator = separator if separator in first else "\t"
     sheet = Sheet(name, separator, [], [], [], 0)
     num_blank = 0
@@ -183,12 +184,23 @@ def read_sheet(text: str, name: str, *, ids_alone: bool = False) -> Sheet:
     return Sheet(name, separator, sheet.rows, sheet.comments, sheet.directives, num_blank - text.endswith("\n"))
 
 
-def one_column(name: str, first: str) -> FormatError:
+def one_column(name: str, first: str, *, is_title: bool = False) -> FormatError:
+    if is_title:
+        return FormatError(
+            f"{name} has {quoted(first)} alone in its first line, and columns below. Expected the header first. Remove what is above it."
+        )
     blanks = ", not by blanks" if " " in first else ""
     return FormatError(
         f"{name} has 1 column (it starts: {quoted(first)}). Expected ids and at least one more column, separated by tabs, commas or "
         f"semicolons{blanks}. Save it as tab-separated text."
     )
+
+
+def _is_title(first: str, lines: list[str]) -> bool:
+    """Whether the lines below the first one that is filled are divided, as it is not."""
+    filled = [line for line in lines if line.strip()]
+    below = filled[filled.index(first) + 1 :][:5] if first in filled else []
+    return bool(below) and any(all(separator in line for line in below) for separator in SEPARATORS)
 
 
 def join_open_quotes(lines: list[str], most: int) -> list[str]:

@@ -44,6 +44,8 @@ SIDE_NAMES = {
     *("gc", "gccontent", "gcpercent", "percentgc"),
 }  # fmt: skip
 """Names, as `bare` writes them, of columns of numbers that say something of the features."""
+BOOTSTRAP = re.compile("boot(?:kingdom|domain|phylum|class|order|family|genus|species)")
+"""DADA2's bootstraps of each rank, by `bare`."""
 SEQUENCE_NAMES = {
     *("sequence", "seq", "sequences", "dna", "dnasequence", "repseq", "repsequence", "asvsequence", "otusequence", "refseq"),
     *("nucleotidesequence", "repseqs", "representativeseq", "featuresequence"),
@@ -70,7 +72,7 @@ def is_total_name(name: str) -> bool:
 
 def is_side_name(name: str) -> bool:
     """Whether a column of that name holds numbers that are no counts of a sample, whatever they are."""
-    return bare(name) in SIDE_NAMES
+    return bare(name) in SIDE_NAMES or bool(BOOTSTRAP.fullmatch(bare(name)))
 
 
 def find_side_columns(names: Sequence[str], labels: Sequence[str], counts: sparse.csr_array) -> dict[str, list[str]]:

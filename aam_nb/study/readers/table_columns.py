@@ -14,6 +14,7 @@ from aam_nb.study.readers.columns import NUMBER
 from aam_nb.study.readers.side_columns import SEQUENCE_NAMES, how_to_keep, is_side_name, is_total_name
 from aam_nb.study.readers.table_layout import CORNERS, SAMPLE_CORNERS, Layout, bare
 from aam_nb.study.readers.taxonomy import PREFIXES, RANKS, TAXON_COLUMNS, plain_names, rank_columns
+from aam_nb.study.readers.taxonomy_programs import is_sintax
 
 LETTERS = "dpcofgs"
 PREFIXED = re.compile(rf"(?:{'|'.join(PREFIXES)}|D_\d+)__", re.ASCII)
@@ -123,7 +124,7 @@ def _find_lineages(header: list[str], cells: dict[int, list[str]], texts: list[i
 
 
 def _is_lineage(cell: str) -> bool:
-    return bool(PREFIXED.match(cell)) or (";" in cell and any(c.isalpha() for c in cell))
+    return bool(PREFIXED.match(cell)) or is_sintax(cell) or (";" in cell and any(c.isalpha() for c in cell))
 
 
 def _no_samples(source: Source, header: list[str], ranks: dict[int, int], others: list[int]) -> FormatError:

@@ -14,6 +14,7 @@ from aam_nb.study.errors import FormatError
 from aam_nb.study.letters import DNA_ID
 from aam_nb.study.readers.archives import Source, first_line
 from aam_nb.study.readers.columns import NUMBER
+from aam_nb.study.readers.sequences import HASH
 from aam_nb.study.readers.sheets import HEADER_LINES, join_open_quotes, quoted
 
 CORNERS = {
@@ -31,6 +32,10 @@ THOUSANDS = re.compile(r"(?:^|,)[1-9]\d{0,2},\d{3}(?:,|$)")
 MARKED_NUMBER = re.compile(r"[+-]?\d+(?:[.,' \u00a0\u2009\u202f\u2019]\d+)+", re.ASCII)
 SEPARATORS = "\t,;"
 BLANK = " \t,;\"'\ufeff"
+
+
+class LostHeaderError(FormatError):
+    """A table begins with a row of counts."""
 
 
 def bare(name: str) -> str:
@@ -208,11 +213,11 @@ def _hashed_header(hashed: list[list[str]], rows: list[list[str]]) -> int | None
 
 def _is_data(cells: list[str]) -> bool:
     """Whether a line holds counts beside its first field, and is no header."""
-    numbers = [_is_number(cell.strip()) for cell in cells[1:]]
+    numbers = [is_number(cell.strip()) for cell in cells[1:]]
     return any(numbers) and (2 * sum(numbers) >= len(numbers) or bool(DNA_ID.fullmatch(cells[0].strip())))
 
 
-def _is_number(cell: str) -> bool:
+def is_number(cell: str) -> bool:
     """Whether a cell is a number, also where it is written with marks that are refused later, such as 1,5 or 1 204."""
     return bool(NUMBER.fullmatch(cell) or MARKED_NUMBER.fullmatch(cell))
 
@@ -246,15 +251,26 @@ def _with_ids_named(
     return header
 
 
+def is_lost_header(header: Sequence[str], ids: Sequence[str]) -> bool:
+    """Whether a first line is a row of numbers already, of an id like those below it."""
+    form = re.sub(r"\d+", "0", header[0])
+    like_ids = (
+        bool(DNA_ID.fullmatch(header[0]))
+        or (HASH.fullmatch(header[0]) and all(HASH.fullmatch(i.strip()) for i in ids))
+        or (any(c.isdigit() for c in header[0]) and all(re.sub(r"\d+", "0", i.strip()) == form for i in ids))
+    )
+    numbers = [is_number(cell) for cell in header[1:]]
+    return bool(like_ids) and any(numbers) and sum(numbers) >= len(numbers) - 1
+
+
 def _refuse_lost_header(source: Source, header: list[str], rows: Sequence[list[str]]) -> None:
     """Refuse a first line that is a row of counts already: its counts would be taken for the names of samples."""
-    form = re.sub(r"\d+", "0", header[0])
-    like_ids = bool(DNA_ID.fullmatch(header[0])) or (
-        any(c.isdigit() for c in header[0]) and all(re.sub(r"\d+", "0", row[0].strip()) == form for row in rows)
+    if is_lost_header(header, [row[0] for row in rows]):
+        raise lost_header(source, header)
+
+
+def lost_header(source: Source, header: list[str]) -> LostHeaderError:
+    return LostHeaderError(
+        f"{source.name} has no header: its first line is a row of counts ({cut_list(header, 4)}). Expected the names of the samples "
+        "above them. Put a line such as `#OTU ID`, sample 1, sample 2 on top."
     )
-    numbers = [_is_number(cell) for cell in header[1:]]
-    if like_ids and numbers and sum(numbers) >= len(numbers) - 1 and any(numbers):
-        raise FormatError(
-            f"{source.name} has no header: its first line is a row of counts ({cut_list(header, 4)}). Expected the names of the samples "
-            "above them. Put a line such as `#OTU ID`, sample 1, sample 2 on top."
-        )

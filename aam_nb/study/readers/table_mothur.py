@@ -21,6 +21,12 @@ SHARED = ["label", "group", "numotus"]
 COUNT_TABLE = ["representativesequence", "total"]
 
 
+def is_of_mothur(layout: Layout) -> bool:
+    """Whether a table is a shared file or a count table of mothur, by its header."""
+    names = [bare(name) for name in layout.header]
+    return names[:3] == SHARED or names[:2] == COUNT_TABLE
+
+
 def read_mothur(source: Source, layout: Layout) -> FeatureTable | None:
     """A shared file or a count table of mothur; None for any other file.
 
@@ -29,12 +35,9 @@ def read_mothur(source: Source, layout: Layout) -> FeatureTable | None:
     FormatError, StudyError
         It has several cut-offs, is packed in mothur's own way or is cut off.
     """
-    names = [bare(name) for name in layout.header]
-    if names[:3] == SHARED:
-        return _read_shared(source, layout)
-    if names[:2] == COUNT_TABLE:
-        return _read_count_table(source, layout)
-    return None
+    if not is_of_mothur(layout):
+        return None
+    return (_read_shared if bare(layout.header[0]) == SHARED[0] else _read_count_table)(source, layout)
 
 
 def _read_shared(source: Source, layout: Layout) -> FeatureTable:

@@ -26,7 +26,7 @@ from aam_nb.study.readers.feature_table import FeatureTable, no_metadata
 from aam_nb.study.readers.sequences import SIZE
 from aam_nb.study.readers.side_columns import describe_aside, find_side_columns, find_total_rows, is_total_name
 from aam_nb.study.readers.table_columns import Roles, assign_roles
-from aam_nb.study.readers.table_layout import CORNERS, LOOK_AT, Layout, bare, find_layout
+from aam_nb.study.readers.table_layout import CORNERS, LOOK_AT, Layout, bare, find_layout, lost_header
 from aam_nb.study.readers.table_mothur import read_mothur, refuse_other_tables
 
 CELLS_AT_ONCE = 2**22
@@ -47,6 +47,8 @@ def read_text_table(source: Source, sequence_ids: frozenset[str]) -> FeatureTabl
     refuse_other_tables(source, layout)
     first = list(itertools.islice(layout.rows(source), LOOK_AT))
     roles = assign_roles(source, layout, first)
+    if layout.header[roles.ids] in sequence_ids:
+        raise lost_header(source, layout.header)
     cells = _parse_with_pandas(layout, roles) or _parse_row_by_row(source, layout, roles)
     labels = [layout.header[k] for k in roles.counts]
     names = cells.names

@@ -15,7 +15,9 @@ from aam_nb.config import count_noun, cut_list
 from aam_nb.study.errors import FormatError
 from aam_nb.study.readers.archives import Source, unpacked
 from aam_nb.study.readers.columns import NUMBER
+from aam_nb.study.readers.sequences import SIZE
 from aam_nb.study.readers.sheets import HASHED_NAMES, Row, Sheet, plain, quoted, read_sheet
+from aam_nb.study.readers.taxonomy_programs import is_sintax, split_sintax, with_header
 
 RANKS = ("domain", "phylum", "class", "order", "family", "genus", "species")
 PREFIXES = {"d": 0, "k": 0, "sk": 0, "p": 1, "c": 2, "o": 3, "f": 4, "g": 5, "s": 6}
@@ -24,6 +26,10 @@ RANK_COLUMNS = {name: i for i, name in enumerate(RANKS)} | {"kingdom": 0, "super
 RANK_COLUMNS |= {f"rank{i + 1}": i for i in range(len(RANKS))}
 """Place in `RANKS` of a column by its plain name, in tables as DADA2 and (`Rank1`) phyloseq write them."""
 TAXON_COLUMNS = {"taxon", "taxonomy", "lineage", "consensuslineage", "lineages", "taxa"}
+FEATURE_COLUMNS = {
+    *("featureid", "feature", "otuid", "otu", "otus", "asvid", "asv", "asvs", "sequence", "seq", "sequenceid", "seqid"),
+}
+"""Names of a column of feature ids, as `plain` writes them."""
 CONFIDENCE_COLUMNS = {"confidence", "consensus"}
 SCORE = re.compile(r"\s*(?:\(\s*{0}\s*\)|\[\s*{0}\s*\]|:{0})$".replace("{0}", r"\d{1,3}(?:\.\d+)?%?"))
 """Support behind a name, as mothur and RDP write it: `Firmicutes(99)`; or `Firmicutes[99]`, `Firmicutes:0.99`."""
@@ -33,6 +39,13 @@ OTHER_SEPARATOR = re.compile(
 """What divides names with prefixes where it is no semicolon."""
 ODD_NAME = re.compile(r"[|;,]|__|^[dkpcofgs]_|\(\d{1,3}(?:\.\d+)?%?\)$")
 """What a name of a taxon seldom holds: a separator, a prefix or a score."""
+UNITE_HEAD = re.compile(r"[^;]*\|(?=[dk]__[^;|]*;)", re.ASCII)
+"""Name, accession and species hypothesis before a lineage: `Candida_sp|KX12|SH1.09FU|reps|k__Fungi;…`."""
+SUPERGROUPS = {
+    *("tsar", "sar", "obazoa", "archaeplastida", "excavata", "amoebozoa", "cryptista", "haptista", "crums", "provora", "hacrobia"),
+    *("opisthokonta", "stramenopiles", "alveolata", "rhizaria", "apusozoa", "discoba", "metamonada"),
+}  # fmt: skip
+"""Eukaryotes above the phylum: PR2 has them, and more ranks than seven."""
 PREFIX = re.compile(r"(?:D_(?P<level>\d{1,3})|(?P<letters>[A-Za-z]{0,3}))__(?P<name>.*)", re.ASCII | re.DOTALL)
 SHORT_PREFIX = re.compile(r"(?P<letters>[dkpcofgs])_(?P<name>(?!_).*)", re.ASCII | re.DOTALL)
 """A prefix with one underscore, where all names of a lineage have one."""
@@ -54,7 +67,8 @@ def read_taxonomy(path: str | Path) -> pd.DataFrame:
 
     Lineages are in a column `Taxon`, as QIIME 2 writes it, or in the second of two columns without a header. Their names have prefixes
     such as `p__` (Greengenes, Greengenes2, GTDB, UNITE, SILVA) or `D_1__` (older SILVA); or none, and are then ranks from the domain
-    down. Tables are DADA2's (`Kingdom`, `Phylum`, …) and phyloseq's (`Rank1`, …).
+    down. SINTAX's lineages (`d:Bacteria(1.00),p:…`) and the tables that usearch, vsearch and RDP write without a header are read too, their
+    scores told and left out. Tables are DADA2's (`Kingdom`, `Phylum`, …) and phyloseq's (`Rank1`, …).
 
     Parameters
     ----------
@@ -95,8 +109,10 @@ def parse_taxonomy(source: Source) -> tuple[pd.DataFrame, list[str]]:
         raise FormatError(
             f"{name} is a QIIME 2 artifact of type {source.kind}. Expected a taxonomy, or a FeatureData[Taxonomy]. Give that one."
         )
-    sheet, notes = _with_ids_named(read_sheet(source.text(), name))
-    rows, notes = sheet.squared(), sheet.notes() + notes
+    sheet, notes = with_header(read_sheet(source.text(), name))
+    sheet, more = _with_ids_named(sheet)
+    rows, numbered = without_row_numbers(sheet.squared())
+    notes = [*sheet.notes(), *notes, *more, *numbered]
     header = rows[0].cells
     if is_lineage_row(header):
         header = ["", "Taxon", "Confidence", *header[3:]][: len(header)]
@@ -112,7 +128,10 @@ def parse_taxonomy(source: Source) -> tuple[pd.DataFrame, list[str]]:
         )
     if not rows:
         raise TaxonomyError(f"{name} has no rows below its header. Expected one row per feature. Export it again.")
-    ids = [r.cells[0] for r in rows]
+    full = [r.cells[0] for r in rows]
+    ids = [SIZE.sub("", i) for i in full]
+    if num_cut := sum(i != f for i, f in zip(ids, full, strict=True)):
+        notes.append(f"cut `;size=` from {count_noun(num_cut, 'feature id')}")
     _check_ids(ids, name)
     if taxon is not None:
         frame, more = taxa_of(ids, [r.cells[taxon] for r in rows], name)
@@ -130,8 +149,21 @@ def parse_taxonomy(source: Source) -> tuple[pd.DataFrame, list[str]]:
     used = {0, sure, *([taxon] if taxon is not None else ranked.values())}
     left_out = [quoted(column) for i, column in enumerate(header) if i not in used]
     if left_out:
-        notes.append(f"left out the columns {cut_list(left_out, 8)} of {name}")
+        notes.append(f"left out the column{'' if len(left_out) == 1 else 's'} {cut_list(left_out, 8)} of {name}")
     return frame, notes
+
+
+def without_row_numbers(rows: list[Row]) -> tuple[list[Row], list[str]]:
+    """Rows without numbers of rows in front of a column of feature ids, as R's `write.csv` of a data frame leaves them."""
+    first, *rest = rows
+    numbers = [[str(i + start) for i in range(len(rest))] for start in (0, 1)]
+    named = (
+        len(first.cells) > 2 and plain(first.cells[1]) in FEATURE_COLUMNS and plain(first.cells[0]) not in HASHED_NAMES
+    )
+    if not rest or not named or [r.cells[0] for r in rest if r.cells] not in numbers:
+        return rows, []
+    note = f"set aside the column {quoted(first.cells[0])} of row numbers"
+    return [Row(r.line, r.cells[1:]) for r in rows], [note]
 
 
 def _with_ids_named(sheet: Sheet) -> tuple[Sheet, list[str]]:
@@ -207,15 +239,22 @@ def taxa_of(ids: Sequence[str], lineages: Sequence[str], name: str) -> tuple[pd.
 
 
 def _describe_odd(lineages: Iterable[Taxa]) -> list[str]:
-    """A note on names that seem to be more than one name."""
+    """Notes on names that seem to be more than one name, or of no phylum."""
+    lineages, notes = list(lineages), []
     odd = sorted({taxon for taxa in lineages for taxon in taxa if taxon and ODD_NAME.search(taxon)})
-    if not odd:
-        return []
-    holds = "name holds" if len(odd) == 1 else "names hold"
-    return [
-        f"{len(odd):,} {holds} a separator, a prefix or a score ({cut_list(map(quoted, odd), 3)}): is it one name? Lineages are divided by "
-        "semicolons"
-    ]
+    if odd:
+        holds = "name holds" if len(odd) == 1 else "names hold"
+        notes.append(
+            f"{len(odd):,} {holds} a separator, a prefix or a score ({cut_list(map(quoted, odd), 3)}): is it one name? Lineages are "
+            "divided by semicolons"
+        )
+    high = sorted({taxa[1] for taxa in lineages if taxa[1] and taxa[1].lower() in SUPERGROUPS})
+    if high:
+        are = "is a supergroup and stands" if len(high) == 1 else "are supergroups and stand"
+        notes.append(
+            f"{cut_list(map(quoted, high), 3)} {are} where a phylum is expected: PR2 and SILVA have more ranks of eukaryotes than seven"
+        )
+    return notes
 
 
 @dataclass(frozen=True)
@@ -234,16 +273,28 @@ def _divide(lineages: list[str]) -> Divided:
     alone = [lineage for lineage in lineages if "|" not in lineage]  # a domain alone, or no name, has no bar
     bars = not semicolons and bool(barred) and all(_known(i) is None or i.strip() in tops for i in alone)
     bars = bars or (not semicolons and len(barred) > len(alone))
-    parts, num_others = [], 0
+    parts, num_others, heads = [], 0, list[str]()
     for lineage in lineages:
-        if ";" in lineage or not (bars or OTHER_SEPARATOR.search(lineage)):
+        head = UNITE_HEAD.match(lineage)
+        if head:
+            heads.append(head[0])
+            lineage = lineage[head.end() :]
+        if is_sintax(lineage):
+            parts.append(split_sintax(lineage))
+        elif ";" in lineage or not (bars or OTHER_SEPARATOR.search(lineage)):
             parts.append(lineage.split(";"))
         else:
             num_others += 1
             parts.append(OTHER_SEPARATOR.split(lineage) if OTHER_SEPARATOR.search(lineage) else lineage.split("|"))
     example = next((lineage for lineage in lineages if OTHER_SEPARATOR.search(lineage) or "|" in lineage), "")
     note = f"divided {count_noun(num_others, 'distinct lineage')} at bars, commas or other marks, not at semicolons ({quoted(example)})"
-    return Divided(parts, [note] if num_others else [])
+    notes = [note] if num_others else []
+    if heads:
+        notes.append(
+            f"took what stands before the first rank off {count_noun(len(heads), 'distinct lineage')}, as UNITE names sequences "
+            f"({quoted(heads[0])})"
+        )
+    return Divided(parts, notes)
 
 
 def _by_prefix(matches: list[re.Match[str]], beyond: Counter[str]) -> Taxa:
@@ -274,9 +325,9 @@ def _rank_of(match: re.Match[str]) -> int | None:
 
 
 def _by_place(parts: list[str]) -> Taxa:
-    if parts and re.match("[dkpcofgs]:", parts[0]):
+    if parts and parts[0].lower() == "cellular organisms":
         raise TaxonomyError(
-            "is in SINTAX's form. Expected names divided by semicolons, such as d__Bacteria; p__Bacillota"
+            "is one of NCBI, whose names are of any rank. Expected names with prefixes such as p__, or those of the seven ranks alone"
         )
     if len(parts) > len(RANKS):
         raise _too_deep(len(parts))
@@ -346,7 +397,12 @@ def is_lineage_row(cells: list[str]) -> bool:
     """Whether a first row is no header but an id and its lineage already."""
     if len(cells) < 2 or plain(cells[0]) in HASHED_NAMES:
         return False
-    return ";" in cells[1] or bool(PREFIX.fullmatch(cells[1])) or cells[1].lower() in NO_NAME - {"", "na", "none"}
+    return (
+        ";" in cells[1]
+        or is_sintax(cells[1])
+        or bool(PREFIX.fullmatch(cells[1]))
+        or cells[1].lower() in NO_NAME - {"", "na", "none"}
+    )
 
 
 def _refuse_row_as_header(header: list[str], name: str) -> None:
