@@ -26,14 +26,10 @@ from aam_nb.config import (
 )
 from aam_nb.study.atomic import whole_file
 from aam_nb.study.csv_files import write_csv
-from aam_nb.study.errors import TargetError, UnknownIdError
-from aam_nb.study.target_checks import refuse_target_among
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from aam_nb.study.study import Study
-    from aam_nb.train.estimator import AAM
 
 CONTENDERS = (
     "aam",
@@ -97,13 +93,14 @@ class Explain:
         from aam_nb.explain.attention.uniform import uniform_control
         from aam_nb.explain.attribution.attribute import attribute
         from aam_nb.explain.faithfulness.faithfulness import faithfulness
+        from aam_nb.explain.truth_lack import find_lack_of_truth
 
         model = load_fitted(self.run)
         model.max_tokens = self.explain.max_tokens
         study = self.study.read_for(model)
         model.train_study = model.training_side(study)
         test, checks_config = study if self.all else select_held_out(model, study, self.run), self.faithfulness
-        if lack := self.find_lack_of_truth(model, test):
+        if lack := find_lack_of_truth(model, test):
             checks_config = replace(checks_config, seeds=0, shuffles=0)
             print_message(
                 f"WARNING: The checks that fit again, and the control of even attention, are left out: {lack}"
@@ -138,20 +135,6 @@ class Explain:
             write_table(control.to_frame(), self.out / "uniform_attention.csv")
             print_message(repr(control))
         print_message(f"Wrote tables and figures to {self.out}")
-
-    def find_lack_of_truth(self, model: AAM, test: Study) -> str:
-        """Why the samples have no truth that the model can be fitted to again, or judged by; empty where they have."""
-        from aam_nb.baselines.predictions import read_target
-
-        task = model.require_task()
-        try:
-            refuse_target_among(task.targets, model.covariates.names if model.covariates else ())
-            for side in (test, *([] if model.train_study is None else [model.train_study])):
-                for name in task.targets:
-                    read_target(side, task.only(name))
-        except (TargetError, UnknownIdError) as error:
-            return str(error)
-        return ""
 
 
 @dataclass(frozen=True, kw_only=True)

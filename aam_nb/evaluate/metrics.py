@@ -21,6 +21,7 @@ from aam_nb.config import (
     EvaluateConfig,
     count_noun,
     cut_list,
+    cut_repr,
     format_interval,
     format_score,
     make_config,
@@ -261,7 +262,7 @@ class Evaluation:
             num_groups=num_groups,
             num_seen=int(test.sample_ids.isin(model.seen).sum()),
             leaks=leaks,
-            notes=(*notes, *_few_units(num_groups, group)),
+            notes=(*notes, *_one_value(truth, task.target), *_few_units(num_groups, group)),
             config=config,
             baseline_fits=baseline_fits,
             model=model,
@@ -398,6 +399,16 @@ def _notes(model: AAM, test: Study, train: Study | None, num_unknown: int, all_t
             f"`model.evaluate(test, target={all_targets.targets[1]!r})` (`aam-nb evaluate --target`)."
         )
     return notes
+
+
+def _one_value(truth: Array, target: str) -> list[str]:
+    """That all samples have the same truth."""
+    if len(truth) < 2 or len(set(truth.tolist())) > 1:
+        return []
+    return [
+        f"{target!r} is {cut_repr(truth[0])} in all {len(truth)} test samples: scores are not defined there, or say little. Judge by "
+        "samples that differ."
+    ]
 
 
 def _few_units(num_groups: int, group: str | None) -> list[str]:

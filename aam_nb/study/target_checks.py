@@ -17,6 +17,8 @@ from aam_nb.study.errors import TargetError
 
 FEWEST_PAIRS = 10
 """Samples with both values below which columns are not said to be each other in other words: chance could do that."""
+FEWEST_SAMPLES = 5
+"""Training samples below which that is told."""
 SAME_RANKS, SAME_LINE = 0.99, 0.999
 """Rank correlation, and correlation, from which a column of numbers is another one: in other units, rounded, or bent."""
 MOST_DISTINCT = 0.5
@@ -206,6 +208,18 @@ def tell_near_classes(values: pd.Series, *, stacklevel: int = 3) -> None:
             TargetWarning(
                 f"Classes of {values.name!r} differ in spelling alone: {pairs}. Each is a class of its own. Where they mean the same, give "
                 "them one spelling in the metadata."
+            ),
+            stacklevel=stacklevel,
+        )
+
+
+def tell_few_samples(number: int, *, stacklevel: int = 3) -> None:
+    """Warn (`TargetWarning`) where a model is to learn from next to nothing."""
+    if number < FEWEST_SAMPLES:
+        warnings.warn(
+            TargetWarning(
+                f"There are {count_noun(number, 'sample')} to learn from, some of which choose the best epoch: what is learned from them "
+                f"says nothing about others. Use {FEWEST_SAMPLES} at the very least, and dozens to learn something."
             ),
             stacklevel=stacklevel,
         )

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from aam_nb.config import ConfigError, TrainConfig, UserError
+from aam_nb.config import ConfigError, TrainConfig, UserError, is_out_of_memory
 from aam_nb.model.module import Network
 from aam_nb.model.objectives import Task
 from aam_nb.study.study import Study
@@ -108,8 +108,12 @@ def find_rate(network: Network, study: Study, config: TrainConfig, *, num_steps:
     )
     stage = "fit" if any(isinstance(o, Task) for o in network.objectives.values()) else "pretrain"
     trainer = Trainer(network, study, unscheduled, stage=stage, callbacks=[rising])
-    with suppress(_SearchEnd, TrainingError):  # a loss that is not a number has diverged
-        trainer.run()
+    try:
+        with suppress(_SearchEnd):
+            trainer.run()
+    except TrainingError as error:  # a loss that is not a number has diverged
+        if error.__cause__ is not None and is_out_of_memory(error.__cause__):
+            raise
     losses = np.array(rising.losses)
     smoothed = pd.Series(losses).ewm(alpha=1 - SMOOTHING).mean().to_numpy()
     curve = pd.DataFrame({"learning_rate": rising.rates[: len(losses)], "loss": losses, "smoothed": smoothed})

@@ -26,7 +26,7 @@ from aam_nb.model.objectives import (
 )
 from aam_nb.study.splits import refuse_same
 from aam_nb.study.study import Study
-from aam_nb.study.target_checks import as_names, refuse_target_among, tell_copies, tell_near_classes
+from aam_nb.study.target_checks import as_names, refuse_target_among, tell_copies, tell_few_samples, tell_near_classes
 from aam_nb.train.machine import memory_of
 
 NUM_REFERENCE_ASVS = 64
@@ -72,6 +72,7 @@ class NetworkPlan:
         MemoryShortageError
             Its weights do not fit the memory there is.
         """
+        tell_few_samples(train.num_samples, stacklevel=5)
         require_few_positions(shape, int(train.asv_ids.str.len().max()))
         require_room_for_weights(shape, self.covariates, config)
         for objective in self.objectives:
