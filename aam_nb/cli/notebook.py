@@ -18,6 +18,7 @@ from aam_nb.cli.messages import UsageError, print_message
 from aam_nb.cli.parsing import parse
 from aam_nb.config import cut_list, to_one_line, to_utf8
 from aam_nb.study.atomic import whole_file
+from aam_nb.study.child_process import end_with_this
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -146,6 +147,7 @@ class Lab:
         command += ["--allow-root"] if self.allow_root else []
         before = signal.signal(signal.SIGINT, signal.SIG_IGN)  # JupyterLab handles Ctrl-C: it asks before it ends
         try:
+            command = end_with_this(command)
             return subprocess.Popen(command, preexec_fn=_accept_ctrl_c if os.name == "posix" else None).wait()
         finally:
             signal.signal(signal.SIGINT, before)

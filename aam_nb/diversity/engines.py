@@ -49,6 +49,7 @@ from aam_nb.arrays import Array
 from aam_nb.config import UnifracConfig, UserError
 from aam_nb.diversity.blocks import BlockUnifrac, CountBlocks, Distances
 from aam_nb.diversity.branches import Branches, branches_of
+from aam_nb.study.child_process import end_with_this
 from aam_nb.study.study import Study
 from aam_nb.study.write import write_counts
 
@@ -140,6 +141,7 @@ def _compute_by_ssu(study: Study, branches: Branches, config: UnifracConfig) -> 
     with _write_inputs(study, branches) as folder:
         command = ["ssu", "-i", "table.biom", "-t", "tree.nwk", "-o", "out.h5", "-m", f"{config.metric}_{bits}"]
         command += ["-a", repr(float(config.alpha)), "--format", f"hdf5_{bits}", "--pcoa", "0"]
+        command = end_with_this(command)
         process = subprocess.run(command, cwd=folder, capture_output=True, text=True, errors="replace", check=False)
         if process.returncode or not (folder / "out.h5").exists():
             last = (process.stderr.strip() or process.stdout.strip()).splitlines()[-1:]

@@ -25,6 +25,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +37,8 @@ CASE_SECONDS = 30.0
 """Wall time after which a case hangs; cases take milliseconds, the machine may be busy."""
 CASE_BYTES = 2 * 2**30
 """Address space that a case may ask for beyond what the process has."""
+ANNDATA = Path(__file__).resolve().parents[2] / ".venv" / "anndata"
+"""Where `make test-anndata` installs what needs an older pandas."""
 SPECIAL = 0.03
 """Share of cases in which the file is a folder, a FIFO, a link to itself or the like."""
 
@@ -218,19 +221,41 @@ def _save(count: Count, state: Path) -> None:
     state.write_text(json.dumps(values))
 
 
+def _environment(name: str) -> dict[str, str]:
+    """Of the process of a target: `make test-anndata` installs anndata and an older pandas in a folder of their own."""
+    from fuzz_targets import NEEDS
+
+    if name in NEEDS and ANNDATA.is_dir():
+        return os.environ | {"PYTHONPATH": f"{ANNDATA}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"}
+    return dict(os.environ)
+
+
+def _without_absent(names: Sequence[str]) -> list[str]:
+    """The targets whose packages are there; of the others it is told why they are left out."""
+    from fuzz_targets import NEEDS
+
+    absent = [n for n in names if n in NEEDS and find_spec(NEEDS[n]) is None and not ANNDATA.is_dir()]
+    for name in absent:
+        print(f"{name} is left out: it needs {NEEDS[name]}, which `make test-anndata` installs")
+    return [n for n in names if n not in absent]
+
+
 def run_all(names: Sequence[str], *, seconds: float, first: int, jobs: int) -> int:
     """Every target in a process of its own for its share of the time; prints a table; returns the number of faults."""
-    shared, faults, total = seconds * jobs / len(names), 0, Counter[str]()
+    faults, total = 0, Counter[str]()
     with tempfile.TemporaryDirectory(prefix="fuzz-all-") as temporary:
-        waiting, running = list(names), dict[str, tuple[subprocess.Popen[bytes], float, int]]()
+        running = dict[str, tuple[subprocess.Popen[bytes], float, int]]()
         deaths: dict[str, list[str]] = {}
+        names = _without_absent(names)
+        waiting, shared = list(names), seconds * jobs / len(names)
         print(f"{'target':<26}{'cases':>9}{'refused':>9}{'right':>9}{'faults':>8}{'slowest s':>11}{'peak MB':>9}")
 
         def start(name: str, left: float, seed: int) -> None:
             state = Path(temporary) / f"{name}-{seed}.json"
             args = [sys.executable, __file__, name, "--seconds", str(left), "--first", str(seed), "--state", str(state)]
             args += ["--base", str(Path(temporary) / "base")]
-            running[name] = (subprocess.Popen(args, stderr=subprocess.DEVNULL), time.monotonic() + left, seed)
+            process = subprocess.Popen(args, stderr=subprocess.DEVNULL, env=_environment(name))
+            running[name] = (process, time.monotonic() + left, seed)
 
         from fuzz_targets import make_base
 

@@ -32,6 +32,8 @@ HOSTILE_NUMBERS = (
     "0", "-1", "1.5", "nan", "inf", "-inf", "1e400", "1e-400", "2147483648", "9223372036854775808", "9" * 40, "9" * 5000, "1,204",
     "1_000", "0x10", "١٢", "1e9", "-0", "+1", " 1 ", "1e3", ".5", "5.", "", "TRUE", "1/2", "1 000", "1.000,5",
 )  # fmt: skip
+BOMB_MB = 100
+"""What a small archive unpacks to: more than is unpacked of one so small."""
 SEPARATORS = ("\t", ",", ";", " ", "|", "\n", "\0")
 
 
@@ -339,7 +341,7 @@ def change_zip(rng: random.Random, raw: bytes, others: Sequence[bytes]) -> Damag
     elif how == "empty":
         members[k] = (name, b"")
     elif how == "bomb":
-        members[k] = (name, content[:200] + b"0" * (100 * 2**20))
+        members[k] = (name, content[:200] + b"0" * (BOMB_MB * 2**20))
     elif how == "many":
         members += [(f"x/{n}", b"") for n in range(200)]
     memory = io.BytesIO()
@@ -358,7 +360,7 @@ def change_gzip(rng: random.Random, raw: bytes, others: Sequence[bytes]) -> Dama
     content = gzip.decompress(raw)
     how = rng.choice(("damaged", "damaged", "twice", "two", "empty", "raw", "bomb"))
     if how == "bomb":
-        return gzip.compress(content[:100] + b"0" * (100 * 2**20), mtime=0), how
+        return gzip.compress(content[:100] + b"0" * (BOMB_MB * 2**20), 1, mtime=0), how
     done = {
         "twice": gzip.compress(raw, mtime=0),
         "two": raw + raw,

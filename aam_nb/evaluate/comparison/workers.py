@@ -6,14 +6,12 @@ import contextlib
 import multiprocessing
 import os
 import signal
-import sys
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from typing import Any
 
-PR_SET_PDEATHSIG = 1
-"""Of Linux's prctl: the signal that a process gets when its parent ends."""
+from aam_nb.study.child_process import set_death_signal
 
 
 @contextlib.contextmanager
@@ -55,11 +53,7 @@ def end_with_parent() -> None:
     parent = multiprocessing.parent_process()
     if parent is None:
         return
-    if sys.platform == "linux":  # at once, also while this process computes
-        import ctypes
-
-        with contextlib.suppress(OSError, AttributeError):
-            ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    set_death_signal()  # at once, also while this process computes
 
     def watch() -> None:
         parent.join()  # waits for a pipe that only the parent holds open

@@ -9,6 +9,7 @@ import warnings
 import pandas as pd
 from scipy import sparse
 
+from aam_nb.study.child_process import end_with_this
 from aam_nb.study.errors import FormatError, MissingExtraError
 from aam_nb.study.readers.archives import Source, first_line
 from aam_nb.study.readers.checks import as_counts, find_non_counts, refuse_duplicates
@@ -67,9 +68,8 @@ def read_anndata(source: Source) -> FeatureTable:
 def _try_out(source: Source) -> None:
     """Read a file in a process of its own first, and refuse it where that one crashes or does not end."""
     try:
-        done = subprocess.run(
-            [sys.executable, "-c", TRY_OUT, source.path], capture_output=True, timeout=TRY_OUT_SECONDS
-        )
+        command = end_with_this([sys.executable, "-c", TRY_OUT, str(source.path)])
+        done = subprocess.run(command, capture_output=True, timeout=TRY_OUT_SECONDS)
         crashed = done.returncode < 0
     except subprocess.TimeoutExpired:
         crashed = True
