@@ -110,6 +110,7 @@ def read_study(
         study = build_study(
             Study, feature_table, source.name, dna_of, sum_duplicates=sum_duplicates, own_taxonomy=taxonomy is None
         )
+    dna_of = dna_of or feature_table.dna_of
     steps += study.provenance
     if metadata is not None:
         with unpacked(metadata, "a metadata table") as source:

@@ -338,7 +338,7 @@ BAD: dict[str, tuple[str | bytes, str]] = {
     "no id": ("id\tx\na\t1\n\t2\n \t3\n", r"In .*, 2 rows have no sample id \(line 3, 4\)\. .*'id'"),
     "duplicate columns": ("id\tx\tx\ty\ty \na\t1\t2\t3\t4\n", r"2 column names occur more than once .*\('x', 'y'\)"),
     "id twice": ("id\tid\na\t1\n", r"1 column name occurs more than once .*\('id'\)"),
-    "no column name": ("id\tx\t\ty\na\t1\t2\t3\n", r"1 of 4 columns of .* have no name \(column 3\)"),
+    "no column name": ("id\tx\t\ty\na\t1\t2\t3\n", r"1 of 4 columns of .* has no name \(column 3\)"),
     "ids elsewhere": ("site\tsample_id\na\ts1\na\ts2\n", r"first column of .*'site', does not hold .*column 2, 'sample_id'\. Put"),
     "no ids elsewhere either": ("site\tsample_id\na\ts1\na\t\n", r"1 sample id occurs more than once \(a\)"),
     "row numbers": (",sample id,ph\n0,s1,7\n1,s2,8\n", r"first column of .*'', does not hold sample ids \(0, 1\).*column 2, 'sample id'"),

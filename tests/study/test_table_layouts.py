@@ -119,3 +119,29 @@ def test_columns_set_aside_are_told_in_the_right_number(more: list[str], words: 
     rows = [[asv, *counts, *("7" for _ in more)] for asv, counts in zip(ASVS, COUNTS, strict=True)]
     path = write(tmp_path, "\t", [*HEADERS["plain"], *more], "", rows, quotes=False)
     assert any(words in step for step in aam.read_study(path).provenance)
+
+
+@pytest.mark.parametrize("corner", ["id", "#OTU ID", ""])
+@pytest.mark.parametrize("named_by", ["ids", "sequences"])
+def test_a_column_of_sequences_names_features_and_tips_of_either_name_match(
+    named_by: str, corner: str, tmp_path: Path
+) -> None:
+    ids = ["OTU1", "OTU2", "OTU3"]
+    rows = [[i, *counts, asv] for i, counts, asv in zip(ids, COUNTS, ASVS, strict=True)]
+    path = write(tmp_path, "\t", [corner, "S1", "S2", "S3", "sequence"], "", rows, quotes=False)
+    tips = ids if named_by == "ids" else ASVS
+    (tmp_path / "t.nwk").write_text(f"(({tips[0]}:1,{tips[1]}:1):1,{tips[2]}:2);")
+    (tmp_path / "x.tsv").write_text("Feature ID\tTaxon\n" + "".join(f"{i}\td__B{i}\n" for i in tips))
+    study = aam.read_study(path, tree=tmp_path / "t.nwk", taxonomy=tmp_path / "x.tsv")
+    assert list(study.asv_ids) == ASVS
+    assert sorted(study.require_tree().tips) == sorted(ASVS)
+    assert study.taxonomy is not None
+    assert study.taxonomy["domain"].tolist() == [f"B{i}" for i in tips]
+
+
+@pytest.mark.parametrize("word", ["inf", "-inf", "+inf", "Infinity", "INF", "1e999", "-1e999"])
+def test_numbers_that_are_not_finite_are_told_by_name(word: str, tmp_path: Path) -> None:
+    (tmp_path / "m.tsv").write_text(f"sample-id\tph\nS1\t7\nS2\t{word}\n")
+    table = write(tmp_path, "\t", ["ASV", "S1", "S2", "S3"], "", [[ASVS[0], "1", "2", "3"]], quotes=False)
+    study = aam.read_study(table, metadata=tmp_path / "m.tsv")
+    assert any(f"not finite ('{word}')" in step for step in study.provenance)

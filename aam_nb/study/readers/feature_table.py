@@ -31,6 +31,8 @@ class FeatureTable:
         Lineage text by feature id, where the file has it.
     notes
         What was noticed while reading.
+    dna_of
+        DNA by the name that the file gives a feature, where `feature_ids` are from a column of sequences.
     """
 
     table: sparse.csr_array | DiskTable
@@ -40,6 +42,7 @@ class FeatureTable:
     metadata: pd.DataFrame
     lineages: dict[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    dna_of: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         for ids, noun in ((self.sample_ids, "sample"), (self.feature_ids, "feature")):

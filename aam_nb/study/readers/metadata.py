@@ -134,8 +134,8 @@ def _check_names(header: list[str], name: str) -> None:
     ]  # R leaves the first empty, above row names
     if empty:
         raise MetadataError(
-            f"{len(empty)} of {len(header)} columns of {name} have no name (column {cut_list(empty)}). Expected a name for each. Name or "
-            "remove them."
+            f"{len(empty)} of {len(header)} columns of {name} {'has' if len(empty) == 1 else 'have'} no name (column {cut_list(empty)}). "
+            "Expected a name for each. Name or remove them."
         )
     twice = [quoted(column) for column, times in Counter(header).items() if times > 1]
     if twice:

@@ -52,7 +52,9 @@ def read_text_table(source: Source, sequence_ids: frozenset[str]) -> FeatureTabl
     cells = _parse_with_pandas(layout, roles) or _parse_row_by_row(source, layout, roles)
     labels = [layout.header[k] for k in roles.counts]
     names = cells.names
-    by_sample = _rows_are_samples(source, names, labels, layout.header[roles.ids], sequence_ids)
+    by_sample = roles.sequence is None and _rows_are_samples(
+        source, names, labels, layout.header[roles.ids], sequence_ids
+    )
     notes = [*layout.notes, *roles.notes]
     rows, columns, more = _find_samples(names, labels, cells.counts, by_sample)
     counts = cells.counts[np.flatnonzero(rows)][:, np.flatnonzero(columns)]
@@ -60,6 +62,7 @@ def read_text_table(source: Source, sequence_ids: frozenset[str]) -> FeatureTabl
     names, labels = (
         [i for i, kept in zip(ids, which, strict=True) if kept] for ids, which in ((names, rows), (labels, columns))
     )
+    old_names = names
     if not by_sample and roles.sequence is not None:
         names = _name_by_column(
             names, [s for s, kept in zip(cells.texts[roles.sequence], rows, strict=True) if kept], sequence_ids, notes
@@ -77,9 +80,9 @@ def read_text_table(source: Source, sequence_ids: frozenset[str]) -> FeatureTabl
         else []
     )
     lineages = dict(zip(features, kept, strict=True)) if kept and not by_sample else {}
-    return FeatureTable(
-        as_counts(table, samples, features), samples, features, "text", no_metadata(samples), lineages, tuple(notes)
-    )
+    dna_of = {} if names is old_names else dict(zip(old_names, names, strict=True))
+    counts = as_counts(table, samples, features)
+    return FeatureTable(counts, samples, features, "text", no_metadata(samples), lineages, tuple(notes), dna_of)
 
 
 def _find_samples(
