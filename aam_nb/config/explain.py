@@ -20,7 +20,7 @@ class ExplainConfig:
     orders: int = 25
     """Orders of the features drawn for Shapley values; each costs as many predictions as a sample has features. Where so few features
     have no more orders than this, all are gone through, and the values are exact."""
-    max_tokens: int = 65536
+    max_tokens: int = 16384
     """Most positions computed at once (outputs x ASVs of a sample): bounds memory. Results do not depend on it."""
     top: int = 8
     """ASVs whose nucleotides are explained, those with the largest mean absolute attribution; unless they are named."""
@@ -35,7 +35,7 @@ class ExplainConfig:
         check_types(self)
         check_statistics(self)
         check(self.orders >= 1, "orders", self.orders, "at least 1 order", "25")
-        check(self.max_tokens >= 1, "max_tokens", self.max_tokens, "at least 1", "65536")
+        check(self.max_tokens >= 1, "max_tokens", self.max_tokens, "at least 1", "16384")
         check(self.top >= 1, "top", self.top, "at least 1 ASV", "8")
 
 
