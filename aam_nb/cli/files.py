@@ -74,7 +74,7 @@ def describe_file(path: Path) -> str:
     """A file's kind and size, or the error that reading it would give."""
     from aam_nb.study.info import what_is
 
-    recover_folder(path.resolve())
+    recover_folder(path)
     if path.is_dir():  # only a run folder needs torch
         from aam_nb.train.run import FILES
 

@@ -71,7 +71,7 @@ def _refuse_inputs(command: Any, out: Path) -> None:
                 f"--out is {out}, which is also {flag}. Expected a file that is not read. Choose another name: {path.name} would be lost."
             )
     if out.name in RUN_FILES and all(
-        (out.resolve().parent / name).is_file() for name in ("config.json", "model.safetensors")
+        (Path(os.path.realpath(out)).parent / name).is_file() for name in ("config.json", "model.safetensors")
     ):
         raise UsageError(
             f"--out is {out}, a file of a run folder. Expected another: the run would be damaged. Choose another name."

@@ -120,8 +120,12 @@ def scratch_folder(place: Path) -> Iterator[Path]:
 def recover_folder(folder: Path, *, own: bool = False) -> None:
     """Give a folder back that was lost because its writer was killed between the two renames.
 
-    With `own`, also remove what killed writers left beside it.
+    With `own`, also remove what killed writers left beside it. Links are followed.
     """
+    try:
+        folder = Path(os.path.realpath(folder))  # `resolve` raises where links lead in a circle
+    except ValueError:  # a NUL
+        return
     if not folder.exists():
         for _ in range(STEPS):
             old = [p for p in _leftovers(folder) if p.suffix == ".old"]

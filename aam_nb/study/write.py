@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import asdict
@@ -162,7 +163,7 @@ def _write_by_asv(study: StudyBase, group: Any) -> None:
 
 def write_folder(study: StudyBase, folder: str | Path) -> Path:
     """What `Study.save` does."""
-    folder = to_path(folder, "a folder to write").resolve()
+    folder = Path(os.path.realpath(to_path(folder, "a folder to write")))
     if folder.is_file() or (folder.is_dir() and any(folder.iterdir()) and not (folder / SAVED).is_file()):
         raise StudyError(
             f"{folder} exists and is not a saved study, so it is left as it is. Expected a new or empty folder, or an earlier study. "
@@ -237,7 +238,7 @@ def _refuse_unlike(names: pd.DataFrame, path: Path) -> None:
 def read_folder(folder: str | Path, *, lazy: bool) -> dict[str, Any]:
     """The parts of the study that `write_folder` wrote, by their names in `Study`, and `content_sha256`."""
     folder = to_path(folder, "a saved study")
-    recover_folder(folder.resolve())
+    recover_folder(folder)
     if not (folder / SAVED).is_file():
         raise FileNotFoundError(
             f"{folder} is not a saved study: it has no {SAVED}. Expected what `study.save(folder)` left. "

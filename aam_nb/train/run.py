@@ -63,7 +63,7 @@ def write_run(folder: str | Path, files: dict[str, str], weights: dict[str, Tens
     RunError
         The folder holds something that is not a run.
     """
-    folder = to_path(folder, "a run folder").resolve()  # so that "." has a name and a parent too
+    folder = Path(os.path.realpath(to_path(folder, "a run folder")))  # so that "." has a name and a parent too
     require_free(folder)
     with lock_folder(folder), whole_folder(folder) as fresh:
         on_cpu = {k: v.detach().cpu().contiguous() for k, v in weights.items()}
@@ -100,7 +100,7 @@ def require_free(folder: str | Path, *, unfinished: bool = True) -> None:
     `unfinished` says whether a folder with the checkpoint of an unfinished training may be written to.
     """
     folder = to_path(folder, "a run folder")
-    recover_folder(folder.resolve())
+    recover_folder(folder)
     is_run = all((folder / name).is_file() for name in FILES)
     is_started = folder.is_dir() and {p.name for p in folder.iterdir()} <= {*KEPT}
     if folder.is_file() or (folder.is_dir() and not is_run and not is_started):
@@ -108,7 +108,7 @@ def require_free(folder: str | Path, *, unfinished: bool = True) -> None:
             f"{folder} exists and is not a run folder, so it is left as it is. Expected a new or empty folder, or an earlier run. Choose "
             "another name."
         )
-    check_writable_folder(folder.resolve(), replaced=True)
+    check_writable_folder(os.path.realpath(folder), replaced=True)
     state = stored(folder, "checkpoints/last/state.json")
     if not unfinished and state.exists() and b'"ended": true' not in state.read(MOST_JSON):
         raise RunError(
@@ -133,7 +133,7 @@ def read_run(folder: str | Path) -> tuple[dict[str, Any], TensorFile]:
         A file is missing, cannot be read, is of a newer format, or does not hold what `aam_nb.train.run_schema` says.
     """
     folder = to_path(folder, "a run folder")
-    recover_folder(folder.resolve())
+    recover_folder(folder)
     missing = [name for name in FILES if not stored(folder, name).exists()]
     if missing and (folder / "checkpoints").is_dir():
         raise RunError(

@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 from scipy import sparse
 
 import aam_nb as aam
+from aam_nb.cli import main
 from aam_nb.config import UserError
 from aam_nb.study.atomic import NotWrittenError, whole_file
 from aam_nb.study.errors import FormatError, StudyError
@@ -156,6 +157,15 @@ def test_a_study_whose_writer_was_killed_between_its_two_renames_is_loaded(hand_
     hand_study.save(tmp_path / "study").rename(tmp_path / ".study.0123abcd.old")
     assert aam.Study.load(tmp_path / "study").content_hash() == hand_study.content_hash()
     assert [p.name for p in tmp_path.iterdir()] == ["study"]
+
+
+def test_links_in_a_circle_are_one_sentence(hand_study: Study, tmp_path: Path) -> None:
+    (tmp_path / "loop").symlink_to("loop")
+    with pytest.raises(FileNotFoundError, match="loop is not a saved study"):
+        aam.Study.load(tmp_path / "loop")
+    with pytest.raises(NotWrittenError, match="loop cannot be written"):
+        hand_study.save(tmp_path / "loop")
+    assert main(["info", str(tmp_path / "loop")]) == 2
 
 
 def test_what_fails_half_way_leaves_what_was_there(full: Study, tmp_path: Path) -> None:
