@@ -20,12 +20,15 @@ from aam_nb.batch.tokens import PAD, VOCABULARY, tokenize
 from aam_nb.config import ModelConfig, UserError
 from aam_nb.model.covariates import CovariateEncoder, Covariates
 from aam_nb.model.layers import AttentionPool, Block, Blocks, Gelu, rotation, run, sinusoids
+from aam_nb.model.parallel import can_share, rows_in_parallel
 
 TOKEN_WIDTH = 16
 """Numbers for one nucleotide before its patch is made; 17 tokens need no more."""
 IN_CACHE = 2**20
 """Numbers in the widest activations that a CPU computes at once: ASVs are encoded in small groups, with the same result. Larger ones do not
 fit the processor's cache, and the operating system takes their memory back and clears it each time."""
+FEW_ROWS = 16
+"""ASVs that several threads would not compute faster than one."""
 MOST_POSITIONS = 4096
 """Most positions of an ASV at the coarsest scale."""
 FEW_POSITIONS = 1024
@@ -161,17 +164,29 @@ class AsvEncoder(nn.Module):
         longest += -longest % self.config.scales[-1]
         to_encode = (self.reference_RL, tokens_NL)
         tokens_NL = torch.cat([F.pad(t, (0, longest - t.shape[1]), value=PAD) for t in to_encode])
-        # On a CPU, as many at once as fit its cache.
-        rows = len(tokens_NL)
-        if tokens_NL.device.type == "cpu" and maps is None:
-            rows = max(8, IN_CACHE // (4 * self.config.width * tokens_NL.shape[1] // self.patch) // 8 * 8)
-        groups = [self.encode(group_NL, maps) for group_NL in tokens_NL.split(max(1, rows))]
+        groups = self.encode_groups(tokens_NL, maps)
         asv, x = groups[0] if len(groups) == 1 else (torch.cat(t) for t in zip(*groups, strict=True))
         # Standardised by the reference.
         if R:
             std, mean = torch.std_mean(asv[:R], 0, correction=0)
             asv = (asv - mean) / (std + 1e-3)
         return asv[R:], x[R:, : -(-L // self.patch)]
+
+    def encode_groups(self, tokens_NL: Tensor, maps: Maps | None) -> list[tuple[Tensor, Tensor]]:
+        """`encode` of all rows, on a CPU of as many at once as fit its cache, by several threads where there are."""
+        N, P = len(tokens_NL), tokens_NL.shape[1] // self.patch
+        if tokens_NL.device.type != "cpu" or maps is not None:
+            return [self.encode(tokens_NL, maps)]
+        rows = max(8, IN_CACHE // (4 * self.config.width * P) // 8 * 8)
+        # Random numbers, and the states of their generators that checkpoints keep, have one order in one thread only.
+        ordered = self.training and (self.config.dropout or self.config.drop_path or self.blocks.checkpointing)
+        if self.compiled or ordered or not can_share(tokens_NL.device) or N < FEW_ROWS:
+            return [self.encode(group_NL, None) for group_NL in tokens_NL.split(rows)]
+        # Each thread gets as many rows as the others.
+        threads = torch.get_num_threads()
+        num_groups = threads * math.ceil(N / (rows * threads))
+        groups = tokens_NL.split(math.ceil(N / num_groups))
+        return [(asv, x) for asv, x in rows_in_parallel(lambda group_NL: self.encode(group_NL, None), groups, self)]
 
     @torch.no_grad()
     def spread(self) -> tuple[Tensor, Tensor] | None:

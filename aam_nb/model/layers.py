@@ -5,6 +5,7 @@ Shape letters: B sequences or samples, H attention heads, Q queries, K keys, D w
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -144,13 +145,28 @@ class _NativeGelu(torch.autograd.Function):
 
 @contextmanager
 def _without_onednn() -> Iterator[None]:
-    """Without oneDNN inside. `torch.backends.mkldnn.flags` sets more than this, and warns of it."""
+    """Without oneDNN inside, in whichever thread. `torch.backends.mkldnn.flags` sets more than this, and warns of it."""
     mkldnn: Any = torch.backends.mkldnn
-    before, mkldnn.enabled = mkldnn.enabled, False
+    with _onednn.lock:
+        _onednn.depth += 1
+        if _onednn.depth == 1:
+            _onednn.before, mkldnn.enabled = mkldnn.enabled, False
     try:
         yield
     finally:
-        mkldnn.enabled = before
+        with _onednn.lock:
+            _onednn.depth -= 1
+            if _onednn.depth == 0:
+                mkldnn.enabled = _onednn.before
+
+
+class _Onednn:
+    """How many threads want none of oneDNN now, and whether it was enabled before: its switch is one for the whole process."""
+
+    lock, depth, before = threading.Lock(), 0, True
+
+
+_onednn = _Onednn()
 
 
 @contextmanager

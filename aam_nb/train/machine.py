@@ -84,15 +84,19 @@ def seeded(config: TrainConfig, device: torch.device) -> Iterator[None]:
     deterministic = torch.are_deterministic_algorithms_enabled()
     warn_only = torch.is_deterministic_algorithms_warn_only_enabled()
     matmul_precision, generators = torch.get_float32_matmul_precision(), random_state()
+    deterministically: Any = torch.utils.deterministic
+    filling = deterministically.fill_uninitialized_memory
     torch.manual_seed(config.seed)
     if device.type == "cpu":
         torch.use_deterministic_algorithms(True, warn_only=True)
+        deterministically.fill_uninitialized_memory = False  # every new tensor would be written twice
     if config.precision == "tf32":
         torch.set_float32_matmul_precision("high")
     try:
         yield
     finally:
         torch.use_deterministic_algorithms(deterministic, warn_only=warn_only)
+        deterministically.fill_uninitialized_memory = filling
         torch.set_float32_matmul_precision(matmul_precision)
         load_random_state(*generators)
 
