@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import re
@@ -177,7 +178,7 @@ def write_folder(study: StudyBase, folder: str | Path) -> Path:
             write_metadata(study.metadata, fresh / "metadata.tsv")
         if study.tree is not None:
             (fresh / "tree.nwk").write_text(study.tree.to_newick() + "\n", encoding="utf-8")
-        text = to_utf8(json.dumps(_record(study), indent=1, ensure_ascii=False))
+        text = to_utf8(json.dumps(_record(study) | {"files_sha256": _digests(fresh)}, indent=1, ensure_ascii=False))
         (fresh / SAVED).write_text(text + "\n", encoding="utf-8")
     return folder
 
@@ -194,6 +195,12 @@ def _record(study: StudyBase) -> dict[str, Any]:
         "taxonomy": None if study.taxonomy is None else [str(c) for c in study.taxonomy.columns],
         "truth": truth and {"planted": truth.planted.to_dict(orient="list"), "best": truth.best.to_dict(orient="list")},
     }
+
+
+def _digests(folder: Path) -> dict[str, str]:
+    """SHA-256 of the files that `content_sha256` does not cover, by their names."""
+    files = [folder / name for name in ("metadata.tsv", "taxonomy.tsv")]
+    return {file.name: hashlib.sha256(file.read_bytes()).hexdigest() for file in files if file.is_file()}
 
 
 def _write_taxonomy(taxonomy: pd.DataFrame, path: Path) -> None:
@@ -267,6 +274,9 @@ def read_folder(folder: str | Path, *, lazy: bool) -> dict[str, Any]:
         # Ranks at which no ASV has a name are not read back; nor is a rank with names dropped that the record does not have.
         more = [c for c in frame if frame[c].notna().any()]
         parts["taxonomy"] = frame.reindex(columns=list(dict.fromkeys([*record["taxonomy"], *more])))
+    saved, found = record["files_sha256"], _digests(folder)
+    changed = sorted(name for name in saved.keys() & found.keys() if saved[name] != found[name])
+    parts["provenance"] += tuple(f"{name} was changed since the study was saved" for name in changed)
     return parts
 
 
@@ -328,10 +338,18 @@ def _read_record(path: Path) -> dict[str, Any]:
             ranks,
             f"null or some of {', '.join(allowed)}",
         )
+        digests = record.get("files_sha256", {})  # studies saved before have none
+        _check(
+            isinstance(digests, dict) and _is_texts(list(digests.values())),
+            "files_sha256",
+            digests,
+            "digests by file name",
+        )
         split, truth = (_object(name, record.get(name)) for name in ("split", "truth"))
         return fields | {
             "provenance": tuple(fields["provenance"]),
             "taxonomy": ranks or [],
+            "files_sha256": digests,
             "split_info": split and _split(split),
             "truth": truth and _truth(truth),
         }

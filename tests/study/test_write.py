@@ -432,3 +432,19 @@ def test_odd_taxa_make_the_round_trip_or_are_refused(taxon: str, full: Study, tm
     back = Study.load(folder).taxonomy
     assert back is not None
     assert back["phylum"].iloc[0] == taxon
+
+
+def test_metadata_changed_in_a_saved_study_are_told(full: Study, tmp_path: Path) -> None:
+    folder = full.save(tmp_path / "s")
+    saved = Study.load(folder).provenance
+    assert saved == full.provenance
+    file = folder / "metadata.tsv"
+    text = file.read_text()
+    file.write_text(text[:-1] + "\n\n")  # a blank row more
+    assert Study.load(folder).provenance == (*saved, "metadata.tsv was changed since the study was saved")
+    record = json.loads((folder / "study.json").read_text())
+    (folder / "study.json").write_text(json.dumps({k: v for k, v in record.items() if k != "files_sha256"}))
+    assert Study.load(folder).provenance == saved  # as saved by earlier versions
+    (folder / "study.json").write_text(json.dumps(record | {"files_sha256": ["x"]}))
+    with pytest.raises(FormatError, match=r"study\.json cannot be read: files_sha256 is \['x'\]"):
+        Study.load(folder)
