@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import contextlib
 import dataclasses
+import keyword
 import os
 import warnings
 from collections.abc import Iterator
@@ -21,7 +22,7 @@ from aam_nb.cli.args import SplitArgs, TableArgs
 from aam_nb.cli.messages import UsageError
 from aam_nb.cli.runs import RunArgs
 from aam_nb.cli.training import Fit, Pretrain
-from aam_nb.config import EvaluateConfig, TrainConfig, UnifracConfig, UserError, cut_list
+from aam_nb.config import EvaluateConfig, TrainConfig, UnifracConfig, UserError, cut_list, cut_repr
 from aam_nb.config.stored import MOST_JSON, StoredFile
 
 SOURCES: dict[str, tuple[type[Any], ...]] = {
@@ -126,6 +127,12 @@ def read_parameters(path: Path) -> list[Parameter]:
         raise UsageError(
             f"{path} has no parameters. Expected a cell tagged `parameters`, with one value on each line. Add the tag in JupyterLab."
         )
+    for line in lines:
+        if not line.name.isidentifier() or keyword.iskeyword(line.name):
+            raise UsageError(
+                f"{path} has the parameter {cut_repr(line.name, 40)}, which is no name in Python. Expected one such as `folds`. Change the "
+                "cell tagged `parameters`."
+            )
     return lines
 
 
@@ -164,7 +171,7 @@ def make_flags(path: Path) -> type[Any]:
     """A dataclass of flags made from a notebook's `parameters` cell; `out` and `progress` belong to the command."""
     allowed, made = allowed_fields(path.stem), []
     for line in read_parameters(path):
-        if line.name == "out":
+        if line.name in ("out", "progress"):
             continue
         kind, default = allowed.get(line.name, (KINDS.get(line.annotation, type(line.default)), line.default))
         kind = kind | None if kind is Path and line.default is None else kind

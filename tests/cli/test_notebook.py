@@ -228,6 +228,15 @@ def own(path: Path, source: str) -> Path:
     return path
 
 
+def test_a_parameter_whose_name_is_none_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    mine = own(tmp_path / "mine.ipynb", "")
+    mine.write_text(mine.read_text().replace("seconds: float", "1share: float"))
+    assert main(["notebook", str(mine), "--out", str(tmp_path / "out")]) == 2
+    assert "the parameter '1share', which is no name" in capsys.readouterr().err
+    mine.write_text(mine.read_text().replace("1share: float", "progress: float"))  # which the command has too
+    assert main(["notebook", str(mine), "--help"]) == 0
+
+
 def test_a_notebook_of_ones_own_is_not_overwritten(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     mine = own(tmp_path / "mine.ipynb", "print(seconds)")
     before = mine.read_bytes()
