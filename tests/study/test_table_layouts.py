@@ -111,8 +111,8 @@ def test_line_breaks_in_the_header_of_metadata_are_read(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("more", "words"),
     [
-        (["length"], "the column 'length': by the name no sample; rename the column to"),
-        (["length", "evalue"], "the columns 'length', 'evalue': by the name no samples; rename those columns that are"),
+        (["length"], "the column 'length': no sample by the name; rename the column to"),
+        (["length", "evalue"], "the columns 'length', 'evalue': no samples by the name; rename those columns that are"),
     ],
 )
 def test_columns_set_aside_are_told_in_the_right_number(more: list[str], words: str, tmp_path: Path) -> None:

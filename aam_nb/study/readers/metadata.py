@@ -120,8 +120,8 @@ def _parse(text: str, name: str, types: Mapping[str, ColumnType]) -> tuple[pd.Da
             notes.append(f"column {quoted(column)} has values that differ in spelling alone: {alike}")
     frame = pd.DataFrame(values, index=ids)
     if missing_words:
-        as_words = cut_list([f"{n} {repr(word) if word else 'empty'}" for word, n in missing_words.most_common()])
-        by_column = cut_list([f"{n} of {column}" for column, n in frame.isna().sum().items() if n], 12)
+        as_words = cut_list([f"{n:,} {repr(word) if word else 'empty'}" for word, n in missing_words.most_common()])
+        by_column = cut_list([f"{n:,} of {column}" for column, n in frame.isna().sum().items() if n], 12)
         notes.append(
             f"{count_noun(sum(missing_words.values()), 'metadata value is', 'metadata values are')} missing ({as_words}): {by_column}"
         )

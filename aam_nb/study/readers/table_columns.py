@@ -99,7 +99,7 @@ def assign_roles(source: Source, layout: Layout, rows: Sequence[list[str]]) -> R
     if aside:
         told, one = cut_list([repr(header[k]) for k in aside], 8), len(aside) == 1
         notes.append(
-            f"set aside the column{'' if one else 's'} {told}: by the name no sample{'' if one else 's'}; {how_to_keep(len(aside))}"
+            f"set aside the column{'' if one else 's'} {told}: no sample{'' if one else 's'} by the name; {how_to_keep(len(aside))}"
         )
     return Roles(ids, counts, ranks, sequence, [*aside, *blank], notes)
 
@@ -136,6 +136,6 @@ def _no_samples(source: Source, header: list[str], ranks: dict[int, int], others
         )
     return FormatError(
         f"{source.name} has no column of counts: {count_noun(len(others), 'column')} beside the ids, "
-        f"{cut_list([repr(header[k]) for k in others])}, by the name no sample. Expected the counts of at least one sample. Rename the "
+        f"{cut_list([repr(header[k]) for k in others])}, no samples by their names. Expected the counts of at least one sample. Rename the "
         "columns that are samples."
     )
