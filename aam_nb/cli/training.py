@@ -176,6 +176,9 @@ class Resume:
     def __call__(self) -> None:
         run = self.run.resolve()
         recover_folder(run)
+        from aam_nb.train.run import refuse_links
+
+        refuse_links(run)  # before anything is put right in it
         path = run / COMMAND
         if not os.path.lexists(path):
             raise UsageError(

@@ -27,7 +27,7 @@ from aam_nb.train.checkpoint_schema import CHECKPOINT, FIRST, require_same_group
 from aam_nb.train.machine import load_random_state, random_state
 from aam_nb.train.microbatches import MicroBatches
 from aam_nb.train.optim import Schedule
-from aam_nb.train.run import RunError, as_json, as_read_back, digest, load_weights
+from aam_nb.train.run import RunError, as_json, as_read_back, digest, load_weights, refuse_links
 from aam_nb.train.tensors import TensorFile
 
 CHECKPOINT_VERSION = 1
@@ -264,6 +264,7 @@ def write_checkpoint(folder: Path, tensors: dict[str, Tensor], values: dict[str,
         The place cannot be written to, or is full.
     """
     on_cpu = {name: t.detach().cpu().contiguous() for name, t in tensors.items()}
+    refuse_links(folder)
     with whole_folder(folder / LAST) as fresh:
         packed = save(on_cpu)
         (fresh / "state.safetensors").write_bytes(packed)

@@ -108,12 +108,25 @@ def require_free(folder: str | Path, *, unfinished: bool = True) -> None:
             f"{folder} exists and is not a run folder, so it is left as it is. Expected a new or empty folder, or an earlier run. Choose "
             "another name."
         )
+    refuse_links(folder)
     check_writable_folder(os.path.realpath(folder), replaced=True)
     state = stored(folder, "checkpoints/last/state.json")
     if not unfinished and state.exists() and b'"ended": true' not in state.read(MOST_JSON):
         raise RunError(
             f"{folder} holds an unfinished training, and starting again would lose it. Continue it: `resume=True` (`aam-nb resume --run "
             f"{folder}`). Or choose another name, or delete the folder."
+        )
+
+
+def refuse_links(folder: Path) -> None:
+    """Refuse (`RunError`) links in what training writes of a run folder: a stranger's would have us replace what they lead to."""
+    links = [folder / name for name in KEPT if (folder / name).is_symlink()]
+    if not links:
+        links = [path for name in KEPT for path in sorted((folder / name).rglob("*")) if path.is_symlink()]
+    if links:
+        raise RunError(
+            f"{links[0]} is a link, and what it leads to would be replaced. Expected the files that training wrote. Remove the link, or "
+            "choose another folder."
         )
 
 

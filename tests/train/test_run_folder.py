@@ -490,3 +490,25 @@ def test_a_save_that_fails_leaves_the_earlier_run_whole(fitted: aam.AAM, run: Pa
 def test_an_empty_folder_may_be_filled(fitted: aam.AAM, tmp_path: Path) -> None:
     (tmp_path / "run").mkdir()
     assert (fitted.save(tmp_path / "run") / "config.json").is_file()
+
+
+@pytest.mark.parametrize(
+    "link", ["checkpoints", "checkpoints/last", "checkpoints/command.json", "checkpoints/last/state.json"]
+)
+def test_links_in_a_strangers_run_lead_no_writer_out_of_it(link: str, fitted: aam.AAM, tmp_path: Path) -> None:
+    from aam_nb.cli import main
+    from aam_nb.train.checkpoint import write_checkpoint
+
+    mine = tmp_path / "mine"
+    (mine / "deep").mkdir(parents=True)
+    (mine / "file").write_text("mine")
+    run = tmp_path / "run"
+    (run / link).parent.mkdir(parents=True)
+    (run / link).symlink_to(mine / "file" if link.endswith(".json") else mine)
+    with pytest.raises(RunError, match=r"is a link, and what it leads to would be replaced.*Remove the link"):
+        write_checkpoint(run, {}, {})
+    assert main(["resume", "--run", str(run)]) == 2
+    with pytest.raises(RunError, match="is a link"):
+        fitted.save(run)
+    assert sorted(p.name for p in mine.iterdir()) == ["deep", "file"]
+    assert (mine / "file").read_text() == "mine"
