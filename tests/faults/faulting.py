@@ -85,6 +85,11 @@ def _resume() -> int:
     return aam_nb_main(FIT)
 
 
+def _fit_again() -> int:
+    """What a user does who wanted to replace a run: the same command, and `resume` where that says that a training is unfinished."""
+    return aam_nb_main(FIT) and aam_nb_main(["resume", "--run", "out"])
+
+
 FIT = ["fit", *STUDY, "--target", "age", "--group", "host_id", "--out", "out", *TINY, *TRAIN, "--save-every", "2"]
 PRETRAIN = ["pretrain", *STUDY, "--out", "out", *TINY, *TRAIN, "--objectives", "nucleotides"]
 QUICK = ["--folds", "2", "--no-tune", "--num-resamples", "20", "--num-permutations", "19", "--no-progress"]
@@ -116,7 +121,9 @@ def verbs() -> dict[str, Verb]:
     other = ["--run", "run2"]
     return {
         "fit": Verb(None, command(*FIT), _resume, lambda: aam.load("out", device="cpu")),
-        "fit_over": Verb(command(*FIT, "--seed", "5"), command(*FIT), _resume, lambda: aam.load("out", device="cpu")),
+        "fit_over": Verb(
+            command(*FIT, "--seed", "5"), command(*FIT), _fit_again, lambda: aam.load("out", device="cpu")
+        ),
         "pretrain": Verb(
             None,
             command(*PRETRAIN),

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from faulting import HOWS, Bench, describe
 
-SAMPLE = {"study": 4, "files": 2, "save": 4, "predict": 1}
+SAMPLE = {"study": 3, "files": 2, "save": 3, "predict": 1}
 """Verbs, and how many operations of each have a fault of each kind."""
 
 

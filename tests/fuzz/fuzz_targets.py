@@ -61,7 +61,7 @@ FEW = {
     **dict.fromkeys(("checkpoint_state", "checkpoint_tensors", "comparison_folds", "notebook"), 10),
     **dict.fromkeys(("comparison", "comparison_tables", "saved_study"), 20),
 }
-"""Cases in the sample of `make test` where one takes long; of others, 40."""
+"""Cases in the sample of `make test` where one takes long; of others, 30."""
 NEEDS = {"table_anndata": "anndata"}
 """Packages without which a target is left out."""
 TARGETS = (*STUDY_READERS, *RUN_READERS, *COMMAND_READERS)
@@ -77,7 +77,7 @@ def make_base(base: Path) -> None:
 
 def make_target(name: str, base: Path) -> Target:
     """A target; its valid files are in `base`, and are made where they are not."""
-    sample = FEW.get(name, 40)
+    sample = FEW.get(name, 30)
     if name in STUDY_READERS:
         mutators, read = STUDY_READERS[name]
         base.mkdir(parents=True, exist_ok=True)
