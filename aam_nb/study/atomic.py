@@ -13,7 +13,7 @@ import secrets
 import shutil
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -26,6 +26,7 @@ from aam_nb.study.writable import (
     is_special,
     not_written,
     own_descriptor,
+    require_inside,
     resolve_destination,
 )
 
@@ -63,6 +64,7 @@ def whole_file(path: str | Path) -> Iterator[Path]:
     """
     path = to_path(path, "a file to write")
     descriptor = own_descriptor(path)
+    require_inside(path)
     target = path if descriptor is not None else resolve_destination(path)
     if descriptor is not None or is_special(target):
         with tempfile.TemporaryDirectory(prefix="aam_nb-") as folder:
@@ -82,17 +84,22 @@ def whole_file(path: str | Path) -> Iterator[Path]:
 
 
 @contextmanager
-def whole_folder(folder: Path) -> Iterator[Path]:
+def whole_folder(folder: Path, owned: Collection[str]) -> Iterator[Path]:
     """A temporary folder beside `folder` to fill; it takes that name, and the place of what was there, when all went well.
+
+    Of what was there, the names in `owned` are replaced or go; all others are kept: they are the user's, or another writer's.
 
     Raises
     ------
     NotWrittenError
         The place cannot be written to, or is full.
     """
-    target = resolve_destination(to_path(folder, "a folder to write"))
+    folder = to_path(folder, "a folder to write")
+    require_inside(folder)
+    target = resolve_destination(folder)
     with _scratch(folder, target) as fresh:
         yield fresh
+        _carry_over(target, fresh, owned)
         for path in fresh.rglob("*"):
             _to_disk(path)
         old = fresh.with_suffix(".old")
@@ -168,6 +175,34 @@ def lock_descriptor(descriptor: int) -> None:
             raise BlockingIOError(errno.EWOULDBLOCK, "locked") from error
         return
     fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+# -- what is kept -----------------------------------------------------------------------------------------------------
+
+
+def _carry_over(target: Path, fresh: Path, owned: Collection[str]) -> None:
+    """Give a folder that takes another's place what that holds beside the names that its writer owns."""
+    names = sorted(os.listdir(target)) if target.is_dir() else []
+    for name in set(names) - set(_left_out(str(target), names)) - {*owned}:
+        source, to = target / name, fresh / name
+        if source.is_dir() and not source.is_symlink():
+            shutil.copytree(source, to, symlinks=True, ignore=_left_out, copy_function=_link_or_copy)
+        else:
+            _link_or_copy(str(source), str(to))
+
+
+def _left_out(place: str, names: list[str]) -> list[str]:
+    """Names of a folder that are not kept: pipes and devices, and what a killed writer left."""
+    paths = [Path(place) / name for name in names]
+    return [p.name for p in paths if p.suffix == ".new" or not (p.is_symlink() or p.is_file() or p.is_dir())]
+
+
+def _link_or_copy(source: str, to: str) -> None:
+    """The same file under a second name, where the file system has that: no room is needed twice."""
+    try:
+        os.link(source, to, follow_symlinks=False)
+    except (OSError, NotImplementedError):
+        shutil.copy2(source, to, follow_symlinks=False)
 
 
 # -- names ------------------------------------------------------------------------------------------------------------

@@ -104,7 +104,7 @@ def _table(source: Source, names: frozenset[str] = frozenset()) -> str:
     try:
         study = build_study(Study, table, source.name, {}, sum_duplicates=False)
     except NeedsSequencesError:
-        return f"{size}; features are no DNA ({cut_list(table.feature_ids, 1)}): give their sequences too (--sequences)"
+        return f"{size}; features are no DNA ({cut_list(table.feature_ids, 1)}): the commands that read a study need `--sequences` too"
     return _with(size, study.provenance[1:])
 
 

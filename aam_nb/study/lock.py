@@ -14,12 +14,7 @@ from pathlib import Path
 
 from aam_nb.config import Notice, UserError, to_path
 from aam_nb.study.atomic import clear_leftovers, lock_descriptor, recover_folder
-from aam_nb.study.writable import not_written, resolve_destination
-
-HANDED_ON = "AAM_NB_LOCKED"
-"""Environment variable by which a process tells its children (the kernel of a notebook) which folder it has locked for them."""
-_held: dict[str, int] = {}
-"""Folders that this process has locked, and by which thread: it may lock them again."""
+from aam_nb.study.writable import HANDED_ON, held, not_written, resolve_destination
 
 
 class FolderInUseError(UserError, RuntimeError):
@@ -47,21 +42,21 @@ def lock_folder(folder: str | Path) -> Iterator[None]:
     """
     target = resolve_destination(to_path(folder, "a folder to write"))
     key, thread = str(target), threading.get_ident()
-    if _held.get(key) == thread or os.environ.get(HANDED_ON) == key:
+    if held.get(key) == thread or os.environ.get(HANDED_ON) == key:
         yield
         return
-    if key in _held:
+    if key in held:
         raise _in_use(Path(folder), "another thread of this process")
     place = _lock_file(target)
     made = _make_parents(place.parent)
     descriptor = _take(Path(folder), place)
-    _held[key] = thread
+    held[key] = thread
     try:
         recover_folder(target, own=True)
         clear_leftovers(target)
         yield
     finally:
-        del _held[key]
+        del held[key]
         if descriptor is not None:
             with suppress(OSError):
                 place.unlink()  # while it is locked: who opened it meanwhile sees that it is gone

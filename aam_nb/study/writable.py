@@ -36,8 +36,32 @@ PROBE = re.compile(r"\.probe\.[0-9a-f]{8}\.new")
 """Names of what is written to try a place."""
 
 
+HANDED_ON = "AAM_NB_LOCKED"
+"""Environment variable by which a process tells its children (the kernel of a notebook) which folder it has locked for them."""
+held: dict[str, int] = {}
+"""Folders that this process has locked, and by which thread; see `aam_nb.study.lock`."""
+
+
 class NotWrittenError(UserError, OSError):
     """A file or folder cannot be written where it was asked for."""
+
+
+def require_inside(path: Path) -> None:
+    """Refuse what is written into a locked folder and would take the place of something elsewhere, by a link that a stranger put there.
+
+    Raises
+    ------
+    NotWrittenError
+        The path is named inside a folder that this process has locked, and a link leads out of it.
+    """
+    own, target = {*held, os.environ.get(HANDED_ON, "")}, Path(os.path.realpath(path))
+    for parent in Path(os.path.abspath(path)).parents:
+        real = os.path.realpath(parent)
+        if real in own and not target.is_relative_to(real):
+            raise NotWrittenError(
+                f"{path} leads out of {parent}, by a link, to {target}, which is left as it is. Expected files and folders of its own: "
+                "they are replaced. Remove the link, or copy here what it leads to."
+            )
 
 
 def check_writable_file(path: str | Path) -> Path:

@@ -36,6 +36,8 @@ FORMAT_VERSION = 1
 """Raised when a study folder changes so that older code cannot read it."""
 SAVED = "study.json"
 """The file that makes a folder a saved study."""
+OWNED = (SAVED, "table.biom", "metadata.tsv", "tree.nwk", "taxonomy.tsv")
+"""What saving a study replaces, or removes where the study has none; all else in its folder is kept."""
 NUMBER = re.compile(r"[Uu]?[Ii]nt(?:8|16|32|64)|float(?:16|32|64|96|128)")
 """Types of numbers, which a column has again once it is read."""
 KIND = re.compile(
@@ -170,7 +172,7 @@ def write_folder(study: StudyBase, folder: str | Path) -> Path:
             f"{folder} exists and is not a saved study, so it is left as it is. Expected a new or empty folder, or an earlier study. "
             "Choose another name."
         )
-    with lock_folder(folder), whole_folder(folder) as fresh:
+    with lock_folder(folder), whole_folder(folder, OWNED) as fresh:
         if study.taxonomy is not None:
             _write_taxonomy(study.taxonomy, fresh / "taxonomy.tsv")
         write_biom(study, fresh / "table.biom")

@@ -265,7 +265,7 @@ def write_checkpoint(folder: Path, tensors: dict[str, Tensor], values: dict[str,
     """
     on_cpu = {name: t.detach().cpu().contiguous() for name, t in tensors.items()}
     refuse_links(folder)
-    with whole_folder(folder / LAST) as fresh:
+    with whole_folder(folder / LAST, [f"state.{end}" for end in ENDS]) as fresh:
         packed = save(on_cpu)
         (fresh / "state.safetensors").write_bytes(packed)
         header = {"checkpoint_version": CHECKPOINT_VERSION, "sha256": hashlib.sha256(packed).hexdigest()}

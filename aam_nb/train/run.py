@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import shutil
 from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
@@ -33,8 +32,10 @@ FILES = ("config.json", "target.json", "splits.json", "model.safetensors")
 """Without these a folder is not a run."""
 PRETRAINED = "pretrained."
 """Before the names of a pre-trained encoder's weights, which are saved beside those of a fitted network."""
-KEPT = ("checkpoints", "tensorboard")
-"""Folders that training writes into a run; saving the run keeps them."""
+OWNED = (*FILES, SUMS, "history.csv", "evaluation.json", "predictions.csv")
+"""What saving a run replaces, or removes where the run has none; all else in its folder is kept."""
+STARTED = ("checkpoints", "tensorboard")
+"""Folders that training writes into a run before it is saved."""
 
 
 class RunError(UserError, ValueError):
@@ -52,7 +53,7 @@ def write_run(folder: str | Path, files: dict[str, str], weights: dict[str, Tens
     Parameters
     ----------
     folder
-        The folder to make. An earlier run there is replaced; any other folder with content is refused.
+        The folder to make. An earlier run there is replaced, what else lies beside it is kept; any other folder with content is refused.
     files
         Text of each file, by name.
     weights
@@ -65,33 +66,14 @@ def write_run(folder: str | Path, files: dict[str, str], weights: dict[str, Tens
     """
     folder = Path(os.path.realpath(to_path(folder, "a run folder")))  # so that "." has a name and a parent too
     require_free(folder)
-    with lock_folder(folder), whole_folder(folder) as fresh:
+    with lock_folder(folder), whole_folder(folder, OWNED) as fresh:
         on_cpu = {k: v.detach().cpu().contiguous() for k, v in weights.items()}
         contents = {name: text.encode() for name, text in files.items()}
         contents["model.safetensors"] = save(on_cpu)  # save_file would make it readable by its owner alone
         contents[SUMS] = format_digests({name: contents[name] for name in FILES})
         for name, content in contents.items():
             (fresh / name).write_bytes(content)
-        for name in KEPT:
-            if (folder / name).is_dir():
-                shutil.copytree(
-                    folder / name, fresh / name, symlinks=True, ignore=_no_files, copy_function=_link_or_copy
-                )
     return folder
-
-
-def _no_files(place: str, names: list[str]) -> list[str]:
-    """Names of a folder that are not kept: pipes and devices, and what a killed writer left."""
-    paths = [Path(place) / name for name in names]
-    return [p.name for p in paths if p.suffix == ".new" or not (p.is_symlink() or p.is_file() or p.is_dir())]
-
-
-def _link_or_copy(source: str, to: str) -> None:
-    """The same file under a second name, where the file system has that: no room is needed twice."""
-    try:
-        os.link(source, to, follow_symlinks=False)
-    except (OSError, NotImplementedError):
-        shutil.copy2(source, to, follow_symlinks=False)
 
 
 def require_free(folder: str | Path, *, unfinished: bool = True) -> None:
@@ -102,7 +84,7 @@ def require_free(folder: str | Path, *, unfinished: bool = True) -> None:
     folder = to_path(folder, "a run folder")
     recover_folder(folder)
     is_run = all((folder / name).is_file() for name in FILES)
-    is_started = folder.is_dir() and {p.name for p in folder.iterdir()} <= {*KEPT}
+    is_started = folder.is_dir() and {p.name for p in folder.iterdir()} <= {*STARTED}
     if folder.is_file() or (folder.is_dir() and not is_run and not is_started):
         raise RunError(
             f"{folder} exists and is not a run folder, so it is left as it is. Expected a new or empty folder, or an earlier run. Choose "
@@ -120,9 +102,9 @@ def require_free(folder: str | Path, *, unfinished: bool = True) -> None:
 
 def refuse_links(folder: Path) -> None:
     """Refuse (`RunError`) links in what training writes of a run folder: a stranger's would have us replace what they lead to."""
-    links = [folder / name for name in KEPT if (folder / name).is_symlink()]
+    links = [folder / name for name in STARTED if (folder / name).is_symlink()]
     if not links:
-        links = [path for name in KEPT for path in sorted((folder / name).rglob("*")) if path.is_symlink()]
+        links = [path for name in STARTED for path in sorted((folder / name).rglob("*")) if path.is_symlink()]
     if links:
         raise RunError(
             f"{links[0]} is a link, and what it leads to would be replaced. Expected the files that training wrote. Remove the link, or "

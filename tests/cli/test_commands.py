@@ -147,7 +147,7 @@ def test_files_of_a_lab_go_in_through_the_flags(tmp_path: Path, capsys: pytest.C
     ("name", "content", "code", "text"),
     [
         ("t.tsv", "#OTU ID\ta\tb\nACGTACGTAC\t1\t2\n", 0, "feature table (text), 2 samples x 1 ASV, 1 to 2 reads"),
-        ("h.tsv", f"#OTU ID\ta\n{7:032x}\t1\n", 0, "give their sequences too (--sequences)"),
+        ("h.tsv", f"#OTU ID\ta\n{7:032x}\t1\n", 0, "the commands that read a study need `--sequences` too"),
         ("s.fasta", ">a\nACGT\n>b\nACGTAC\n", 0, "sequences (FASTA), 2 of 4 to 6 nt"),
         ("x.tsv", "Feature ID\tTaxon\na\td__Bacteria; p__P\n", 0, "taxonomy, lineages of 1 feature"),
         ("m.csv", "id,ph,when\na,7,2020-01-02\n", 0, "metadata, 1 sample, 1 column of numbers, 1 column of dates"),

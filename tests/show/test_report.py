@@ -6,6 +6,7 @@ import re
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -13,6 +14,7 @@ import pytest
 from conftest import QUICK, TINY
 
 import aam_nb as aam
+from aam_nb.show.report import sections
 
 EVIL = "<img src=x onerror=alert(1)>"
 
@@ -127,3 +129,16 @@ def test_a_report_of_five_hundred_samples_can_be_mailed(tmp_path: Path) -> None:
     train, _ = study.split(test_size=0.25, target="age", group="host_id", seed=0)
     model = aam.AAM(TINY).fit(train, target="age", config=aam.TrainConfig(epochs=1, progress=False))
     assert aam.report(model, study, tmp_path / "report.html").stat().st_size < 8_000_000
+
+
+@pytest.mark.parametrize(
+    ("fits", "told"),
+    [
+        ({}, "The model and each baseline were trained on 1 sample."),
+        ({"a": 9000, "b": 9000}, "The model and each baseline were trained on 9,000 samples."),
+        ({"a": 9000, "b": 3000}, "The model was trained on 9,000 samples, baselines on 3,000 of them or more."),
+    ],
+)
+def test_baselines_that_saw_less_than_the_model_are_told(fits: dict[str, int], told: str) -> None:
+    result = SimpleNamespace(num_train=fits.get("a", 1), baseline_fits={k: {"samples": n} for k, n in fits.items()})
+    assert sections._trained_on(result) == told  # type: ignore[arg-type]

@@ -67,7 +67,7 @@ def test_a_feature_table_is_told_as_read_study_reads_it(case: str, tmp_path: Pat
 def test_hashed_features_are_told_with_what_they_need(text: str, tmp_path: Path) -> None:
     said = told(text, tmp_path)
     assert said.startswith("feature table (text), 2 samples x 3 ASVs")
-    assert said.endswith("give their sequences too (--sequences)")
+    assert said.endswith("the commands that read a study need `--sequences` too")
     (tmp_path / "s.fasta").write_text("".join(f">{h}\n{d}\n" for h, d in zip(HASHES, DNA, strict=False)))
     assert aam.read_study(tmp_path / "file.tsv", sequences=tmp_path / "s.fasta").num_asvs == 3
 

@@ -100,10 +100,50 @@ def test_the_cause_is_found_in_the_text_of_other_libraries(tmp_path: Path) -> No
     ):
         with (
             pytest.raises(NotWrittenError, match=r"run cannot be written \(No space left"),
-            whole_folder(tmp_path / "run") as fresh,
+            whole_folder(tmp_path / "run", ()) as fresh,
         ):
             raise type(error)(str(error).replace(str(tmp_path), fresh.name))
     assert not os.listdir(tmp_path)
+
+
+def test_a_link_that_leads_out_of_a_locked_folder_is_not_followed(tmp_path: Path) -> None:
+    """What a stranger linked into a run is neither replaced nor removed: a file, a folder, and a folder above it."""
+    precious, run = tmp_path / "precious", tmp_path / "run"
+    (precious / "last").mkdir(parents=True)
+    (precious / "letter").write_text("dear")
+    run.mkdir()
+    (run / "history.csv").symlink_to(precious / "letter")
+    (run / "last").symlink_to(precious)
+    (run / "checkpoints").symlink_to(precious)
+    (run / "own").symlink_to("inside")
+    (tmp_path / "alias").symlink_to("run")
+    with lock_folder(tmp_path / "alias"):
+        for place in (run, tmp_path / "alias"):
+            with pytest.raises(NotWrittenError, match=r"history.csv leads out of .*, by a link, to .*letter"):
+                put(place / "history.csv", "x")
+            for name in ("last", "checkpoints/last", "checkpoints/new"):
+                with pytest.raises(NotWrittenError, match="leads out of"), whole_folder(place / name, ["letter"]):
+                    raise AssertionError("work was begun")
+        put(run / "own", "a link inside the folder is followed")
+    assert (precious / "letter").read_text() == "dear"
+    assert sorted(os.listdir(precious)) == ["last", "letter"]
+    assert sorted(os.listdir(run)) == ["checkpoints", "history.csv", "inside", "last", "own"]
+
+
+def test_what_the_writer_does_not_own_is_kept_in_a_folder_that_is_replaced(tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    (run / "notes" / "deep").mkdir(parents=True)
+    (run / "notes" / "deep" / "a.md").write_text("mine")
+    (run / "weights").write_text("old")
+    (run / "scores").write_text("of the old weights")
+    (run / "far").symlink_to(tmp_path)
+    os.mkfifo(run / "pipe")
+    with whole_folder(run, ("weights", "scores")) as fresh:
+        (fresh / "weights").write_text("new")
+    assert sorted(os.listdir(run)) == ["far", "notes", "weights"]
+    assert (run / "notes" / "deep" / "a.md").read_text() == "mine"
+    assert (run / "weights").read_text() == "new"
+    assert (run / "far").is_symlink()
 
 
 def test_a_replaced_file_keeps_its_permissions(tmp_path: Path) -> None:
@@ -131,7 +171,7 @@ def test_what_a_killed_writer_left_is_cleared_by_the_next(tmp_path: Path) -> Non
     code = (
         "import os, signal, sys\nfrom pathlib import Path\nfrom aam_nb.study.atomic import *\nfrom aam_nb.study.lock import lock_folder\n"
         "place = Path(sys.argv[1])\n"
-        "with lock_folder(place), whole_file(place / 'a') as f, whole_folder(place / 'b') as g, scratch_folder(place / 'c'):\n"
+        "with lock_folder(place), whole_file(place / 'a') as f, whole_folder(place / 'b', ()) as g, scratch_folder(place / 'c'):\n"
         "    f.write_text('x'); os.kill(os.getpid(), signal.SIGKILL)\n"
     )
     subprocess.run([sys.executable, "-c", code, str(tmp_path / "run")], check=False)

@@ -21,6 +21,7 @@ from safetensors.torch import load_file, save_file
 
 import aam_nb as aam
 from aam_nb.study.study import Study
+from aam_nb.study.writable import NotWrittenError
 from aam_nb.train.callbacks import Callback
 from aam_nb.train.run import RunError
 
@@ -211,6 +212,32 @@ def test_an_unfinished_run_is_neither_loaded_nor_started_over(sides: tuple[Study
     with pytest.raises(RunError, match="starting again would lose it"):
         aam.AAM(TINY).fit(sides[0], target="age", config=LONG, out=stopped)
     assert (stopped / "checkpoints" / "last" / "state.safetensors").read_bytes() == before
+
+
+@pytest.mark.parametrize("linked", ["checkpoints/last", "checkpoints"])
+def test_a_checkpoint_that_is_a_link_to_elsewhere_is_not_resumed(
+    sides: tuple[Study, Study], stopped: Path, tmp_path: Path, linked: str
+) -> None:
+    """The next checkpoint would take the place of that folder, and what else is in it would be lost."""
+    elsewhere = tmp_path / "elsewhere"
+    (stopped / linked).rename(elsewhere)
+    (elsewhere / "letter").write_text("dear")
+    (stopped / linked).symlink_to(elsewhere)
+    before = sorted(p.name for p in elsewhere.iterdir())
+    with pytest.raises(NotWrittenError, match=r"leads out of .*run, by a link, to .*elsewhere"):
+        aam.AAM(TINY).fit(sides[0], target="age", config=LONG, out=stopped, resume=True)
+    assert sorted(p.name for p in elsewhere.iterdir()) == before
+
+
+def test_what_a_user_put_into_a_run_or_a_study_is_kept_when_it_is_saved_again(study: Study, tmp_path: Path) -> None:
+    few = study.keep_samples(study.sample_ids[:6])
+    model = aam.AAM(TINY).fit(study, target="age", config=replace(LONG, epochs=1))
+    for save in (model.save, few.save):
+        folder = tmp_path / save.__self__.__class__.__name__
+        save(folder)
+        (folder / "notes.md").write_text("mine")
+        save(folder)
+        assert (folder / "notes.md").read_text() == "mine"
 
 
 def test_resumed_in_the_same_process_it_ends_like_one_that_never_stopped(

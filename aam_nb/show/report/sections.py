@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from aam_nb.config import (
+    count_noun,
     format_interval,
     format_number,
     format_score,
@@ -88,7 +89,7 @@ def model_section(model: AAM, study: Study) -> ModelSection:
         .rename_axis(columns=None),
         "confidence": f"{result.config.confidence:.0%}",
         "resampled": f"whole groups of {result.group} ({result.num_groups})" if result.group else "single samples",
-        "num_train": result.num_train,
+        "trained_on": _trained_on(result),
         "score_figures": _score_figures(result),
         "history_figures": _history_figures(model),
         "steps": provenance.steps(model),
@@ -98,6 +99,15 @@ def model_section(model: AAM, study: Study) -> ModelSection:
     analysis = errors(result, study, model=model)
     explained, explorers = _explanations(model, test, result, str(analysis.worst(1).index[0]))
     return ModelSection(fields | explained, explorers | {"errors": widgets.errors(analysis, study=study)})
+
+
+def _trained_on(result: Evaluation) -> str:
+    """How many samples the model and the baselines were trained on, which for large studies are not the same."""
+    fewest = min((fit["samples"] for fit in result.baseline_fits.values()), default=result.num_train)
+    all_of_them = count_noun(result.num_train, "sample")
+    if fewest >= result.num_train:
+        return f"The model and each baseline were trained on {all_of_them}."
+    return f"The model was trained on {all_of_them}, baselines on {fewest:,} of them or more."
 
 
 def _score_figures(result: Evaluation) -> list[Picture]:
