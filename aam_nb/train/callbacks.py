@@ -31,7 +31,6 @@ from aam_nb.config import (
 )
 from aam_nb.study.atomic import NotWrittenError
 from aam_nb.study.csv_files import write_csv
-from aam_nb.study.writable import require_inside
 from aam_nb.train.machine import Memory, memory_of
 
 MB = 2**20
@@ -345,9 +344,7 @@ class TensorBoard(Callback):
                 "tensorboard is True, and the package tensorboard is not installed. Writing events needs it. Install it with "
                 "`pip install 'aam-nb[track]'`."
             ) from error
-        folder = trainer.folder / "tensorboard" / trainer.stage
-        require_inside(folder)
-        self.writer = SummaryWriter(folder, purge_step=trainer.step + 1)
+        self.writer = SummaryWriter(trainer.folder / "tensorboard" / trainer.stage, purge_step=trainer.step + 1)
 
     def on_step_end(self, trainer: Training) -> None:
         if self.writer is not None:

@@ -25,7 +25,6 @@ from aam_nb.model.module import Network, StepResult
 from aam_nb.model.objectives import Objective, Task
 from aam_nb.study.lock import lock_folder
 from aam_nb.study.study import Study
-from aam_nb.study.writable import require_inside
 from aam_nb.train import checkpoint, optim
 from aam_nb.train.asv_cache import AsvVectors
 from aam_nb.train.callbacks import Callback, best_row, default_callbacks
@@ -138,8 +137,7 @@ class Trainer:
             seeded(self.config, self.accelerator.device),
             self.signals.delayed(wanted=self.folder is not None),
         ):
-            if self._start is not None and self.folder is not None:
-                require_inside(self.folder / checkpoint.LAST)  # whose place the next checkpoint takes
+            if self._start is not None:
                 checkpoint.restore(self, self._start)
             self._call_hooks("on_fit_start")
             if self._start is not None:
