@@ -152,6 +152,15 @@ test("axes draw a line a tick and no label over another", () => {
   assert.ok(lines.includes("M150 10L150 110")); // the grid at 50
 });
 
+test("a long last label of an axis is whole: it is moved to the left of its tick", () => {
+  const box = { x: 50, y: 10, w: 200, h: 100 };
+  const x = { domain: [0, 4e-12], ticks: [0, 2e-12, 4e-12] };
+  const parts = drawn((pen) => kit.axes(pen, box, { x, y: { domain: [0, 1], ticks: [] } }, INK));
+  const [first, , last] = parts.filter((p) => p.startsWith("<text")).map((p) => Number(attributes(p).x));
+  assert.equal(first, 50);
+  assert.ok(last < 250 && last > 220, `${last}`);
+});
+
 test("a legend has a marker and a count for each level, and gives its height", () => {
   const column = { name: "site", kind: "categories", levels: ["gut", "skin"], values: [0, 0, 1] };
   let high;

@@ -147,6 +147,7 @@ function axes(pen, box, { x, y }, ink) {
 
 const LINE = 13; // pixels between two lines of tick labels
 const TICK = { size: 11 };
+const MARGIN = 12; // pixels right of a plot that a label of its axis may use
 
 // In how many lines the labels of an axis stand, and of how many ticks one has a label.
 function tickLines({ named, ticks, format = number }, width) {
@@ -164,8 +165,11 @@ function tickLabels(axis, values, sx, width) {
       .reverse();
   }
   let end = -Infinity; // of the label before
-  return labels.filter(({ words, at }) => {
-    const half = textWidth(words, TICK) / 2;
+  const right = sx(axis.domain[1]) + MARGIN; // a long last label is moved to the left, so that it is whole
+  return labels.map((label) => ({ ...label, half: textWidth(label.words, TICK) / 2 })).map((label) => ({
+    ...label,
+    at: Math.min(label.at, right - label.half),
+  })).filter(({ at, half }) => {
     if (at - half < end + 8) return false;
     end = at + half;
     return true;
