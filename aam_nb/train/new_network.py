@@ -97,10 +97,12 @@ def require_room_for_weights(shape: ModelConfig, covariates: Covariates | None, 
     MemoryShortageError
         Its weights, their gradients, what the optimizer keeps of them and the copy of the best epoch do not fit.
     """
+    copies, room = {"adamw": 5, "adam": 5, "sgd": 4}[config.optimizer], memory_of(torch.device("cpu")).limit
+    if covariates is None and 4 * bound_weights(shape) * copies <= room:
+        return  # what torch loads to count without memory takes more than a second
     with torch.device("meta"):
         num = sum(weights.numel() for weights in Encoder(shape, covariates).parameters())
-    copies = {"adamw": 5, "adam": 5, "sgd": 4}[config.optimizer]
-    needed, room = 4 * num * copies, memory_of(torch.device("cpu")).limit
+    needed = 4 * num * copies
     if config.device != "cpu" and torch.cuda.is_available():
         room = max(room, memory_of(torch.device("cuda")).limit)
     if needed <= room:
@@ -110,6 +112,17 @@ def require_room_for_weights(shape: ModelConfig, covariates: Covariates | None, 
         f"{needed / 2**30:,.1f} GiB. Expected at most the {room / 2**30:.1f} GiB of memory that there are. Use a smaller model, such as "
         "`ModelConfig(width=64, num_layers=2)`."
     )
+
+
+def bound_weights(shape: ModelConfig) -> int:
+    """More weights than an encoder of this shape has, without covariates.
+
+    A block has 12 width² and 13 width; there are as many in each stage as layers, and one a scale. Pools, abundance and norms have
+    fewer than two blocks, a merge of scales as many width² as it has positions, and learned places a width each.
+    """
+    blocks = 2 * shape.num_layers + len(shape.scales) + 2
+    positions = 16 * shape.scales[0] + len(shape.scales) * shape.learned_length
+    return shape.width * (blocks * 13 * (shape.width + 1) + sum(shape.scales) * shape.width + positions + 100)
 
 
 def choose_objectives(objectives: Sequence[str | Objective]) -> list[Objective]:

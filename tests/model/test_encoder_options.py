@@ -8,6 +8,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from dataclasses import replace
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -20,10 +21,12 @@ from torch import Tensor, nn
 import aam_nb as aam
 from aam_nb.batch.batch import Batch
 from aam_nb.batch.tokens import tokenize
+from aam_nb.config import ModelConfig
 from aam_nb.model import encoder as encoder_module
 from aam_nb.model.covariates import CODES, NUMBERS, Covariates
 from aam_nb.model.encoder import Encoder, LengthError, Maps
 from aam_nb.model.layers import Attention, Blocks, rotate, rotation, sinusoids
+from aam_nb.train.new_network import bound_weights
 
 CLOSE = {"rtol": 1e-5, "atol": 2e-5}
 SCALES: list[dict[str, Any]] = [
@@ -439,6 +442,7 @@ import torch
 from aam_nb.batch.batch import Batch
 from aam_nb.batch.tokens import tokenize
 from aam_nb.config import ModelConfig
+from aam_nb.config import ModelConfig
 from aam_nb.model.encoder import Encoder
 import aam_nb.model.layers
 encoder = Encoder(ModelConfig.preset("tiny"))
@@ -484,3 +488,20 @@ def test_the_reference_apart_gives_the_same_vectors() -> None:
         torch.testing.assert_close(
             encoder.standardised(tokens, encoder.spread()), encoder(tokens)[0], rtol=1e-4, atol=1e-5
         )
+
+
+@pytest.mark.parametrize("positions", ["rotary", "learned"])
+@pytest.mark.parametrize("scales", [(4,), (1,), (1, 4), (2, 8, 32), (150,)])
+def test_the_bound_of_weights_is_above_them_in_every_shape(positions: Any, scales: tuple[int, ...]) -> None:
+    for width, layers, joining in product((8, 64, 256), (1, 4), ("add", "concat", "film")):
+        shape = ModelConfig(
+            width=width,
+            num_layers=layers,
+            num_attn_heads=2,
+            scales=scales,
+            positions=positions,
+            abundance=joining,  # type: ignore[arg-type]
+        )
+        with torch.device("meta"):
+            num = sum(weights.numel() for weights in Encoder(shape, None).parameters())
+        assert num <= bound_weights(shape) <= 12 * num
