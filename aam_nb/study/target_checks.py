@@ -24,7 +24,7 @@ SAME_RANKS, SAME_LINE = 0.99, 0.999
 MOST_DISTINCT = 0.5
 """A column of classes with more distinct values than this share of the samples names samples, and so repeats nothing."""
 TRUTH_WORDS = (("true", "yes", "y", "t", "1.0", "positive", "pos"), ("false", "no", "n", "f", "0.0", "negative", "neg"))
-"""What people write for true and for false, by `spelling_key`."""
+"""What people write for true and for false; compared by `spelling_key`."""
 MISSING = "(missing)"
 """A missing value among others, since a model sees that it is missing."""
 
@@ -279,7 +279,7 @@ def find_same_classes(names: Sequence[str], classes: Sequence[str]) -> dict[str,
     """Of each unknown class, the known one that it seems to be: by spelling, or as another word for true or false."""
     near = find_near_spellings(names, classes)
     if len(classes) == 2:
-        side = {word: number for number, words in enumerate(TRUTH_WORDS) for word in words}
+        side = {spelling_key(word): number for number, words in enumerate(TRUTH_WORDS) for word in words}
         own = {side.get(spelling_key(c)): c for c in classes}
         if None not in own and len(own) == 2:
             near |= {n: own[side[spelling_key(n)]] for n in names if n not in near and spelling_key(n) in side}

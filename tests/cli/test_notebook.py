@@ -176,16 +176,16 @@ def test_a_failing_cell_leaves_what_was_done(
     files: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    args = ["notebook", "explore", *flags(files), "--target", "ph", "--no-progress", "--out", "out"]
+    args = ["notebook", "explore", *flags(files), "--rarefy", "1000000000", "--no-progress", "--out", "out"]
     assert main(args) == 1
     message = capsys.readouterr().err
     assert message.count("\n") == 1
-    assert re.search(r"explore failed in cell \d+: UnknownIdError: 'ph' is not a metadata column", message)
+    assert re.search(r"explore failed in cell \d+: EmptySampleError: The study has no samples", message)
     notebook = read(tmp_path / "out" / "explore.ipynb")
     kinds = [output.output_type for cell in notebook.cells for output in cell.get("outputs", [])]
     assert kinds[-1] == "error"
     assert len(kinds) > 3
-    assert "UnknownIdError" in page_of(tmp_path / "out" / "explore.html")
+    assert "EmptySampleError" in page_of(tmp_path / "out" / "explore.html")
 
 
 @pytest.mark.parametrize(

@@ -459,12 +459,12 @@ def test_asvs_with_too_many_positions_are_refused_with_the_scale_that_helps() ->
         require_few_positions(aam.ModelConfig(scales=(4,)), 60_000)
     require_few_positions(aam.ModelConfig(scales=(64,)), 60_000)
     asvs = pd.Index(["ACGT" * 5000, "ACGA" * 5000])
-    ids = pd.Index(["a", "b", "c"])
+    ids = pd.Index(list("abcdef"))
     study = aam.Study(
-        table=np.array([[1, 2], [2, 1], [3, 1]]),
+        table=np.array([[1, 2], [2, 1], [3, 1], [1, 4], [5, 1], [1, 6]]),
         sample_ids=ids,
         asv_ids=asvs,
-        metadata=pd.DataFrame({"y": [1.0, 2.0, 3.5]}, ids),
+        metadata=pd.DataFrame({"y": [1.0, 2.0, 3.5, 2.5, 4.0, 1.5]}, ids),
     )
     with pytest.raises(LengthError, match="20,000 nucleotides"):
         aam.AAM(aam.ModelConfig(width=16, num_layers=1)).fit(
