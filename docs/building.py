@@ -253,6 +253,9 @@ def described(path: str, thing: Any) -> list[str]:
         if path == "aam_nb.Study":  # its data and their sizes are those of StudyBase
             members.append("   :inherited-members:")
         return [f".. autoclass:: {path}", *members, ""]
+    if not callable(thing):  # an object, described by its class
+        module, _, name = path.rpartition(".")
+        return [f".. py:data:: {name}", f"   :module: {module}", "", *indented(inspect.getdoc(thing) or ""), ""]
     return [f".. autofunction:: {path}", ""]
 
 
