@@ -443,3 +443,14 @@ def test_metadata_whose_ids_are_numbers_are_named_with_the_call_that_makes_them_
         Study(table, pd.Index(["7", "8"]), pd.Index(["ACGT"]), metadata)
     fixed = metadata.set_axis(metadata.index.astype(str))
     assert Study(table, pd.Index(["7", "8"]), pd.Index(["ACGT"]), fixed).metadata["x"].tolist() == [1, 2]
+
+
+@pytest.mark.parametrize("kind", [sparse.csr_array, sparse.csc_array, sparse.csr_matrix, sparse.coo_array])
+@pytest.mark.parametrize("place", [-1, 9, 2**31 - 1])
+def test_a_sparse_table_of_rows_or_columns_that_are_not_there_is_refused(kind: Any, place: int) -> None:
+    """SciPy does not look, and would read or write memory that is not the matrix's."""
+    counts = kind(np.array([[1, 0, 2], [0, 3, 0]]))
+    indices = counts.coords[1] if kind is sparse.coo_array else counts.indices
+    indices[0] = place
+    with pytest.raises(StudyError, match=r"is no matrix of samples x ASVs.*sparse.csr_array\(counts\)"):
+        Study(counts, pd.Index(["a", "b"]), pd.Index(["A", "C", "G"]), pd.DataFrame(index=pd.Index(["a", "b"])))

@@ -111,9 +111,26 @@ def describe_non_counts(values: Array, bad: Ints, sample: str, asv: str) -> str:
     )
 
 
+def to_csr(table: Any) -> sparse.csr_array:
+    """A matrix as CSR; `ValueError` where a sparse one names rows or columns that it does not have, on which SciPy would crash."""
+    if sparse.issparse(table) and hasattr(table, "check_format"):
+        table.check_format(full_check=True)
+    elif sparse.issparse(table):
+        coo = table.tocoo() if table.format != "coo" else table
+        if any(len(x) and (x.min() < 0 or x.max() >= size) for x, size in zip(coo.coords, coo.shape, strict=True)):
+            raise ValueError("indices out of range")
+    return sparse.csr_array(table)
+
+
 def as_counts(table: Any, sample_ids: Ids, feature_ids: Ids) -> sparse.csr_array:
     """The table as canonical CSR of int64, refused (`StudyError`) where a count is not a whole number >= 0."""
-    table = sparse.csr_array(table)
+    try:
+        table = to_csr(table)
+    except ValueError as error:
+        raise StudyError(
+            f"The table is no matrix of samples x ASVs ({error}). Expected rows and columns that are there. Make it again, as with "
+            "`scipy.sparse.csr_array(counts)`."
+        ) from error
     bad = find_non_counts(table.data)
     if len(bad):
         row = int(np.searchsorted(table.indptr, bad[0], side="right") - 1)

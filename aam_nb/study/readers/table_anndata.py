@@ -7,12 +7,11 @@ import sys
 import warnings
 
 import pandas as pd
-from scipy import sparse
 
 from aam_nb.study.child_process import end_with_this
 from aam_nb.study.errors import FormatError, MissingExtraError
 from aam_nb.study.readers.archives import Source, first_line
-from aam_nb.study.readers.checks import as_counts, find_non_counts, refuse_duplicates
+from aam_nb.study.readers.checks import as_counts, find_non_counts, refuse_duplicates, to_csr
 from aam_nb.study.readers.disk import refuse_tricks
 from aam_nb.study.readers.feature_table import FeatureTable, list_left_out
 
@@ -51,7 +50,7 @@ def read_anndata(source: Source) -> FeatureTable:
             data = anndata.read_h5ad(source.path)
         if data.X is None:
             raise ValueError("it has no X")
-        table = sparse.csr_array(data.X)
+        table = to_csr(data.X)
         find_non_counts(table.data)  # of a type that counts can have
         samples, features = list(map(str, data.obs_names)), list(map(str, data.var_names))
         metadata = data.obs.copy().set_axis(pd.Index(samples, dtype=str, name="sample_id"), axis=0)
