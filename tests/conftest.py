@@ -74,3 +74,12 @@ def real_data() -> Path:
     if not folder:
         pytest.skip("AAM_NB_REAL_DATA is not set: the real studies are not part of the project")
     return Path(folder)
+
+
+def is_running(process: int) -> bool:
+    """Whether a process is there, and not only its exit code."""
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    return Path(f"/proc/{process}/stat").read_text().split()[2] != "Z"

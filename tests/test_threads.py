@@ -13,7 +13,6 @@ import pytest
 
 import aam_nb as aam
 from aam_nb.cli import main
-from aam_nb.control_groups import core_quotas
 from aam_nb.threads import NUMBER, WAITING, Cores, count_cores, settle
 
 CPU_GROUPS = Path("/sys/fs/cgroup/cpu")
@@ -59,24 +58,6 @@ def test_threads_follow_the_quota_of_a_real_control_group() -> None:
     finally:
         group.rmdir()
     assert found[:2] == ["1", "0.9"]
-
-
-def test_quotas_of_both_versions_of_control_groups(tmp_path: Path) -> None:
-    def quotas(groups: str, files: dict[str, str]) -> list[float]:
-        root = tmp_path / str(len(list(tmp_path.iterdir())))
-        for name, text in files.items():
-            (root / name).parent.mkdir(parents=True, exist_ok=True)
-            (root / name).write_text(text)
-        (root / "groups").write_text(groups)
-        return list(core_quotas(root / "groups", root))
-
-    second = {"cpu.max": "max 100000\n", "pod/cpu.max": "250000 100000\n", "pod/a/cpu.max": "50000 100000\n"}
-    assert quotas("0::/pod/a\n", second) == [0.5, 2.5]
-    first = {f"cpu/{where}cpu.cfs_period_us": "100000\n" for where in ("", "docker/a/")}
-    first |= {"cpu/cpu.cfs_quota_us": "-1\n", "cpu/docker/a/cpu.cfs_quota_us": "150000\n"}
-    assert quotas("7:memory:/docker/a\n5:cpu,cpuacct:/docker/a\n", first) == [1.5]
-    assert quotas("5:cpu:/seen/from/outside\n", first) == []
-    assert quotas("0::/\n", {"cpu.max": "nonsense\n"}) == []
 
 
 @pytest.mark.parametrize(

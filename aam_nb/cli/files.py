@@ -76,7 +76,7 @@ def describe_file(path: Path) -> str:
 
     recover_folder(path)
     if path.is_dir():  # only a run folder needs torch
-        from aam_nb.train.run import FILES
+        from aam_nb.train.run_files import FILES
 
         if (path / FILES[0]).is_file():
             from aam_nb.train.load import load

@@ -17,14 +17,10 @@ from typing import Any, Literal, TextIO
 from aam_nb.cli.messages import UsageError, is_main
 from aam_nb.study.lock import hand_on, lock_folder
 from aam_nb.study.writable import check_writable_file, check_writable_folder, own_descriptor
+from aam_nb.train.run_files import OWNED
 
 Writes = Literal["file", "folder", "run", ""]
 """A single text file, a folder of files, a run folder, or nothing."""
-RUN_FILES = {
-    *("config.json", "target.json", "splits.json", "model.safetensors"),
-    *("history.csv", "evaluation.json", "predictions.csv"),
-}
-"""What a run folder holds."""
 STANDARD_OUTPUT = Path("/dev/stdout")
 """What `--out -` stands for."""
 
@@ -70,7 +66,7 @@ def _refuse_inputs(command: Any, out: Path) -> None:
             raise UsageError(
                 f"--out is {out}, which is also {flag}. Expected a file that is not read. Choose another name: {path.name} would be lost."
             )
-    if out.name in RUN_FILES and all(
+    if out.name in OWNED and all(
         (Path(os.path.realpath(out)).parent / name).is_file() for name in ("config.json", "model.safetensors")
     ):
         raise UsageError(

@@ -21,6 +21,7 @@ from aam_nb.study.atomic import recover_folder, whole_folder
 from aam_nb.study.lock import lock_folder
 from aam_nb.study.writable import check_writable_folder
 from aam_nb.train.digests import SUMS, format_digests, require_digests
+from aam_nb.train.run_files import FILES, OWNED, STARTED
 from aam_nb.train.run_schema import CHECKS
 from aam_nb.train.tensors import TensorFile, describe_differences, kinds_of
 from aam_nb.version import __version__
@@ -28,14 +29,8 @@ from aam_nb.version import __version__
 FORMAT_VERSION = 2
 """Raised when a run folder changes so that older code cannot read it."""
 PACKAGES = ("torch", "numpy", "pandas", "scikit-bio", "scikit-learn", "accelerate")
-FILES = ("config.json", "target.json", "splits.json", "model.safetensors")
-"""Without these a folder is not a run."""
 PRETRAINED = "pretrained."
 """Before the names of a pre-trained encoder's weights, which are saved beside those of a fitted network."""
-OWNED = (*FILES, SUMS, "history.csv", "evaluation.json", "predictions.csv")
-"""What saving a run replaces, or removes where the run has none; all else in its folder is kept."""
-STARTED = ("checkpoints", "tensorboard")
-"""Folders that training writes into a run before it is saved."""
 
 
 class RunError(UserError, ValueError):

@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
+from conftest import is_running
 
 SCRIPT = """
 import os, signal, sys, time
@@ -26,14 +27,6 @@ if __name__ == "__main__":
             for future in [pool.submit(wait, k) for k in range(2)]: pass
         future.result()
 """
-
-
-def is_running(process: int) -> bool:
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    return Path(f"/proc/{process}/stat").read_text().split()[2] != "Z"
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")

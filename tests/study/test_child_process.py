@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
+from conftest import is_running
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="a signal of Linux")
 SSU = """
@@ -31,14 +32,6 @@ main(["lab"])
 """
 PROGRAM = f"#!{sys.executable}\nimport os, time\nopen(os.environ['PLACE'] + '/pid', 'w').write(str(os.getpid()))\ntime.sleep(60)\n"
 JUPYTER = "import os, time\nopen('pid', 'w').write(str(os.getpid()))\ntime.sleep(60)\n"
-
-
-def is_running(process: int) -> bool:
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    return Path(f"/proc/{process}/stat").read_text().split()[2] != "Z"
 
 
 def wait_for(condition: object, seconds: float = 60) -> None:
